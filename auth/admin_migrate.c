@@ -1,0 +1,257 @@
+/* `jotd migrate`: brings the database to the schema that this program knows.
+ *
+ * Each migration is one transaction together with its row in schema_migrations. An advisory lock of
+ * the session is held over all of them, so of two that run at once the second waits, and then finds
+ * nothing to do.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/admin.h"
+#include "auth/migrations.h"
+#include "auth/settings.h"
+#include "common/clock.h"
+
+enum { OPTION_STATUS = ADMIN_FIRST_OPTION, OPTION_JSON };
+
+static const struct option options[] = {
+    {"status", no_argument, NULL, OPTION_STATUS},
+    {"json", no_argument, NULL, OPTION_JSON},
+    ADMIN_HELP_OPTION,
+    {0},
+};
+
+/* The newest version in the database, 0 when it has none, -1 on failure. */
+static int database_version(PGconn *connection, struct failure *failure)
+{
+    PGresult *result = admin_query(connection, MIGRATIONS_VERSION_SQL, 0, NULL, failure);
+    int version = result == NULL ? -1 : atoi(PQgetvalue(result, 0, 0));
+
+    PQclear(result);
+    return version;
+}
+
+static bool lock(PGconn *connection, struct failure *failure)
+{
+    PGresult *result =
+        admin_query(connection, "SELECT pg_try_advisory_lock(" MIGRATIONS_LOCK_KEY ")", 0, NULL,
+                    failure);
+    bool locked = result != NULL && *PQgetvalue(result, 0, 0) == 't';
+
+    PQclear(result);
+    if (locked || result == NULL)
+        return locked;
+    fputs("jotd: another `jotd migrate` is at work; waiting for it\n", stderr);
+    return admin_execute(connection, "SELECT pg_advisory_lock(" MIGRATIONS_LOCK_KEY ")", failure);
+}
+
+static bool record(PGconn *connection, const struct migration *migration, struct failure *failure)
+{
+    char version[16];
+    const char *const values[] = {version, migration->name};
+    PGresult *result;
+
+    snprintf(version, sizeof(version), "%d", migration->version);
+    result = admin_query(connection,
+                         "INSERT INTO schema_migrations (version, name) VALUES ($1::int, $2)", 2,
+                         values, failure);
+    PQclear(result);
+    return result != NULL;
+}
+
+/* Without COMMIT the end of the connection undoes it all. */
+static bool apply(PGconn *connection, const struct migration *migration, struct failure *failure)
+{
+    struct failure cause;
+
+    if (admin_execute(connection, "BEGIN", &cause) &&
+        admin_execute(connection, migration->sql, &cause) &&
+        record(connection, migration, &cause) && admin_execute(connection, "COMMIT", &cause))
+        return true;
+    return failure_set(failure, "migration %s was not applied: %.400s", migration->name,
+                       cause.reason);
+}
+
+static bool apply_pending(PGconn *connection, int version, json_t *applied, bool json,
+                          struct failure *failure)
+{
+    for (size_t i = 0; i != migration_count; ++i) {
+        uint64_t start_ms = clock_monotonic_ms();
+        long long took_ms;
+
+        if (migrations[i].version <= version)
+            continue;
+        if (!apply(connection, &migrations[i], failure))
+            return false;
+        took_ms = (long long)(clock_monotonic_ms() - start_ms);
+        json_array_append_new(applied,
+                              json_pack("{s:i, s:s, s:I}", "version", migrations[i].version, "name",
+                                        migrations[i].name, "ms", (json_int_t)took_ms));
+        if (!json)
+            printf("applied %s in %lld ms\n", migrations[i].name, took_ms);
+    }
+    return true;
+}
+
+static bool migrate(PGconn *connection, bool json, struct failure *failure)
+{
+    int newest = migrations[migration_count - 1].version, version;
+    json_t *applied = json_array();
+
+    if (!lock(connection, failure) ||
+        !admin_execute(connection,
+                       "CREATE TABLE IF NOT EXISTS schema_migrations (version integer PRIMARY KEY,"
+                       " name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
+                       failure) ||
+        (version = database_version(connection, failure)) < 0)
+        goto fail;
+    if (version > newest) {
+        failure_set(
+            failure,
+            "the schema of this database is version %d, newer than the %d that this jotd knows: "
+            "use a newer jotd",
+            version, newest);
+        goto fail;
+    }
+    if (!apply_pending(connection, version, applied, json, failure) ||
+        !admin_execute(connection, "SELECT make_issued_tokens_partitions()", failure))
+        goto fail;
+    if (json)
+        return admin_print_json(applied, failure);
+    if (version == newest)
+        printf("up to date: version %d\n", version);
+    json_decref(applied);
+    return true;
+
+fail:
+    json_decref(applied);
+    return false;
+}
+
+/* Rows (version, name, applied at), of none where schema_migrations does not exist. */
+static PGresult *applied_rows(PGconn *connection, struct failure *failure)
+{
+    PGresult *result =
+        admin_query(connection, "SELECT to_regclass('schema_migrations') IS NOT NULL", 0, NULL,
+                    failure);
+    bool exists = result != NULL && *PQgetvalue(result, 0, 0) == 't';
+
+    PQclear(result);
+    if (result == NULL)
+        return NULL;
+    return admin_query(connection,
+                       exists ? "SELECT version, name, " ADMIN_TIME(
+                                    "applied_at") " FROM schema_migrations ORDER BY version"
+                              : "SELECT 0, '', '' LIMIT 0",
+                       0, NULL, failure);
+}
+
+static void add_status(json_t *list, int version, const char *name, const char *applied_at)
+{
+    json_array_append_new(list, json_pack("{s:i, s:s, s:s?}", "version", version, "name", name,
+                                          "applied_at", applied_at));
+}
+
+/* What the database has, also what this program does not know, then what it lacks. */
+static json_t *status_list(const PGresult *rows)
+{
+    json_t *list = json_array();
+    int newest = 0;
+
+    for (int row = 0; row != PQntuples(rows); ++row) {
+        newest = atoi(PQgetvalue(rows, row, 0));
+        add_status(list, newest, PQgetvalue(rows, row, 1), PQgetvalue(rows, row, 2));
+    }
+    for (size_t i = 0; i != migration_count; ++i) {
+        if (migrations[i].version > newest)
+            add_status(list, migrations[i].version, migrations[i].name, NULL);
+    }
+    return list;
+}
+
+static bool print_status(PGconn *connection, bool json, struct failure *failure)
+{
+    PGresult *rows = applied_rows(connection, failure);
+    json_t *list, *entry;
+    size_t index;
+
+    if (rows == NULL)
+        return false;
+    list = status_list(rows);
+    PQclear(rows);
+    if (json)
+        return admin_print_json(list, failure);
+    printf("%-9s%-32s%s\n", "version", "name", "applied_at");
+    json_array_foreach(list, index, entry)
+    {
+        const char *applied_at = json_string_value(json_object_get(entry, "applied_at"));
+
+        printf("%-9lld%-32s%s\n", json_integer_value(json_object_get(entry, "version")),
+               json_string_value(json_object_get(entry, "name")),
+               applied_at != NULL ? applied_at : "pending");
+    }
+    json_decref(list);
+    return true;
+}
+
+static bool connect_and_run(bool status, bool json, struct failure *failure)
+{
+    struct settings settings;
+    PGconn *connection = NULL;
+    bool done = false;
+
+    if (settings_load(&settings, SETTINGS_NEED_DATABASE, failure) &&
+        (connection = cli_connect(&settings, false, failure)) != NULL &&
+        admin_execute(connection,
+                      "SET client_min_messages = warning; SET statement_timeout = 0;"
+                      " SET lock_timeout = 0",
+                      failure))
+        done =
+            status ? print_status(connection, json, failure) : migrate(connection, json, failure);
+    PQfinish(connection);
+    settings_dispose(&settings);
+    return done;
+}
+
+static int run(const struct cli_command *command, int argc, char **argv)
+{
+    bool status = false, json = false;
+    struct failure failure;
+    int option;
+
+    admin_start_options();
+    while ((option = getopt_long(argc, argv, ADMIN_SHORT_OPTIONS, options, NULL)) != -1) {
+        switch (option) {
+        case OPTION_STATUS:
+            status = true;
+            break;
+        case OPTION_JSON:
+            json = true;
+            break;
+        default:
+            return admin_other_option(command, option, argv);
+        }
+    }
+    if (optind != argc)
+        return cli_usage(command, "unexpected argument: %s", argv[optind]);
+    return connect_and_run(status, json, &failure) ? CLI_DONE : cli_fail(&failure);
+}
+
+int admin_migrate(int argc, char **argv)
+{
+    static const struct cli_command command = {
+        .name = "migrate",
+        .summary = "bring the database to the schema of this jotd",
+        .help = "Usage: jotd migrate [--status] [--json]\n"
+                "\n"
+                "Brings the database at DATABASE_URL to the schema that this jotd knows. Running\n"
+                "it twice, or twice at once, is safe.\n"
+                "\n"
+                "  --status   only list the migrations and when they were applied\n"
+                "  --json     print a JSON array of what was applied, or of the status\n",
+        .run = run,
+    };
+
+    return command.run(&command, argc, argv);
+}

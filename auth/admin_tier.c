@@ -1,0 +1,241 @@
+/* `jotd tier`: how many tokens the clients of a tier may have. */
+#include <stdio.h>
+#include <string.h>
+
+#include "auth/admin.h"
+#include "auth/tier.h"
+
+#define FIGURE_MAX 1000000000000 /* as the schema has it */
+
+/* The figures in the order of the table's columns. */
+enum {
+    OPTION_PER_MINUTE = ADMIN_FIRST_OPTION,
+    OPTION_PER_HOUR,
+    OPTION_PER_MONTH,
+    OPTION_JSON,
+};
+
+struct arguments {
+    const char *name;
+    const char *figures[3]; /* per minute, hour, month; NULL: unlimited */
+    bool json;
+};
+
+static bool name_is_valid(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
+
+    return *name != '\0' && *name != '_' && *name != '-' && strlen(name) <= TIER_NAME_MAX &&
+           strspn(name, allowed) == strlen(name);
+}
+
+/* False with the exit status when the command ends here. */
+static bool read_options(const struct cli_command *command, int argc, char **argv,
+                         const struct option *options, struct arguments *arguments, int *status)
+{
+    long long number;
+    int option;
+
+    *arguments = (struct arguments){0};
+    admin_start_options();
+    while ((option = getopt_long(argc, argv, ADMIN_SHORT_OPTIONS, options, NULL)) != -1) {
+        switch (option) {
+        case OPTION_PER_MINUTE:
+        case OPTION_PER_HOUR:
+        case OPTION_PER_MONTH:
+            if (!cli_number(optarg, 1, FIGURE_MAX, &number)) {
+                *status = cli_usage(command, "a figure is a whole number from 1 to 10^12; leave "
+                                             "it out for unlimited");
+                return false;
+            }
+            arguments->figures[option - OPTION_PER_MINUTE] = optarg;
+            break;
+        case OPTION_JSON:
+            arguments->json = true;
+            break;
+        default:
+            *status = admin_other_option(command, option, argv);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The one argument, a tier's name. */
+static bool read_name(const struct cli_command *command, int argc, char **argv,
+                      struct arguments *arguments, int *status)
+{
+    if (optind == argc)
+        *status = cli_usage(command, "the NAME of a tier is missing");
+    else if (argc - optind > 1)
+        *status = cli_usage(command, "unexpected argument: %s", argv[optind + 1]);
+    else if (!name_is_valid(argv[optind]))
+        *status = cli_usage(command,
+                            "a tier's name is 1 to %d characters of a-z 0-9 _ - and "
+                            "begins with a letter or digit",
+                            TIER_NAME_MAX);
+    else
+        arguments->name = argv[optind];
+    return arguments->name != NULL;
+}
+
+#define COLUMNS "name, per_minute, per_hour, per_month"
+
+static json_t *tier_json(const PGresult *result, int row)
+{
+    return json_pack("{s:s, s:o, s:o, s:o}", "name", PQgetvalue(result, row, 0), "per_minute",
+                     admin_json_number(result, row, 1), "per_hour",
+                     admin_json_number(result, row, 2), "per_month",
+                     admin_json_number(result, row, 3));
+}
+
+static int run_list(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON},
+                                            ADMIN_HELP_OPTION,
+                                            {0}};
+    struct arguments arguments;
+    struct failure failure;
+    PGconn *connection;
+    PGresult *result = NULL;
+    int status = CLI_DONE;
+
+    if (!read_options(command, argc, argv, options, &arguments, &status))
+        return status;
+    if (optind != argc)
+        return cli_usage(command, "unexpected argument: %s", argv[optind]);
+
+    if ((connection = admin_connect(&failure)) == NULL ||
+        (result = admin_query(connection,
+                              "SELECT " COLUMNS " FROM tiers"
+                              " ORDER BY per_month NULLS LAST, per_hour NULLS LAST, name",
+                              0, NULL, &failure)) == NULL)
+        status = cli_fail(&failure);
+    else if (!arguments.json)
+        admin_print_table(result);
+    else if (!admin_print_json_rows(result, tier_json, &failure))
+        status = cli_fail(&failure);
+    PQclear(result);
+    PQfinish(connection);
+    return status;
+}
+
+static int run_set(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"per-minute", required_argument, NULL, OPTION_PER_MINUTE},
+        {"per-hour", required_argument, NULL, OPTION_PER_HOUR},
+        {"per-month", required_argument, NULL, OPTION_PER_MONTH},
+        {"json", no_argument, NULL, OPTION_JSON},
+        ADMIN_HELP_OPTION,
+        {0},
+    };
+    struct arguments arguments;
+    struct failure failure;
+    PGconn *connection;
+    PGresult *result = NULL;
+    int status = CLI_DONE;
+
+    if (!read_options(command, argc, argv, options, &arguments, &status) ||
+        !read_name(command, argc, argv, &arguments, &status))
+        return status;
+
+    const char *const values[] = {arguments.name, arguments.figures[0], arguments.figures[1],
+                                  arguments.figures[2]};
+    if ((connection = admin_connect(&failure)) == NULL ||
+        (result = admin_query(connection,
+                              "INSERT INTO tiers (" COLUMNS ") VALUES ($1, $2, $3, $4)"
+                              " ON CONFLICT (name) DO UPDATE SET per_minute = excluded.per_minute,"
+                              " per_hour = excluded.per_hour, per_month = excluded.per_month"
+                              " RETURNING " COLUMNS,
+                              4, values, &failure)) == NULL)
+        status = cli_fail(&failure);
+    else if (!arguments.json)
+        admin_print_table(result);
+    else if (!admin_print_json(tier_json(result, 0), &failure))
+        status = cli_fail(&failure);
+    PQclear(result);
+    PQfinish(connection);
+    return status;
+}
+
+static bool delete_tier(PGconn *connection, const char *name, struct failure *failure)
+{
+    PGresult *result =
+        admin_query(connection, "SELECT count(*) FROM clients WHERE tier = $1", 1, &name, failure);
+    long long users = result == NULL ? 0 : strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    bool deleted;
+
+    PQclear(result);
+    if (result == NULL)
+        return false;
+    if (users != 0)
+        return failure_set(failure,
+                           "%lld client%s of tier %s: give them another by `jotd client update ID "
+                           "--tier T` first",
+                           users, users == 1 ? " is" : "s are", name);
+    result = admin_query(connection, "DELETE FROM tiers WHERE name = $1", 1, &name, failure);
+    deleted = result != NULL && strcmp(PQcmdTuples(result), "1") == 0;
+    if (result != NULL && !deleted)
+        failure_set(failure, "there is no tier %s: `jotd tier list` shows them", name);
+    PQclear(result);
+    return deleted;
+}
+
+static int run_delete(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON},
+                                            ADMIN_HELP_OPTION,
+                                            {0}};
+    struct arguments arguments;
+    struct failure failure;
+    PGconn *connection;
+    int status = CLI_DONE;
+
+    if (!read_options(command, argc, argv, options, &arguments, &status) ||
+        !read_name(command, argc, argv, &arguments, &status))
+        return status;
+
+    if ((connection = admin_connect(&failure)) == NULL ||
+        !delete_tier(connection, arguments.name, &failure))
+        status = cli_fail(&failure);
+    else if (!arguments.json)
+        printf("deleted tier %s\n", arguments.name);
+    else if (!admin_print_json(json_pack("{s:s}", "deleted", arguments.name), &failure))
+        status = cli_fail(&failure);
+    PQfinish(connection);
+    return status;
+}
+
+static const struct cli_command commands[] = {
+    {"list", "list the tiers",
+     "Usage: jotd tier list [--json]\n"
+     "\n"
+     "Lists the tiers: tokens per minute, hour and calendar month (UTC) for each client.\n"
+     "This version records the tier of every token, but does not hold clients to the figures.\n"
+     "A dash, or null, is unlimited.\n",
+     run_list},
+    {"set", "make a tier, or change its figures",
+     "Usage: jotd tier set NAME [--per-minute N] [--per-hour N] [--per-month N] [--json]\n"
+     "\n"
+     "Makes the tier, or replaces all its figures. A missing figure means unlimited.\n"
+     "\n"
+     "  --per-minute N   tokens in any 60 seconds\n"
+     "  --per-hour N     tokens in any 60 minutes\n"
+     "  --per-month N    tokens in a calendar month (UTC)\n"
+     "  --json           print the tier as a JSON object\n"
+     "\n"
+     "Example: jotd tier set partner --per-minute 1000 --per-month 1000000\n",
+     run_set},
+    {"delete", "delete a tier that no client uses",
+     "Usage: jotd tier delete NAME [--json]\n"
+     "\n"
+     "Deletes a tier; refused while clients use it.\n",
+     run_delete},
+    {0},
+};
+
+int admin_tier(int argc, char **argv)
+{
+    return cli_dispatch("jotd tier", commands, argc, argv);
+}

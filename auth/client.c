@@ -1,0 +1,457 @@
+/* Client records and their cache: see client.h.
+ *
+ * A look-up is one row of one statement. It is off the table of look-ups before its waiters are
+ * called, so that nobody can join one that is over.
+ */
+#include "auth/client.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "auth/tier.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+/* An id that PostgreSQL did not know. */
+struct unknown {
+    struct lru_entry entry;
+    uint64_t event;    /* as in struct client */
+    uint64_t until_ms; /* monotonic */
+    char id[CLIENT_ID_MAX];
+};
+
+struct client_lookup {
+    struct pg_query query;
+    struct client_lookup *prev, *next; /* while it is queued */
+    uint64_t event;                    /* the count of events when it was sent */
+    struct clients *clients;
+    uint64_t started_us; /* monotonic */
+    struct client_waiter *waiters;
+    UT_hash_handle hh; /* by id */
+    char id[CLIENT_ID_MAX + 1];
+};
+
+enum { TIER, ENABLED, TOKEN_TTL, SCOPES, AUDIENCES, SECRETS, COLUMNS };
+
+bool client_id_is_valid(struct slice id)
+{
+    if (id.length == 0 || id.length > CLIENT_ID_MAX)
+        return false;
+    for (size_t i = 0; i != id.length; ++i) {
+        char c = id.bytes[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '.' || c == '_' || c == '-'))
+            return false;
+    }
+    return true;
+}
+
+bool client_authenticate(const struct client *client, const struct secret_digest *digest,
+                         int64_t now_ms)
+{
+    static const struct client nobody;
+    const struct client *compared = client != NULL ? client : &nobody;
+    bool right = false;
+
+    /* Every slot is compared, whatever the ones before said. */
+    for (size_t i = 0; i != CLIENT_MAX_SECRETS; ++i) {
+        bool equal = secret_digest_equal(&compared->secrets[i].digest, digest);
+
+        right |= equal & (compared->secrets[i].expires_at_ms > now_ms);
+    }
+    return right & compared->enabled;
+}
+
+static void on_sweep(struct timer *timer);
+
+void clients_open(struct clients *clients, size_t cache_size, uint64_t fresh_ms, uint64_t stale_ms,
+                  struct pg *pg, struct timers *timers, struct counters *counters)
+{
+    *clients = (struct clients){.cache.capacity = cache_size,
+                                .unknown.capacity = CLIENT_MAX_UNKNOWN,
+                                .fresh_ms = fresh_ms,
+                                .stale_ms = stale_ms,
+                                .pg = pg,
+                                .timers = timers,
+                                .sweep.on_time = on_sweep,
+                                .counters = counters};
+    timer_start(timers, &clients->sweep, CLIENT_SWEEP_MS);
+}
+
+/* Of an entry that the cache has let go. */
+static void free_client(struct clients *clients, struct lru_entry *entry)
+{
+    struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, entry, entry);
+
+    OPENSSL_cleanse(client->secrets, sizeof(client->secrets));
+    free(client);
+    counter_add(&clients->counters->cache_removed, 1);
+}
+
+static void drop(struct clients *clients, struct lru_entry *entry)
+{
+    lru_remove(&clients->cache, entry);
+    free_client(clients, entry);
+}
+
+static void forget_unknown(struct clients *clients, struct lru_entry *entry)
+{
+    lru_remove(&clients->unknown, entry);
+    free(H2O_STRUCT_FROM_MEMBER(struct unknown, entry, entry));
+}
+
+void clients_close(struct clients *clients)
+{
+    timer_stop(clients->timers, &clients->sweep);
+    while (lru_oldest(&clients->cache) != NULL)
+        drop(clients, lru_oldest(&clients->cache));
+    while (lru_oldest(&clients->unknown) != NULL)
+        forget_unknown(clients, lru_oldest(&clients->unknown));
+}
+
+static bool is_fresh(const struct clients *clients, const struct client *client, uint64_t now_ms)
+{
+    return client->event >= clients->lost_event && now_ms < client->fresh_until_ms;
+}
+
+/* Whether it may serve although it is not fresh. */
+static bool is_of_use(const struct clients *clients, const struct client *client, uint64_t now_ms)
+{
+    uint64_t expired_ms = client->fresh_until_ms;
+
+    if (client->event < clients->lost_event && clients->lost_at_ms < expired_ms)
+        expired_ms = clients->lost_at_ms;
+    return !pg_is_ready(clients->pg) && now_ms < expired_ms + clients->stale_ms;
+}
+
+/* What has expired and cannot serve as stale any more gives its memory back. */
+static void on_sweep(struct timer *timer)
+{
+    struct clients *clients = H2O_STRUCT_FROM_MEMBER(struct clients, sweep, timer);
+    uint64_t now_ms = clock_monotonic_ms();
+    struct lru_entry *entry, *next;
+
+    timer_start(clients->timers, &clients->sweep, CLIENT_SWEEP_MS);
+    HASH_ITER (hh, clients->cache.entries, entry, next) {
+        struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, entry, entry);
+
+        if (client->event < clients->changed_event ||
+            (!is_fresh(clients, client, now_ms) && !is_of_use(clients, client, now_ms))) {
+            drop(clients, entry);
+            counter_add(&clients->counters->cache_expirations, 1);
+        }
+    }
+}
+
+void clients_on_connection(struct clients *clients, bool ready)
+{
+    if (!ready) {
+        clients->lost_event = ++clients->event;
+        clients->lost_at_ms = clock_monotonic_ms();
+    } else if (clients->serving_stale) {
+        clients->serving_stale = false;
+        log_info("client.stale_ended", log_str("reason", "PostgreSQL can be asked again"));
+    }
+}
+
+void clients_on_change(struct clients *clients, const char *payload)
+{
+    struct lru_entry *entry;
+
+    if (strcmp(payload, "*") == 0) {
+        clients->changed_event = ++clients->event;
+        counter_add(&clients->counters->cache_invalidations, lru_count(&clients->cache));
+        return;
+    }
+    if ((entry = lru_find(&clients->cache, slice_of(payload))) != NULL) {
+        drop(clients, entry);
+        counter_add(&clients->counters->cache_invalidations, 1);
+    }
+    if ((entry = lru_find(&clients->unknown, slice_of(payload))) != NULL)
+        forget_unknown(clients, entry);
+}
+
+/* The cached record, fresh or not; NULL when there is none, or a change has made it void. */
+static struct client *cached(struct clients *clients, struct slice id)
+{
+    struct lru_entry *entry = lru_find(&clients->cache, id);
+    struct client *client;
+
+    if (entry == NULL)
+        return NULL;
+    client = H2O_STRUCT_FROM_MEMBER(struct client, entry, entry);
+    if (client->event >= clients->changed_event)
+        return client;
+    drop(clients, entry);
+    return NULL;
+}
+
+static bool is_known_to_be_unknown(struct clients *clients, struct slice id, uint64_t now_ms)
+{
+    struct lru_entry *entry = lru_find(&clients->unknown, id);
+    struct unknown *unknown;
+
+    if (entry == NULL)
+        return false;
+    unknown = H2O_STRUCT_FROM_MEMBER(struct unknown, entry, entry);
+    if (now_ms < unknown->until_ms && unknown->event >= clients->changed_event &&
+        unknown->event >= clients->lost_event)
+        return true;
+    forget_unknown(clients, entry);
+    return false;
+}
+
+static void serve_stale(struct clients *clients, struct client_waiter *waiter,
+                        const struct client *client)
+{
+    if (!clients->serving_stale)
+        log_warn("client.stale_begun",
+                 log_str("reason",
+                         "PostgreSQL cannot be asked; expired clients go on being served"));
+    clients->serving_stale = true;
+    counter_add(&clients->counters->cache_stale, 1);
+    waiter->on_client(waiter, CLIENT_FOUND, client, CLIENT_STALE);
+}
+
+static struct client_lookup *lookup_start(struct clients *clients, struct slice id);
+
+/* The one that is under way, or a new one; NULL when PostgreSQL cannot be asked. */
+static struct client_lookup *lookup(struct clients *clients, struct slice id)
+{
+    struct client_lookup *found;
+
+    HASH_FIND(hh, clients->lookups, id.bytes, id.length, found);
+    return found != NULL ? found : lookup_start(clients, id);
+}
+
+void client_find(struct clients *clients, struct slice id, struct client_waiter *waiter)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    bool valid = client_id_is_valid(id);
+    struct client *client = valid ? cached(clients, id) : NULL;
+
+    waiter->lookup = NULL;
+    if (client != NULL && is_fresh(clients, client, now_ms)) {
+        counter_add(&clients->counters->cache_hits, 1);
+        if (now_ms >= client->refresh_after_ms)
+            lookup(clients, id); /* behind the answer; who is in use never waits */
+        waiter->on_client(waiter, CLIENT_FOUND, client, CLIENT_HIT);
+        return;
+    }
+    if (client != NULL && is_of_use(clients, client, now_ms)) {
+        serve_stale(clients, waiter, client);
+        return;
+    }
+    counter_add(&clients->counters->cache_misses, 1);
+    if (!valid || is_known_to_be_unknown(clients, id, now_ms))
+        waiter->on_client(waiter, CLIENT_UNKNOWN, NULL, CLIENT_MISS);
+    else if ((waiter->lookup = lookup(clients, id)) != NULL)
+        DL_APPEND(waiter->lookup->waiters, waiter);
+    else
+        waiter->on_client(waiter, CLIENT_UNAVAILABLE, NULL, CLIENT_MISS);
+}
+
+static void on_result(struct pg_query *query, const PGresult *result, const char *reason);
+
+static bool send_lookup(struct clients *clients, struct client_lookup *lookup)
+{
+    const char *values[] = {lookup->id};
+
+    if (!pg_send(clients->pg, &lookup->query, "client", 1, values))
+        return false;
+    lookup->event = clients->event;
+    ++clients->sent_count;
+    return true;
+}
+
+static struct client_lookup *lookup_start(struct clients *clients, struct slice id)
+{
+    struct client_lookup *lookup;
+
+    if (!pg_is_ready(clients->pg) || clients->queued_count == CLIENT_MAX_QUEUED)
+        return NULL;
+    lookup = h2o_mem_alloc(sizeof(*lookup));
+    *lookup = (struct client_lookup){.query.on_result = on_result,
+                                     .clients = clients,
+                                     .started_us = clock_monotonic_us()};
+    memcpy(lookup->id, id.bytes, id.length);
+    if (clients->sent_count == CLIENT_MAX_LOOKUPS) {
+        DL_APPEND(clients->queued, lookup);
+        ++clients->queued_count;
+    } else if (!send_lookup(clients, lookup)) {
+        free(lookup);
+        return NULL;
+    }
+    HASH_ADD_KEYPTR(hh, clients->lookups, lookup->id, id.length, lookup);
+    return lookup;
+}
+
+/* `digest:expiry digest:expiry`, the digest in hex, the expiry in Unix milliseconds or empty. */
+static void read_secrets(const char *text, struct client_secret secrets[CLIENT_MAX_SECRETS])
+{
+    for (size_t i = 0; i != CLIENT_MAX_SECRETS && *text != '\0'; ++i) {
+        char hex[2 * SECRET_DIGEST_LENGTH + 1];
+        size_t length = 0;
+
+        snprintf(hex, sizeof(hex), "%s", text);
+        if (OPENSSL_hexstr2buf_ex(secrets[i].digest.bytes, SECRET_DIGEST_LENGTH, &length, hex,
+                                  '\0') == 1 &&
+            length == SECRET_DIGEST_LENGTH) {
+            const char *expiry = text + 2 * SECRET_DIGEST_LENGTH + 1;
+
+            secrets[i].expires_at_ms =
+                *expiry == ' ' || *expiry == '\0' ? INT64_MAX : strtoll(expiry, NULL, 10);
+        }
+        OPENSSL_cleanse(hex, sizeof(hex));
+        text += strcspn(text, " ");
+        text += strspn(text, " ");
+    }
+}
+
+static struct slice copy_text(char **free_space, const char *text)
+{
+    struct slice copy = {*free_space, strlen(text)};
+
+    memcpy(*free_space, text, copy.length);
+    *free_space += copy.length;
+    return copy;
+}
+
+static struct client *make_client(const struct client_lookup *lookup, const PGresult *row)
+{
+    /* A tenth of the time is random, so that what was looked up together does not expire together.
+     */
+    uint64_t life_ms = lookup->clients->fresh_ms -
+                       arc4random_uniform((uint32_t)(lookup->clients->fresh_ms / 10) + 1);
+    uint64_t now_ms = clock_monotonic_ms();
+    const char *id = lookup->id;
+    const char *scope = PQgetvalue(row, 0, SCOPES), *audiences = PQgetvalue(row, 0, AUDIENCES);
+    const char *tier = PQgetvalue(row, 0, TIER);
+    struct client *client = h2o_mem_alloc(sizeof(*client) + strlen(id) + strlen(tier) +
+                                          strlen(scope) + strlen(audiences));
+    char *free_space = client->text;
+
+    *client = (struct client){
+        .event = lookup->event,
+        .refresh_after_ms = now_ms + life_ms / 5 * 4,
+        .fresh_until_ms = now_ms + life_ms,
+        .tier = tier_number(tier),
+        .enabled = *PQgetvalue(row, 0, ENABLED) == 't',
+        .token_ttl = strtoll(PQgetvalue(row, 0, TOKEN_TTL), NULL, 10),
+    };
+    client->id = client->entry.key = copy_text(&free_space, id);
+    client->tier_name = copy_text(&free_space, tier);
+    client->scope = copy_text(&free_space, scope);
+    client->audiences = copy_text(&free_space, audiences);
+    read_secrets(PQgetvalue(row, 0, SECRETS), client->secrets);
+    return client;
+}
+
+/* Puts the record in the place of the one that was there. */
+static const struct client *keep(struct clients *clients, struct client *client)
+{
+    struct lru_entry *old = lru_find(&clients->cache, client->id), *evicted;
+
+    if (old != NULL) {
+        const struct client *replaced = H2O_STRUCT_FROM_MEMBER(struct client, entry, old);
+
+        if (!is_fresh(clients, replaced, clock_monotonic_ms()))
+            counter_add(&clients->counters->cache_expirations, 1);
+        drop(clients, old);
+    }
+    evicted = lru_add(&clients->cache, &client->entry);
+    counter_add(&clients->counters->cache_added, 1);
+    if (evicted != NULL) {
+        free_client(clients, evicted);
+        counter_add(&clients->counters->cache_evictions, 1);
+    }
+    return client;
+}
+
+static void keep_unknown(struct clients *clients, const struct client_lookup *lookup)
+{
+    struct slice id = slice_of(lookup->id);
+    struct lru_entry *old = lru_find(&clients->cache, id), *evicted;
+    struct unknown *unknown = h2o_mem_alloc(sizeof(*unknown));
+
+    if (old != NULL)
+        drop(clients, old);
+    if ((old = lru_find(&clients->unknown, id)) != NULL)
+        forget_unknown(clients, old);
+    unknown->event = lookup->event;
+    unknown->until_ms = clock_monotonic_ms() + CLIENT_UNKNOWN_MS;
+    memcpy(unknown->id, id.bytes, id.length);
+    unknown->entry.key = (struct slice){unknown->id, id.length};
+    if ((evicted = lru_add(&clients->unknown, &unknown->entry)) != NULL)
+        free(H2O_STRUCT_FROM_MEMBER(struct unknown, entry, evicted));
+}
+
+/* Tells all that wait, and ends the look-up. */
+static void finish(struct client_lookup *lookup, enum client_status status,
+                   const struct client *client, enum lookup_result result)
+{
+    struct clients *clients = lookup->clients;
+    const struct client *stale = NULL;
+
+    counter_add(&clients->counters->lookups[result], 1);
+    histogram_observe(&clients->counters->lookup_durations,
+                      clock_monotonic_us() - lookup->started_us);
+    HASH_DELETE(hh, clients->lookups, lookup);
+    if (status == CLIENT_UNAVAILABLE)
+        stale = cached(clients, slice_of(lookup->id));
+    if (stale != NULL && !is_of_use(clients, stale, clock_monotonic_ms()))
+        stale = NULL;
+    while (lookup->waiters != NULL) {
+        struct client_waiter *waiter = lookup->waiters;
+
+        client_stop_waiting(waiter);
+        if (stale != NULL)
+            serve_stale(clients, waiter, stale);
+        else
+            waiter->on_client(waiter, status, client, CLIENT_MISS);
+    }
+    free(lookup);
+}
+
+/* Those that waited for their turn. One that has waited too long is given up. */
+static void send_queued(struct clients *clients)
+{
+    while (clients->queued != NULL && clients->sent_count < CLIENT_MAX_LOOKUPS) {
+        struct client_lookup *lookup = clients->queued;
+        bool late = clock_monotonic_us() - lookup->started_us > CLIENT_LOOKUP_MS * 1000;
+
+        DL_DELETE(clients->queued, lookup);
+        --clients->queued_count;
+        if (late || !send_lookup(clients, lookup))
+            finish(lookup, CLIENT_UNAVAILABLE, NULL, LOOKUP_ERROR);
+    }
+}
+
+static void on_result(struct pg_query *query, const PGresult *result, const char *reason)
+{
+    struct client_lookup *lookup = H2O_STRUCT_FROM_MEMBER(struct client_lookup, query, query);
+    struct clients *clients = lookup->clients;
+
+    --clients->sent_count;
+    if (result == NULL || PQnfields(result) != COLUMNS) {
+        log_debug("client.lookup_failed", log_str("reason", reason));
+        finish(lookup, CLIENT_UNAVAILABLE, NULL, LOOKUP_ERROR);
+    } else if (PQntuples(result) == 0) {
+        keep_unknown(clients, lookup);
+        finish(lookup, CLIENT_UNKNOWN, NULL, LOOKUP_UNKNOWN);
+    } else {
+        finish(lookup, CLIENT_FOUND, keep(clients, make_client(lookup, result)), LOOKUP_FOUND);
+    }
+    send_queued(clients);
+}
+
+void client_stop_waiting(struct client_waiter *waiter)
+{
+    if (waiter->lookup != NULL) {
+        DL_DELETE(waiter->lookup->waiters, waiter);
+        waiter->lookup = NULL;
+    }
+}

@@ -1,0 +1,66 @@
+/* What one worker counts. Each worker owns one; /metrics sums them (exposition.c). */
+#ifndef AUTH_COUNTERS_H
+#define AUTH_COUNTERS_H
+
+#include "auth/keys.h"
+#include "common/metrics.h"
+
+/* Paths, as the label `endpoint`. */
+enum endpoint {
+    ENDPOINT_TOKEN,
+    ENDPOINT_METADATA,
+    ENDPOINT_JWKS,
+    ENDPOINT_HEALTH,
+    ENDPOINT_READY,
+    ENDPOINT_METRICS,
+    ENDPOINT_OTHER,
+    ENDPOINT_COUNT,
+};
+
+/* Statuses that are answered, as the label `code`; the last stands for any other. */
+#define STATUS_CODES                                                                               \
+    {                                                                                              \
+        200, 304, 400, 401, 404, 405, 413, 417, 429, 500, 503, 0                                   \
+    }
+#define STATUS_COUNT 12
+
+/* Errors of /token, as the label `error`. */
+enum token_error {
+    TOKEN_INVALID_REQUEST,
+    TOKEN_UNSUPPORTED_GRANT_TYPE,
+    TOKEN_INVALID_CLIENT,
+    TOKEN_INVALID_SCOPE,
+    TOKEN_INVALID_TARGET,
+    TOKEN_TEMPORARILY_UNAVAILABLE,
+    TOKEN_ERROR_COUNT,
+};
+
+enum lookup_result {
+    LOOKUP_FOUND,
+    LOOKUP_UNKNOWN,
+    LOOKUP_ERROR,
+    LOOKUP_RESULT_COUNT,
+};
+
+#define TIER_MAX 64 /* tiers with a label of their own; the rest count as the last: `other` */
+
+struct counters {
+    struct counter requests[ENDPOINT_COUNT][STATUS_COUNT];
+    struct histogram request_durations[ENDPOINT_COUNT];
+    struct counter tokens_issued[TIER_MAX];
+    struct counter token_errors[TOKEN_ERROR_COUNT];
+    struct histogram sign_durations[KEY_ALG_COUNT];
+    struct counter ledger_dropped; /* issued without a record, for want of room */
+    struct counter cache_hits;
+    struct counter cache_misses;
+    struct counter cache_stale;
+    struct counter cache_invalidations;
+    struct counter cache_evictions;
+    struct counter cache_expirations;
+    struct counter cache_added; /* less cache_removed: the entries now */
+    struct counter cache_removed;
+    struct counter lookups[LOOKUP_RESULT_COUNT];
+    struct histogram lookup_durations;
+};
+
+#endif

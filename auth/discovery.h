@@ -1,0 +1,13 @@
+/* What clients and verifiers find out by themselves: RFC 8414 metadata and the JWK set. */
+#ifndef AUTH_DISCOVERY_H
+#define AUTH_DISCOVERY_H
+
+#include <h2o.h>
+
+/* The metadata document: malloc'd, the same for the life of the process. */
+char *discovery_metadata(const char *issuer);
+
+void discovery_handle_metadata(h2o_req_t *req);
+void discovery_handle_jwks(h2o_req_t *req);
+
+#endif

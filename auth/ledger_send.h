@@ -1,0 +1,49 @@
+/* Segments to PostgreSQL, over one blocking connection with deadlines of its own. Used by the
+ * server's sender thread and by `jotd ledger flush` and `retry`.
+ */
+#ifndef AUTH_LEDGER_SEND_H
+#define AUTH_LEDGER_SEND_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/attributes.h"
+#include "common/failure.h"
+#include "common/metrics.h"
+#include "common/spool.h"
+
+#define LEDGER_SEND_SEGMENTS 32 /* in one transaction, at most */
+
+/* Moves the watermark on and forgets the batches of before it; gives how many. */
+#define LEDGER_FORGET_BATCHES_SQL                                                                  \
+    "WITH state AS (UPDATE ledger_state SET watermark ="                                           \
+    "  greatest(watermark, date_trunc('day', now() - interval '30 days')) RETURNING watermark)"    \
+    " DELETE FROM flushed_batches USING state WHERE flushed_at < watermark"
+
+struct ledger_sender {
+    const char *url;
+    const char *base; /* where refused lines are set aside */
+    PGconn *connection;
+    struct buffer bytes;    /* of the segment at hand */
+    uint64_t counted_batch; /* the number of the last one that was counted */
+    struct counter batches[SPOOL_TRIGGER_COUNT];
+    struct counter rows_written;
+    struct counter rows_rejected;
+};
+
+/* Connects unless it is connected. Refuses a schema that this program does not know. */
+MUST_USE bool ledger_sender_connect(struct ledger_sender *sender, struct failure *failure);
+void ledger_sender_close(struct ledger_sender *sender);
+
+/* Sends the first segments of the list (at most LEDGER_SEND_SEGMENTS), removes them from it and
+ * discards them: written, found to be written before, or set aside. `spool` as for spool_discard.
+ * False when they could not be sent now; then they are still in the list, and the connection is
+ * closed. */
+MUST_USE bool ledger_send(struct ledger_sender *sender, struct spool *spool,
+                          struct spool_segment **segments, struct failure *failure);
+
+/* Makes the partitions of this month and three ahead, and forgets batches of over 30 days ago. */
+MUST_USE bool ledger_maintain(struct ledger_sender *sender, struct failure *failure);
+
+#endif

@@ -1,0 +1,41 @@
+/* What the workers of one process share. Written at start, before there are threads, except for
+ * what is atomic. */
+#ifndef AUTH_PROCESS_H
+#define AUTH_PROCESS_H
+
+#include <h2o.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "auth/connections.h"
+#include "auth/keyring.h"
+#include "auth/ledger.h"
+#include "auth/settings.h"
+
+struct process {
+    struct settings settings;
+    struct keyring keys;
+    struct ledger ledger;
+    h2o_globalconf_t h2o;
+    char *metadata; /* RFC 8414 document */
+    struct worker *workers;
+    size_t worker_count;
+    _Atomic int workers_running; /* threads */
+    struct connection_bound connections;
+    _Atomic size_t workers_verified;    /* those that have seen the schema that they know */
+    _Atomic uint64_t drain_deadline_ms; /* monotonic; 0: not draining */
+};
+
+/* Whether every worker has reached PostgreSQL once and found the schema that it knows. */
+static inline bool process_is_verified(const struct process *process)
+{
+    return atomic_load(&process->workers_verified) == process->worker_count;
+}
+
+static inline bool process_is_draining(const struct process *process)
+{
+    return atomic_load_explicit(&process->drain_deadline_ms, memory_order_relaxed) != 0;
+}
+
+#endif

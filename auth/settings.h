@@ -1,0 +1,58 @@
+/* What the environment says: one struct, filled from the table in settings.c. */
+#ifndef AUTH_SETTINGS_H
+#define AUTH_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "common/attributes.h"
+#include "common/failure.h"
+
+#define TOKEN_TTL_MAX 86400 /* seconds; also the bound of clients.token_ttl */
+#define WORKERS_MAX   256
+
+/* What happens to a token for whose record there is no room. */
+enum spool_full {
+    SPOOL_FULL_REFUSE,
+    SPOOL_FULL_DROP,
+};
+
+struct settings {
+    char *listen;
+    char *metrics_listen; /* NULL: as listen */
+    char *issuer;         /* NULL only where SETTINGS_NEED_ISSUER was not asked for */
+    char *database_url;   /* NULL only where SETTINGS_NEED_DATABASE was not asked for */
+    long long workers;    /* resolved: at least 1 */
+    char *keys_dir;
+    long long token_ttl; /* seconds */
+    long long client_cache_size;
+    long long client_cache_ttl;   /* seconds */
+    long long client_cache_stale; /* seconds */
+    long long batch_rows;
+    long long batch_interval; /* seconds */
+    char *spool_dir;
+    long long spool_max_bytes;
+    long long spool_full;    /* an enum spool_full */
+    long long drain_timeout; /* seconds */
+    long long idle_timeout;  /* seconds */
+    long long max_connections;
+    long long log_level;  /* an enum log_level */
+    long long log_format; /* an enum log_format */
+};
+
+/* What a command cannot do without; the rest is checked all the same. */
+enum settings_need {
+    SETTINGS_NEED_NOTHING = 0,
+    SETTINGS_NEED_DATABASE = 1, /* DATABASE_URL */
+    SETTINGS_NEED_ISSUER = 2,   /* JOTD_ISSUER, where it has no default */
+};
+
+/* Reads the environment, sets up the log, warns of unknown JOTD_ names. The caller disposes, also
+ * after a failure. */
+MUST_USE bool settings_load(struct settings *settings, unsigned needs, struct failure *failure);
+void settings_dispose(struct settings *settings);
+
+/* Every variable with its effective value, one `NAME=value` a line, secrets masked. */
+void settings_print(const struct settings *settings, FILE *out);
+
+#endif

@@ -1,0 +1,193 @@
+/* The event loop and its pass: see worker.h.
+ *
+ * A pass is one turn of the loop: what has arrived is handled, answers are made; at its end the
+ * issued tokens are recorded and the answers sent. h2o queues the completion of what is sent
+ * outside its run and would sleep before it looks there, so a pass that has sent anything is
+ * followed by one that does not wait.
+ */
+#include "auth/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/migrations.h"
+#include "auth/reply.h"
+#include "auth/token.h"
+#include "common/address.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define MAX_WAIT_MS        100 /* also how late a drain or a new key set is seen */
+#define CONNECT_TIMEOUT_MS 5000
+#define LOOKUP_TIMEOUT_MS  5000
+#define ABORT_MS           1000 /* for connections that are ended by force to be gone */
+
+static bool check_schema(void *owner, const PGresult *result, struct failure *failure)
+{
+    (void)owner;
+    return migrations_check_version(result, failure);
+}
+
+/* On every new connection, one after the other. */
+static const struct pg_setup lookup_setup[] = {
+    {.sql = CLIENT_LISTEN_SQL},
+    {.sql = "SET statement_timeout = '5s'"},
+    {.sql = MIGRATIONS_VERSION_SQL, .check = check_schema},
+    {.sql = CLIENT_PREPARE_SQL},
+    {.sql = NULL},
+};
+
+/* Ready: the schema is the right one, and look-ups can be made. */
+static void on_pg_change(void *owner, bool ready)
+{
+    struct worker *worker = owner;
+    struct process *process = worker->process;
+
+    clients_on_connection(&worker->clients, ready);
+    if (!ready || worker->verified)
+        return;
+    worker->verified = true;
+    if (atomic_fetch_add(&process->workers_verified, 1) + 1 == process->worker_count)
+        log_info("schema.verified", log_int("version", migrations[migration_count - 1].version));
+}
+
+static void on_pg_notify(void *owner, const char *payload)
+{
+    clients_on_change(&((struct worker *)owner)->clients, payload);
+}
+
+/* The workers of one local socket share the first one's listening descriptor. */
+static bool listen_at(struct worker *worker, const char *text, bool operations,
+                      struct failure *failure)
+{
+    struct address address;
+    struct failure cause;
+    h2o_socket_t *first = worker->process->workers[0].connections.listeners[operations].socket;
+    int shared = -1;
+
+    if (!address_parse(text, &address))
+        return failure_set(failure, "cannot listen at %s", text);
+    if (address.socket.any.sa_family == AF_UNIX && first != NULL)
+        shared = h2o_socket_get_fd(first);
+    if (connections_listen(&worker->connections, &address, operations, shared, &cause) == -1)
+        return failure_set(failure, "cannot listen at %s: %s; set %s", text, cause.reason,
+                           operations ? "JOTD_METRICS_LISTEN" : "JOTD_LISTEN");
+    return true;
+}
+
+bool worker_open(struct worker *worker, struct process *process, struct failure *failure)
+{
+    const struct settings *settings = &process->settings;
+
+    worker->process = process;
+    worker->loop = h2o_evloop_create();
+    h2o_context_init(&worker->h2o, worker->loop, &process->h2o);
+    if (!timers_open(&worker->timers, worker->loop))
+        return failure_set(failure, "no file descriptor left; raise the limit of open files");
+    connections_open(&worker->connections, &worker->h2o, &worker->timers, &process->connections,
+                     (uint64_t)settings->idle_timeout * 1000);
+    worker->pg_config = (struct pg_config){
+        .name = "look-up",
+        .url = settings->database_url,
+        .setup = lookup_setup,
+        .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+        .query_timeout_ms = LOOKUP_TIMEOUT_MS,
+        .owner = worker,
+        .on_change = on_pg_change,
+        .on_notify = on_pg_notify,
+    };
+    clients_open(&worker->clients, (size_t)settings->client_cache_size,
+                 (uint64_t)settings->client_cache_ttl * 1000,
+                 (uint64_t)settings->client_cache_stale * 1000, &worker->pg, &worker->timers,
+                 &worker->counters);
+    pg_open(&worker->pg, &worker->pg_config, worker->loop, &worker->timers);
+    spool_writer_open(&worker->spool, &process->ledger.spool);
+    return listen_at(worker, settings->listen, false, failure) &&
+           (settings->metrics_listen == NULL ||
+            listen_at(worker, settings->metrics_listen, true, failure));
+}
+
+/* True when the loop has nothing left to do. */
+static bool drain(struct worker *worker, uint64_t deadline_ms)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t timeout_ms = (uint64_t)worker->process->settings.drain_timeout * 1000;
+    /* The last second is for closing what idles; of a short time, half. */
+    uint64_t closing_ms = timeout_ms / 2 < 1000 ? timeout_ms / 2 : 1000;
+
+    if (worker->connections.drain_at_ms == 0) {
+        h2o_context_request_shutdown(&worker->h2o);
+        connections_drain(&worker->connections, deadline_ms - closing_ms);
+        return false;
+    }
+    return now_ms >= deadline_ms || atomic_load(&worker->connections.count) == 0;
+}
+
+/* One turn. True when something was sent. */
+static bool pass(struct worker *worker, int32_t max_wait_ms)
+{
+    h2o_evloop_run(worker->loop, max_wait_ms); /* -1 for EINTR: there is always a next turn */
+    keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
+    /* Tokens leave when they are recorded, or not at all. */
+    if (!spool_end_pass(&worker->spool))
+        token_revoke_answers(worker);
+    return reply_send_all(worker);
+}
+
+static void *run(void *data)
+{
+    struct worker *worker = data;
+    uint64_t deadline_ms = 0, abort_ms;
+    bool sent = false;
+
+    while (deadline_ms == 0 || !drain(worker, deadline_ms)) {
+        sent = pass(worker, sent ? 0 : MAX_WAIT_MS);
+        deadline_ms = atomic_load(&worker->process->drain_deadline_ms);
+    }
+
+    pg_close(&worker->pg); /* who waits for it is answered … */
+    pass(worker, 0);       /* … here */
+    connections_abort(&worker->connections);
+    abort_ms = clock_monotonic_ms() + ABORT_MS;
+    while (atomic_load(&worker->connections.count) != 0 && clock_monotonic_ms() < abort_ms)
+        pass(worker, 10);
+    spool_writer_close(&worker->spool);
+    atomic_fetch_sub(&worker->process->workers_running, 1);
+    return NULL;
+}
+
+bool worker_start(struct worker *worker, struct failure *failure)
+{
+    int error;
+
+    keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
+    atomic_fetch_add(&worker->process->workers_running, 1);
+    error = pthread_create(&worker->thread, NULL, run, worker);
+    worker->started = error == 0;
+    if (!worker->started) {
+        atomic_fetch_sub(&worker->process->workers_running, 1);
+        return failure_set(failure, "cannot start a thread: %s", strerror(error));
+    }
+    return true;
+}
+
+void worker_join(struct worker *worker)
+{
+    if (worker->started)
+        pthread_join(worker->thread, NULL);
+}
+
+void worker_close(struct worker *worker)
+{
+    pg_close(&worker->pg);
+    clients_close(&worker->clients);
+    keyring_view_dispose(&worker->keys);
+    buffer_dispose(&worker->scratch);
+    connections_close(&worker->connections);
+    timers_close(&worker->timers);
+    /* h2o asserts that no connection is left: one that could not be ended is left to the kernel. */
+    if (atomic_load(&worker->connections.count) == 0) {
+        h2o_context_dispose(&worker->h2o);
+        h2o_evloop_destroy(worker->loop);
+    }
+}

@@ -1,0 +1,65 @@
+/* One event loop in one thread, and all that belongs to it: listeners, connections, its PostgreSQL
+ * connection, its client cache, its view of the keys, its counters. Workers share nothing that is
+ * written on the way of a request.
+ */
+#ifndef AUTH_WORKER_H
+#define AUTH_WORKER_H
+
+#include <h2o.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "auth/client.h"
+#include "auth/connections.h"
+#include "auth/counters.h"
+#include "auth/keyring.h"
+#include "auth/process.h"
+#include "common/attributes.h"
+#include "common/failure.h"
+#include "common/pg.h"
+#include "common/spool.h"
+#include "common/timer.h"
+#include "common/uuid.h"
+
+struct answer; /* reply.c */
+
+struct worker {
+    struct process *process;
+    pthread_t thread;
+    bool started;
+    bool verified; /* the schema, once */
+    struct counters counters;
+
+    h2o_loop_t *loop;
+    h2o_context_t h2o;
+    struct timers timers;
+    struct connections connections;
+    struct pg_config pg_config;
+    struct pg pg;
+    struct clients clients;
+    struct keyring_view keys;
+    struct spool_writer spool;
+    struct uuid_source uuids;
+    struct answer *answers; /* of this pass, to be sent at its end */
+    struct buffer scratch;  /* for whoever builds a body, within one call */
+};
+
+static inline struct worker *worker_of(const h2o_req_t *req)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct worker, h2o, req->conn->ctx);
+}
+
+/* Opens all that belongs to it; what fails, such as an address that is taken, is found at start. */
+MUST_USE bool worker_open(struct worker *worker, struct process *process, struct failure *failure);
+
+/* Runs the loop in a thread of its own until the drain is over. */
+MUST_USE bool worker_start(struct worker *worker, struct failure *failure);
+
+/* Harmless when it was not started. */
+void worker_join(struct worker *worker);
+
+/* Closes what worker_open opened, also where that stopped half-way. */
+void worker_close(struct worker *worker);
+
+#endif

@@ -1,0 +1,91 @@
+/* Growing bytes: see buffer.h. */
+#include "common/buffer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+char *buffer_reserve(struct buffer *buffer, size_t length)
+{
+    if (buffer->capacity - buffer->size < length) {
+        size_t capacity = buffer->capacity != 0 ? buffer->capacity : 256;
+
+        while (capacity - buffer->size < length)
+            capacity *= 2;
+        if ((buffer->bytes = realloc(buffer->bytes, capacity)) == NULL) {
+            fputs("jotd: out of memory\n", stderr);
+            abort();
+        }
+        buffer->capacity = capacity;
+    }
+    return buffer->bytes + buffer->size;
+}
+
+void buffer_printf(struct buffer *buffer, const char *format, ...)
+{
+    va_list values, again;
+    int length;
+
+    va_start(values, format);
+    va_copy(again, values);
+    length = vsnprintf(NULL, 0, format, values);
+    va_end(values);
+    if (length > 0) {
+        vsnprintf(buffer_reserve(buffer, (size_t)length + 1), (size_t)length + 1, format, again);
+        buffer->size += (size_t)length;
+    }
+    va_end(again);
+}
+
+/* The length of the valid UTF-8 sequence at `bytes` (RFC 3629 4), or 0. */
+static size_t utf8_length(const unsigned char *bytes, size_t left)
+{
+    unsigned char first = bytes[0], low = 0x80, high = 0xBF;
+    size_t length = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+
+    if (length == 0 || first > 0xF4 || length > left)
+        return 0;
+    if (first == 0xE0)
+        low = 0xA0; /* shorter forms exist */
+    else if (first == 0xED)
+        high = 0x9F; /* surrogates */
+    else if (first == 0xF0)
+        low = 0x90;
+    else if (first == 0xF4)
+        high = 0x8F; /* past U+10FFFF */
+    for (size_t i = 1; i < length; ++i) {
+        if (bytes[i] < low || bytes[i] > high)
+            return 0;
+        low = 0x80;
+        high = 0xBF;
+    }
+    return length;
+}
+
+void buffer_append_json(struct buffer *buffer, struct slice text)
+{
+    const unsigned char *bytes = (const unsigned char *)text.bytes;
+
+    for (size_t i = 0; i < text.length;) {
+        size_t length = utf8_length(bytes + i, text.length - i);
+
+        if (length == 0) {
+            buffer_append_text(buffer, "\\ufffd");
+            ++i;
+            continue;
+        }
+        if (bytes[i] == '"' || bytes[i] == '\\')
+            buffer_printf(buffer, "\\%c", bytes[i]);
+        else if (bytes[i] < 0x20 || bytes[i] == 0x7F)
+            buffer_printf(buffer, "\\u%04x", bytes[i]);
+        else
+            buffer_append(buffer, bytes + i, length);
+        i += length;
+    }
+}
+
+void buffer_dispose(struct buffer *buffer)
+{
+    free(buffer->bytes);
+    *buffer = (struct buffer){0};
+}

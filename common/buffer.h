@@ -1,0 +1,49 @@
+/* A growing run of bytes with one owner. Zero it to start; memory is kept by buffer_clear and
+ * given back by buffer_dispose. Out of memory ends the process: there is no answer to give without
+ * it, and what was answered is on disk. */
+#ifndef COMMON_BUFFER_H
+#define COMMON_BUFFER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "common/attributes.h"
+#include "common/slice.h"
+
+struct buffer {
+    char *bytes; /* not NUL-terminated */
+    size_t size;
+    size_t capacity;
+};
+
+/* Room for `length` more bytes at the end; the caller writes there and adds to `size`. */
+char *buffer_reserve(struct buffer *buffer, size_t length);
+
+static inline void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
+{
+    if (length != 0) {
+        memcpy(buffer_reserve(buffer, length), bytes, length);
+        buffer->size += length;
+    }
+}
+
+static inline void buffer_append_text(struct buffer *buffer, const char *text)
+{
+    buffer_append(buffer, text, strlen(text));
+}
+
+void buffer_printf(struct buffer *buffer, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* As the inside of a JSON string: quotes, backslashes and control characters escaped, and every
+ * byte that is not part of valid UTF-8 replaced by U+FFFD. */
+void buffer_append_json(struct buffer *buffer, struct slice text);
+
+static inline void buffer_clear(struct buffer *buffer)
+{
+    buffer->size = 0;
+}
+
+void buffer_dispose(struct buffer *buffer);
+
+#endif

@@ -1,0 +1,211 @@
+/* Configuration from the environment: see config.h. */
+#include "common/config.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern char **environ;
+
+static char **text_field(const struct config_option *option, void *fields)
+{
+    return (char **)((char *)fields + option->offset);
+}
+
+static long long *number_field(const struct config_option *option, void *fields)
+{
+    return (long long *)((char *)fields + option->offset);
+}
+
+static bool load_number(const struct config_option *option, const char *value, long long *number,
+                        struct failure *failure)
+{
+    char *end;
+
+    if (option->zero_word != NULL && strcmp(value, option->zero_word) == 0) {
+        *number = 0;
+        return true;
+    }
+    errno = 0;
+    *number = strtoll(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end != '\0' || errno != 0 || *number < option->min ||
+        *number > option->max) {
+        return failure_set(failure, "%s=%.100s: give a whole number from %lld to %lld%s%s",
+                           option->name, value, option->min, option->max,
+                           option->zero_word != NULL ? ", or " : "",
+                           option->zero_word != NULL ? option->zero_word : "");
+    }
+    return true;
+}
+
+static bool load_choice(const struct config_option *option, const char *value, long long *index,
+                        struct failure *failure)
+{
+    char allowed[200] = "";
+
+    for (*index = 0; option->choices[*index] != NULL; ++*index) {
+        if (strcmp(value, option->choices[*index]) == 0)
+            return true;
+        if (*index != 0)
+            strncat(allowed, ", ", sizeof(allowed) - strlen(allowed) - 1);
+        strncat(allowed, option->choices[*index], sizeof(allowed) - strlen(allowed) - 1);
+    }
+    return failure_set(failure, "%s=%.100s: give one of %s", option->name, value, allowed);
+}
+
+static bool load_text(const struct config_option *option, const char *value, char **text,
+                      struct failure *failure)
+{
+    const char *allowed = option->check != NULL ? option->check(value) : NULL;
+
+    if (allowed != NULL) {
+        char shown[300];
+
+        if (option->secret)
+            config_mask_url(value, shown, sizeof(shown));
+        else
+            snprintf(shown, sizeof(shown), "%s", value);
+        return failure_set(failure, "%s=%.200s: give %s", option->name, shown, allowed);
+    }
+    if ((*text = strdup(value)) == NULL)
+        return failure_set(failure, "out of memory");
+    return true;
+}
+
+bool config_load(const struct config_option *options, size_t count, void *fields,
+                 struct failure *failure)
+{
+    for (size_t i = 0; i != count; ++i) {
+        const struct config_option *option = options + i;
+        const char *value = getenv(option->name);
+        bool loaded = true;
+
+        if (value == NULL || *value == '\0')
+            value = option->default_value;
+        if (value == NULL)
+            continue;
+        switch (option->kind) {
+        case CONFIG_TEXT:
+            loaded = load_text(option, value, text_field(option, fields), failure);
+            break;
+        case CONFIG_NUMBER:
+            loaded = load_number(option, value, number_field(option, fields), failure);
+            break;
+        case CONFIG_CHOICE:
+            loaded = load_choice(option, value, number_field(option, fields), failure);
+            break;
+        }
+        if (!loaded)
+            return false;
+    }
+    return true;
+}
+
+void config_dispose(const struct config_option *options, size_t count, void *fields)
+{
+    for (size_t i = 0; i != count; ++i) {
+        if (options[i].kind == CONFIG_TEXT) {
+            free(*text_field(options + i, fields));
+            *text_field(options + i, fields) = NULL;
+        }
+    }
+}
+
+void config_print(const struct config_option *options, size_t count, const void *fields, FILE *out)
+{
+    for (size_t i = 0; i != count; ++i) {
+        const struct config_option *option = options + i;
+
+        if (option->kind == CONFIG_TEXT) {
+            const char *text = *text_field(option, (void *)fields);
+            char masked[2048] = "";
+
+            if (text != NULL && option->secret)
+                config_mask_url(text, masked, sizeof(masked));
+            fprintf(out, "%s=%s\n", option->name,
+                    option->secret ? masked : (text != NULL ? text : ""));
+        } else {
+            long long number = *number_field(option, (void *)fields);
+
+            if (option->kind == CONFIG_CHOICE)
+                fprintf(out, "%s=%s\n", option->name, option->choices[number]);
+            else
+                fprintf(out, "%s=%lld\n", option->name, number);
+        }
+    }
+}
+
+/* Levenshtein distance, of names up to 63 bytes. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[64];
+    size_t b_length = strnlen(b, 63);
+
+    for (size_t j = 0; j <= b_length; ++j)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1] != '\0' && i < 64; ++i) {
+        size_t diagonal = row[0];
+
+        row[0] = i;
+        for (size_t j = 1; j <= b_length; ++j) {
+            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+
+            diagonal = row[j];
+            if (row[j - 1] + 1 < change)
+                change = row[j - 1] + 1;
+            if (row[j] + 1 < change)
+                change = row[j] + 1;
+            row[j] = change;
+        }
+    }
+    return row[b_length];
+}
+
+void config_find_unknown(const struct config_option *options, size_t count, const char *prefix,
+                         bool (*ignored)(const char *name),
+                         void (*on_unknown)(const char *name, const char *nearest))
+{
+    for (char **variable = environ; *variable != NULL; ++variable) {
+        const char *equals = strchr(*variable, '=');
+        char name[64];
+        size_t best = SIZE_MAX, nearest = 0, i;
+
+        if (equals == NULL || strncmp(*variable, prefix, strlen(prefix)) != 0)
+            continue;
+        snprintf(name, sizeof(name), "%.*s", (int)(equals - *variable), *variable);
+        for (i = 0; i != count && strcmp(options[i].name, name) != 0; ++i) {
+            size_t d = distance(name, options[i].name);
+
+            if (d < best) {
+                best = d;
+                nearest = i;
+            }
+        }
+        if (i == count && !ignored(name))
+            on_unknown(name, options[nearest].name);
+    }
+}
+
+void config_mask_url(const char *url, char *masked, size_t size)
+{
+    const char *authority = strstr(url, "://");
+    const char *user = authority != NULL ? authority + 3 : url;
+    const char *at = strrchr(user, '@'), *colon, *parameter;
+
+    /* The first colon begins the password and the last @ ends it: a password may hold either, and
+     * whatever else a URL has to escape. */
+    colon = at != NULL ? memchr(user, ':', (size_t)(at - user)) : NULL;
+    if (colon != NULL)
+        snprintf(masked, size, "%.*s****%s", (int)(colon + 1 - url), url, at);
+    else
+        snprintf(masked, size, "%s", url);
+
+    for (parameter = masked; (parameter = strstr(parameter, "password=")) != NULL;) {
+        char rest[2048], *value = (char *)parameter + strlen("password=");
+
+        snprintf(rest, sizeof(rest), "%s", value + strcspn(value, "&"));
+        snprintf(value, size - (size_t)(value - masked), "****%s", rest);
+        parameter = value;
+    }
+}

@@ -1,0 +1,67 @@
+/* Events with fields, one line each, to stderr: `event=ledger.flushed rows=1000 ms=6` as text or
+ * the same as one JSON object. Never give it a secret, a token or an assertion.
+ *
+ *     log_info("pg.connected", log_str("host", host), log_int("ms", elapsed));
+ *
+ * Names of events and fields are constants of [a-z0-9_.]; values may be anything: they are escaped,
+ * and cut past 512 bytes. Thread-safe: a line is one write(), which does not wait for a reader.
+ */
+#ifndef COMMON_LOG_H
+#define COMMON_LOG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/slice.h"
+
+enum log_level {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARN,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_DEBUG,
+};
+
+enum log_format {
+    LOG_FORMAT_TEXT,
+    LOG_FORMAT_JSON,
+};
+
+struct log_field {
+    const char *name;
+    enum { LOG_STRING, LOG_INTEGER } kind;
+    struct slice string;
+    int64_t integer;
+};
+
+static inline struct log_field log_slice(const char *name, struct slice value)
+{
+    return (struct log_field){.name = name, .kind = LOG_STRING, .string = value};
+}
+
+static inline struct log_field log_str(const char *name, const char *value)
+{
+    return log_slice(name, slice_of(value != NULL ? value : ""));
+}
+
+static inline struct log_field log_int(const char *name, int64_t value)
+{
+    return (struct log_field){.name = name, .kind = LOG_INTEGER, .integer = value};
+}
+
+/* Before the first thread; the level may be changed at any time. */
+void log_setup(enum log_level level, enum log_format format);
+void log_set_level(enum log_level level);
+
+void log_write(enum log_level level, const char *event, const struct log_field *fields,
+               size_t count);
+
+#define LOG_AT(level, event, ...)                                                                  \
+    log_write(level, event, (const struct log_field[]){__VA_ARGS__},                               \
+              sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
+
+#define log_error(event, ...) LOG_AT(LOG_LEVEL_ERROR, event, __VA_ARGS__)
+#define log_warn(event, ...)  LOG_AT(LOG_LEVEL_WARN, event, __VA_ARGS__)
+#define log_info(event, ...)  LOG_AT(LOG_LEVEL_INFO, event, __VA_ARGS__)
+#define log_debug(event, ...) LOG_AT(LOG_LEVEL_DEBUG, event, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,44 @@
+/* A bounded map from text to records, least recently used out first, on uthash: its insertion
+ * order is the LRU order, so that a touch is a delete and an add. Records embed `struct lru_entry`;
+ * the map owns none of them and tells its owner when it lets one go.
+ */
+#ifndef COMMON_LRU_H
+#define COMMON_LRU_H
+
+#include <stddef.h>
+#include <uthash.h>
+
+#include "common/slice.h"
+
+struct lru_entry {
+    struct slice key; /* points into the record */
+    UT_hash_handle hh;
+};
+
+struct lru {
+    struct lru_entry *entries; /* the head is the least recently used */
+    size_t capacity;           /* at least 1 */
+};
+
+static inline size_t lru_count(const struct lru *lru)
+{
+    return HASH_COUNT(lru->entries);
+}
+
+/* The entry of that key, now the most recently used, or NULL. */
+struct lru_entry *lru_find(struct lru *lru, struct slice key);
+
+/* Adds an entry whose key must not be there. Returns the entry that had to go, which the caller
+ * now disposes of, or NULL. */
+struct lru_entry *lru_add(struct lru *lru, struct lru_entry *entry);
+
+/* Takes out an entry that is there. */
+void lru_remove(struct lru *lru, struct lru_entry *entry);
+
+/* The least recently used entry, or NULL. */
+static inline struct lru_entry *lru_oldest(const struct lru *lru)
+{
+    return lru->entries;
+}
+
+#endif

@@ -1,0 +1,566 @@
+/* A PostgreSQL connection on the loop: see pg.h for the states. Functions stand in the order in
+ * which a connection passes through them. set_state is the one place where the state changes, and
+ * lose() the one way down.
+ *
+ * libpq closes its descriptor when the server dies and may change it between addresses while it
+ * connects: what the loop watches is a duplicate (watch.h), opened afresh after every step.
+ */
+#include "common/pg.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define SETUP_MAX     2048 /* bytes of a statement of the set-up, with the NUL */
+#define ITEM_MAX      256  /* bytes of a host's name, an address or a port, with the NUL */
+#define BEAT_EVERY_MS 5000
+/* Of an idle connection; behind other queries, their deadline counts. */
+#define BEAT_WITHIN_MS 1000
+#define BACKOFF_MIN_MS 50
+#define BACKOFF_MAX_MS 2000
+
+static void on_timer(struct timer *timer);
+static void on_connecting(struct watch *watch);
+static void on_ready(struct watch *watch);
+static void on_resolved(struct resolve *resolve, const struct addrinfo *addresses,
+                        const char *reason);
+
+static void set_state(struct pg *pg, enum pg_state state)
+{
+    bool was_ready = pg->state == PG_READY, is_ready = state == PG_READY;
+
+    pg->state = state;
+    if (was_ready != is_ready)
+        pg->config->on_change(pg->config->owner, is_ready);
+}
+
+/* Fails what was in flight. Queries that a callback sends meanwhile are refused by pg_send. */
+static void fail_queries(struct pg *pg, const char *reason)
+{
+    while (pg->queries != NULL) {
+        struct pg_query *query = pg->queries;
+
+        DL_DELETE(pg->queries, query);
+        query->on_result(query, NULL, reason);
+    }
+}
+
+static void disconnect(struct pg *pg)
+{
+    timer_stop(pg->timers, &pg->timer);
+    timer_stop(pg->timers, &pg->beat_timer);
+    pg->beat_is_out = false;
+    resolve_cancel(&pg->resolve);
+    watch_close(&pg->watch);
+    PQclear(pg->result);
+    PQfinish(pg->conn);
+    pg->result = NULL;
+    pg->conn = NULL;
+    pg->broken = NULL;
+}
+
+/* The connection is given up, for a reason, and tried again after a pause. A failure that goes on
+ * for the same reason is logged once. */
+static void lose(struct pg *pg, const char *reason)
+{
+    bool was_ready = pg->state == PG_READY;
+    const char *event = was_ready                    ? "pg.lost"
+                        : pg->state == PG_SETTING_UP ? "pg.unusable"
+                                                     : "pg.unreachable";
+    bool round_is_over = was_ready || pg->address_count == 0 || ++pg->turn % pg->address_count == 0;
+    struct failure failure;
+
+    failure_set(&failure, "%s", reason); /* a copy: it may live in the connection */
+    failure_one_line(&failure);
+    disconnect(pg);
+    set_state(pg, PG_DOWN);
+    if (was_ready || strcmp(failure.reason, pg->last.reason) != 0)
+        log_warn(event, log_str("connection", pg->config->name), log_str("reason", failure.reason));
+    pg->last = failure;
+    if (was_ready)
+        pg->down_since_ms = clock_monotonic_ms();
+    fail_queries(pg, failure.reason);
+
+    if (!round_is_over) { /* the next address, at once */
+        timer_start(pg->timers, &pg->timer, 1);
+        return;
+    }
+    /* Half of the pause is random, so that many do not come back at once. */
+    timer_start(pg->timers, &pg->timer,
+                pg->backoff_ms / 2 + arc4random_uniform((uint32_t)pg->backoff_ms / 2 + 1) + 1);
+    pg->backoff_ms = pg->backoff_ms * 2 < BACKOFF_MAX_MS ? pg->backoff_ms * 2 : BACKOFF_MAX_MS;
+}
+
+/* Gives the connection up at the next turn of the loop, so that nobody's callback is called from
+ * within his own call. */
+static void break_off(struct pg *pg, const char *reason)
+{
+    pg->broken = reason;
+    timer_start(pg->timers, &pg->timer, 1);
+}
+
+static const char *option(const struct pg *pg, const char *keyword)
+{
+    for (const PQconninfoOption *o = pg->options; o != NULL && o->keyword != NULL; ++o) {
+        if (strcmp(o->keyword, keyword) == 0)
+            return o->val != NULL ? o->val : "";
+    }
+    return "";
+}
+
+/* Copies the index-th of comma-separated values. */
+static bool list_item(const char *list, size_t index, char *item, size_t size)
+{
+    if (strchr(list, ',') == NULL && index != 0)
+        return false;
+    for (; index != 0; --index) {
+        if ((list = strchr(list, ',')) == NULL)
+            return false;
+        ++list;
+    }
+    snprintf(item, size, "%.*s", (int)strcspn(list, ","), list);
+    return true;
+}
+
+/* A whole attempt: names, connection, set-up. */
+static void connect_start(struct pg *pg)
+{
+    pg->host = 0;
+    pg->address_count = 0;
+    buffer_clear(&pg->hosts);
+    buffer_clear(&pg->addresses);
+    buffer_clear(&pg->ports);
+    timer_start(pg->timers, &pg->timer, pg->config->connect_timeout_ms);
+    set_state(pg, PG_RESOLVING);
+}
+
+/* Keeps the list NUL-terminated; items may be empty. */
+static void append_item(const struct pg *pg, struct buffer *list, const char *item)
+{
+    if (pg->address_count != 0)
+        list->bytes[list->size - 1] = ',';
+    buffer_append(list, item, strlen(item) + 1);
+}
+
+static void add_address(struct pg *pg, const char *host, const char *address, const char *port)
+{
+    append_item(pg, &pg->hosts, host);
+    append_item(pg, &pg->addresses, address);
+    append_item(pg, &pg->ports, port);
+    ++pg->address_count;
+}
+
+/* One address an attempt, in turn: libpq, given several, has no deadline for each, and would never
+ * come past the first one that is silent. */
+static bool choose_address(const struct pg *pg, char host[ITEM_MAX], char address[ITEM_MAX],
+                           char port[ITEM_MAX])
+{
+    size_t turn = pg->turn % pg->address_count;
+
+    return list_item(pg->hosts.bytes, turn, host, ITEM_MAX) &&
+           list_item(pg->addresses.bytes, turn, address, ITEM_MAX) &&
+           list_item(pg->ports.bytes, turn, port, ITEM_MAX);
+}
+
+/* What PostgreSQL says unasked, such as why it ends the connection; libpq would print it. */
+static void on_notice(void *data, const PGresult *result)
+{
+    struct pg *pg = data;
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    log_info("pg.notice", log_str("connection", pg->config->name), log_str("message", message));
+}
+
+static void connect_now(struct pg *pg)
+{
+    char host[ITEM_MAX], address[ITEM_MAX], port[ITEM_MAX];
+    const char *keywords[] = {"keepalives_idle",
+                              "keepalives_interval",
+                              "keepalives_count",
+                              "tcp_user_timeout",
+                              "fallback_application_name",
+                              "dbname",
+                              "host",
+                              "hostaddr",
+                              "port",
+                              NULL};
+    const char *values[] = {"10", "5",  "3",  "20000", "jotd", pg->config->url,
+                            NULL, NULL, NULL, NULL};
+
+    /* Later ones win: the URL over our defaults, resolved addresses over the URL. Where there was
+     * nothing to resolve, the URL stands as it is. */
+    if (pg->address_count != 0 && choose_address(pg, host, address, port)) {
+        values[6] = host;
+        values[7] = address;
+        values[8] = port;
+    }
+    pg->conn = PQconnectStartParams(keywords, values, 1);
+    PQsetNoticeReceiver(pg->conn, on_notice, pg);
+    if (pg->conn == NULL || PQstatus(pg->conn) == CONNECTION_BAD) {
+        lose(pg, pg->conn != NULL ? PQerrorMessage(pg->conn) : "out of memory");
+        return;
+    }
+    set_state(pg, PG_CONNECTING);
+    pg->watch.on_ready = on_connecting;
+    if (!watch_open(&pg->watch, pg->loop, PQsocket(pg->conn))) {
+        lose(pg, "no file descriptor left");
+        return;
+    }
+    watch_for_write(&pg->watch); /* as libpq asks: begin as if it had said PGRES_POLLING_WRITING */
+}
+
+/* Resolves the next host that is a name, or connects when there is none left. */
+static void resolve_next(struct pg *pg)
+{
+    char host[ITEM_MAX], port[ITEM_MAX];
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST}, *numeric;
+
+    if (*option(pg, "hostaddr") != '\0' || *option(pg, "host") == '\0') {
+        connect_now(pg);
+        return;
+    }
+    for (; list_item(option(pg, "host"), pg->host, host, sizeof(host)); ++pg->host) {
+        if (!list_item(option(pg, "port"), pg->host, port, sizeof(port)) &&
+            !list_item(option(pg, "port"), 0, port, sizeof(port)))
+            port[0] = '\0';
+        if (port[0] == '\0')
+            strcpy(port, "5432");
+        if (host[0] == '/' || host[0] == '@') { /* a socket in the file system */
+            add_address(pg, host, "", port);
+        } else if (getaddrinfo(host, NULL, &hints, &numeric) == 0) {
+            freeaddrinfo(numeric);
+            add_address(pg, host, host, port);
+        } else {
+            pg->resolve.on_done = on_resolved;
+            resolve_start(&pg->resolve, pg->timers, host, port);
+            return;
+        }
+    }
+    if (pg->address_count != 0)
+        connect_now(pg);
+    else
+        lose(pg, "no host of the URL has an address");
+}
+
+static void on_resolved(struct resolve *resolve, const struct addrinfo *addresses,
+                        const char *reason)
+{
+    struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, resolve, resolve);
+    char host[ITEM_MAX], address[ITEM_MAX], port[ITEM_MAX];
+
+    if (!list_item(option(pg, "host"), pg->host, host, sizeof(host)))
+        host[0] = '\0';
+    if (addresses == NULL)
+        log_debug("pg.name", log_str("host", host), log_str("reason", reason));
+    for (; addresses != NULL; addresses = addresses->ai_next) {
+        if (getnameinfo(addresses->ai_addr, addresses->ai_addrlen, address, sizeof(address), port,
+                        sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+            add_address(pg, host, address, port);
+    }
+    ++pg->host;
+    resolve_next(pg);
+}
+
+/* The next statement of the set-up: the caller's, then our own; false when there is none left. */
+static bool setup_statement(struct pg *pg, char *sql, size_t size)
+{
+    const char *given =
+        pg->setup_step < pg->setup_steps ? pg->config->setup[pg->setup_step].sql : "";
+    size_t own = pg->setup_step - pg->setup_steps;
+
+    if (pg->setup_step < pg->setup_steps)
+        snprintf(sql, size, "%s", given);
+    else if (pg->config->on_notify != NULL && own == 0)
+        snprintf(sql, size, "SELECT pg_backend_pid()");
+    else if (pg->config->on_notify != NULL && own == 1)
+        snprintf(sql, size, "LISTEN %s", pg->beat_channel);
+    else if (pg->config->on_notify != NULL && own == 2)
+        snprintf(sql, size, "PREPARE beat AS SELECT pg_notify('%s', '')", pg->beat_channel);
+    else
+        return false;
+    return true;
+}
+
+static void setup_next(struct pg *pg)
+{
+    char sql[SETUP_MAX];
+
+    if (setup_statement(pg, sql, sizeof(sql))) {
+        if (!PQsendQuery(pg->conn, sql))
+            lose(pg, PQerrorMessage(pg->conn));
+        else
+            watch_for_write(&pg->watch); /* flushes */
+        return;
+    }
+    if (!PQenterPipelineMode(pg->conn)) {
+        lose(pg, PQerrorMessage(pg->conn));
+        return;
+    }
+    timer_stop(pg->timers, &pg->timer);
+    log_info("pg.connected", log_str("connection", pg->config->name),
+             log_int("down_ms", pg->down_since_ms == 0
+                                    ? 0
+                                    : (int64_t)(clock_monotonic_ms() - pg->down_since_ms)));
+    pg->backoff_ms = BACKOFF_MIN_MS;
+    pg->down_since_ms = 0;
+    pg->last.reason[0] = '\0';
+    if (pg->config->on_notify != NULL)
+        timer_start(pg->timers, &pg->beat_timer, BEAT_EVERY_MS);
+    set_state(pg, PG_READY);
+}
+
+static void on_connecting(struct watch *watch)
+{
+    struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, watch, watch);
+    PostgresPollingStatusType status = PQconnectPoll(pg->conn);
+
+    watch_close(&pg->watch);
+    if (status == PGRES_POLLING_FAILED) {
+        lose(pg, PQerrorMessage(pg->conn));
+        return;
+    }
+    if (status == PGRES_POLLING_OK) {
+        PQsetnonblocking(pg->conn, 1);
+        pg->watch.on_ready = on_ready;
+        pg->setup_step = 0;
+        set_state(pg, PG_SETTING_UP);
+    }
+    if (!watch_open(&pg->watch, pg->loop, PQsocket(pg->conn))) {
+        lose(pg, "no file descriptor left");
+        return;
+    }
+    if (status == PGRES_POLLING_WRITING)
+        watch_for_write(&pg->watch);
+    if (status == PGRES_POLLING_OK)
+        setup_next(pg);
+}
+
+/* A pooler makes up the process id of the backend that it tells its clients. */
+static bool is_direct(const struct pg *pg)
+{
+    return PQnfields(pg->result) != 1 || PQntuples(pg->result) != 1 ||
+           atoi(PQgetvalue(pg->result, 0, 0)) == PQbackendPID(pg->conn);
+}
+
+/* One statement of the set-up is through. */
+static void finish_setup_step(struct pg *pg)
+{
+    const struct pg_setup *step =
+        pg->setup_step < pg->setup_steps ? pg->config->setup + pg->setup_step : NULL;
+    ExecStatusType status = PQresultStatus(pg->result);
+    struct failure failure;
+
+    if (step != NULL && step->check != NULL) {
+        if (!step->check(pg->config->owner, pg->result, &failure)) {
+            lose(pg, failure.reason);
+            return;
+        }
+    } else if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+        lose(pg, pg->result != NULL ? PQresultErrorMessage(pg->result) : "no result");
+        return;
+    }
+    if (pg->setup_step == pg->setup_steps && !is_direct(pg)) {
+        lose(pg,
+             "a pooler is between, which may swallow notifications: connect to PostgreSQL itself");
+        return;
+    }
+    PQclear(pg->result);
+    pg->result = NULL;
+    ++pg->setup_step;
+    setup_next(pg);
+}
+
+/* The sync point after the oldest query has come: its result is whole. */
+static void finish_query(struct pg *pg)
+{
+    struct pg_query *query = pg->queries;
+    PGresult *result = pg->result;
+
+    pg->result = NULL;
+    if (query != NULL) {
+        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+        DL_DELETE(pg->queries, query);
+        /* feature_not_supported, invalid_sql_statement_name: the prepared statement is of no use
+         * any more, after a change of the schema for instance. A new connection makes it anew. */
+        if (state != NULL && (strcmp(state, "0A000") == 0 || strcmp(state, "26000") == 0))
+            break_off(pg, "a prepared statement has become invalid");
+        if (PQresultStatus(result) == PGRES_TUPLES_OK)
+            query->on_result(query, result, NULL);
+        else
+            query->on_result(query, NULL, result != NULL ? PQresultErrorMessage(result) : "");
+    }
+    PQclear(result);
+    if (pg->broken != NULL)
+        return; /* the timer is set to deal with it */
+    if (pg->queries != NULL) {
+        uint64_t now_ms = clock_monotonic_ms(), at_ms = pg->queries->deadline_ms;
+
+        timer_start(pg->timers, &pg->timer, at_ms > now_ms ? at_ms - now_ms : 1);
+    } else {
+        timer_stop(pg->timers, &pg->timer);
+    }
+}
+
+/* Takes what has arrived: results up to where one would have to wait. */
+static void read_results(struct pg *pg)
+{
+    bool ended = false;
+
+    while (pg->conn != NULL && !PQisBusy(pg->conn)) {
+        PGresult *result = PQgetResult(pg->conn);
+
+        if (result == NULL) {
+            if (pg->state == PG_SETTING_UP) {
+                finish_setup_step(pg);
+                return; /* the next statement's results come by the loop */
+            }
+            if (ended)
+                return; /* NULL ends a query, a second one says that nothing is in flight */
+            ended = true;
+            continue;
+        }
+        ended = false;
+        if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+            PQclear(result);
+            finish_query(pg);
+        } else {
+            PQclear(pg->result);
+            pg->result = result;
+        }
+    }
+}
+
+/* The connection has heard itself. */
+static void hear_beat(struct pg *pg)
+{
+    pg->beat_is_out = false;
+    timer_start(pg->timers, &pg->beat_timer, BEAT_EVERY_MS);
+}
+
+static void read_notifications(struct pg *pg)
+{
+    PGnotify *notification;
+
+    while (pg->conn != NULL && (notification = PQnotifies(pg->conn)) != NULL) {
+        if (strcmp(notification->relname, pg->beat_channel) == 0)
+            hear_beat(pg);
+        else if (pg->config->on_notify != NULL)
+            pg->config->on_notify(pg->config->owner, notification->extra);
+        PQfreemem(notification);
+    }
+}
+
+static void on_ready(struct watch *watch)
+{
+    struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, watch, watch);
+
+    if (!PQconsumeInput(pg->conn)) {
+        lose(pg, PQerrorMessage(pg->conn));
+        return;
+    }
+    switch (PQflush(pg->conn)) {
+    case 0:
+        break;
+    case 1:
+        watch_for_write(&pg->watch);
+        break;
+    default:
+        lose(pg, PQerrorMessage(pg->conn));
+        return;
+    }
+    read_results(pg);
+    read_notifications(pg);
+    if (pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_BAD)
+        lose(pg, PQerrorMessage(pg->conn));
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, timer, timer);
+
+    if (pg->state == PG_DOWN) {
+        connect_start(pg);
+        resolve_next(pg);
+    } else if (pg->broken != NULL) {
+        lose(pg, pg->broken);
+    } else {
+        lose(pg, pg->state == PG_READY ? "a query was not answered in time"
+                                       : "connecting took too long");
+    }
+}
+
+static void on_beat_sent(struct pg_query *query, const PGresult *result, const char *reason)
+{
+    struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, beat, query);
+
+    (void)reason;
+    /* The notification comes with the result, or right after it. */
+    if (result != NULL && pg->beat_is_out)
+        timer_start(pg->timers, &pg->beat_timer, BEAT_WITHIN_MS);
+}
+
+static void on_beat_timer(struct timer *timer)
+{
+    struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, beat_timer, timer);
+    bool idle = pg->queries == NULL;
+
+    if (pg->beat_is_out) {
+        lose(pg, "its own notification did not come back in time");
+        return;
+    }
+    pg->beat.on_result = on_beat_sent;
+    if (!pg_send(pg, &pg->beat, "beat", 0, NULL))
+        return; /* it is being given up already */
+    pg->beat_is_out = true;
+    timer_start(pg->timers, &pg->beat_timer,
+                idle ? BEAT_WITHIN_MS : pg->config->query_timeout_ms + BEAT_WITHIN_MS);
+}
+
+bool pg_send(struct pg *pg, struct pg_query *query, const char *statement, int count,
+             const char *const *values)
+{
+    if (pg->state != PG_READY || pg->broken != NULL)
+        return false;
+    query->deadline_ms = clock_monotonic_ms() + pg->config->query_timeout_ms;
+    if (pg->queries == NULL)
+        timer_start(pg->timers, &pg->timer, pg->config->query_timeout_ms);
+    DL_APPEND(pg->queries, query);
+    if (!PQsendQueryPrepared(pg->conn, statement, count, values, NULL, NULL, 0) ||
+        !PQpipelineSync(pg->conn)) {
+        break_off(pg, "a query could not be sent");
+    } else if (PQflush(pg->conn) == 1) {
+        watch_for_write(&pg->watch);
+    }
+    return true;
+}
+
+void pg_open(struct pg *pg, const struct pg_config *config, h2o_loop_t *loop, struct timers *timers)
+{
+    *pg = (struct pg){.config = config, .loop = loop, .timers = timers};
+    pg->timer.on_time = on_timer;
+    pg->beat_timer.on_time = on_beat_timer;
+    snprintf(pg->beat_channel, sizeof(pg->beat_channel), "beat_%08x%08x", arc4random(),
+             arc4random());
+    while (config->setup[pg->setup_steps].sql != NULL)
+        ++pg->setup_steps;
+    pg->backoff_ms = BACKOFF_MIN_MS;
+    pg->options = PQconninfoParse(config->url, NULL);
+    connect_start(pg);
+    resolve_next(pg);
+}
+
+void pg_close(struct pg *pg)
+{
+    disconnect(pg);
+    set_state(pg, PG_DOWN);
+    fail_queries(pg, "closing");
+    PQconninfoFree(pg->options);
+    pg->options = NULL;
+    buffer_dispose(&pg->hosts);
+    buffer_dispose(&pg->addresses);
+    buffer_dispose(&pg->ports);
+}

@@ -1,0 +1,37 @@
+"""What the ledger leaves in the database, and segments written by hand."""
+
+import datetime
+import pathlib
+import random
+import uuid
+
+
+def recorded(database):
+    """The jti of every row of issued_tokens, in which none may be there twice."""
+    found = [row[0] for row in database.execute("SELECT jti::text FROM issued_tokens")]
+    assert len(found) == len(set(found)), "a token is recorded twice"
+    return set(found)
+
+
+def millisecond_of(text):
+    """The Unix time in milliseconds inside a UUID of version 7."""
+    return uuid.UUID(text).int >> 80
+
+
+def uuid7(moment):
+    """A UUID of version 7 that was made at `moment`."""
+    time = int(moment.timestamp() * 1000) << 80
+    return str(uuid.UUID(int=time | 0x7 << 76 | 0b10 << 62 | random.getrandbits(62)))
+
+
+def abandon(spool_dir, days_ago=0, rows=2, torn=""):
+    """Writes the segment of a process that died. Returns its path and the jti of its rows."""
+    moment = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=days_ago)
+    jtis = {uuid7(moment) for _ in range(rows)}
+    expires_at = moment + datetime.timedelta(hours=1)
+    lines = [f"{jti}\tgone\tfree\tread\thttps://a.example\tkid\t{moment}\t{expires_at}\n"
+             for jti in sorted(jtis)]
+    segment = pathlib.Path(spool_dir, uuid7(moment), uuid7(moment))
+    segment.parent.mkdir(mode=0o700, parents=True)
+    segment.write_text("".join(lines) + torn)
+    return segment, jtis

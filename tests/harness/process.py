@@ -1,0 +1,132 @@
+"""Processes, ports and waiting."""
+
+import ctypes
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+long_test = pytest.mark.skipif(
+    not os.environ.get("JOTD_TEST_LONG"), reason="takes long: only with JOTD_TEST_LONG=1"
+)
+
+
+def until(condition, timeout=10, interval=0.02):
+    """Calls `condition` until what it returns is true, and returns that; fails after `timeout`.
+
+    A condition that raises OSError (nothing listens yet, a connection was cut) is not yet true.
+    """
+    deadline = time.monotonic() + timeout
+    last = None
+    while True:
+        try:
+            last = condition()
+            if last:
+                return last
+        except OSError as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still not so after {timeout} s; last seen: {last!r}")
+        time.sleep(interval)
+
+
+def free_port():
+    """A TCP port that nobody uses, below those that the kernel gives to outgoing connections."""
+    while True:
+        port = random.randrange(16000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def spawn(arguments, **options):
+    """Popen for a child that dies with this process, however this process ends."""
+    parent = os.getpid()
+
+    def die_with_parent():
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return subprocess.Popen(
+        arguments, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent,
+        **options,
+    )
+
+
+def children(pid):
+    """The processes whose parent is `pid`."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(entry.parent.name))
+    return found
+
+
+def is_gone(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def send_signal(pids, number):
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def binary():
+    """The jotd under test: JOTD_BIN, else a sanitizer build, else the release build."""
+    given = os.environ.get("JOTD_BIN")
+    candidates = [pathlib.Path(given)] if given else [
+        ROOT / "build-asan" / "jotd", ROOT / "build" / "jotd"
+    ]
+    for candidate in candidates:
+        if candidate.is_file():
+            return str(candidate.resolve())
+    pytest.exit(f"no jotd at {' or '.join(map(str, candidates))}: build it, or set JOTD_BIN", 2)
+
+
+def clean_environment(**settings):
+    """This process's environment without what would configure jotd, and with `settings`."""
+    kept = {
+        name: value for name, value in os.environ.items()
+        if not name.startswith("JOTD_") and name not in ("DATABASE_URL", "REDIS_URL")
+        and not name.startswith("PG")
+    }
+    suppressions = pathlib.Path(__file__).with_name("lsan.supp")
+    kept.setdefault("LSAN_OPTIONS", f"suppressions={suppressions}:print_suppressions=0")
+    kept.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
+    return {**kept, **settings}
+
+
+def run_jotd(*arguments, env=None, check=True, timeout=60):
+    """Runs one command to its end and returns subprocess.CompletedProcess with text."""
+    done = subprocess.run(
+        [binary(), *map(str, arguments)], env=clean_environment(**(env or {})), text=True,
+        capture_output=True, stdin=subprocess.DEVNULL, timeout=timeout, check=False,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(
+            f"jotd {' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stderr}"
+        )
+    return done

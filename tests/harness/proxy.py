@@ -1,0 +1,147 @@
+"""A way between jotd and PostgreSQL that fails at the worst moment.
+
+What is withheld or stopped half-way are the connections of the ledger (they say who they are in
+their first message); the whole proxy can be frozen, and every connection cut.
+"""
+
+import socket
+import threading
+
+
+class Link:
+    """One connection: from jotd to the near socket, from the far one to PostgreSQL."""
+
+    def __init__(self, near, far, is_ledger):
+        self.near, self.far = near, far
+        self.is_ledger = is_ledger
+        self.mute = False
+        self.released = threading.Event()
+
+    def end(self):
+        for end in self.near, self.far:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.released.set()
+
+
+class Proxy:
+    """with Proxy(postgres) as proxy: jotd(proxy.url(database))"""
+
+    def __init__(self, postgres):
+        self.postgres = postgres
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.trap = None
+        self.links = []
+        self.caught = threading.Event()
+        self.flowing = threading.Event()
+        self.flowing.set()
+
+    def __enter__(self):
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.cut()
+        self.thaw()
+
+    def url(self, database):
+        url = database.url.replace(str(self.postgres.port), str(self.listener.getsockname()[1]))
+        return f"{url}?sslmode=disable&gssencmode=disable"
+
+    # What a test asks for
+
+    def withhold_commit(self):
+        """The next COMMIT goes to PostgreSQL, and its answer does not come back."""
+        self.caught.clear()
+        self.trap = "commit"
+
+    def freeze_copy(self):
+        """The next COPY stops in the middle of its rows, and nobody hears of it."""
+        self.caught.clear()
+        self.trap = "copy"
+
+    def wait(self, timeout=20):
+        """Returns when something is caught in the trap."""
+        assert self.caught.wait(timeout), f"no {self.trap} came"
+
+    def release(self):
+        """What was caught goes on."""
+        for link in self.links:
+            link.mute = False
+            link.released.set()
+
+    def cut(self):
+        """Ends every connection."""
+        for link in self.links:
+            link.end()
+        self.links = []
+
+    def freeze(self):
+        """Nothing passes any more, and nobody is told; new connections are taken, in vain."""
+        self.flowing.clear()
+
+    def thaw(self):
+        """What was held up is delivered, and all goes on."""
+        self.flowing.set()
+
+    # How it is done
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.connect, args=(near,), daemon=True).start()
+
+    def connect(self, near):
+        with near:
+            try:
+                start = near.recv(1 << 16)
+                self.flowing.wait()
+                far = socket.create_connection(("127.0.0.1", self.postgres.port))
+            except OSError:
+                return
+            with far:
+                link = Link(near, far, b"jotd-ledger" in start)
+                self.links.append(link)
+                answers = threading.Thread(target=self.relay, args=(link, self.answers))
+                answers.start()
+                far.sendall(start)
+                self.relay(link, self.questions)
+                answers.join()
+
+    @staticmethod
+    def relay(link, direction):
+        try:
+            direction(link)
+        except OSError:
+            pass
+        link.end()
+
+    def questions(self, link):
+        while data := link.near.recv(1 << 20):
+            if link.is_ledger and self.trap == "copy" and data.startswith(b"d"):
+                link.far.sendall(data[: len(data) // 2])
+                data = data[len(data) // 2 :]
+                self.catch(link)
+            elif link.is_ledger and self.trap == "commit" and b"COMMIT\0" in data:
+                link.mute = True
+            self.flowing.wait()
+            link.far.sendall(data)
+
+    def answers(self, link):
+        while data := link.far.recv(1 << 16):
+            if link.mute:
+                self.catch(link)
+            self.flowing.wait()
+            link.near.sendall(data)
+
+    def catch(self, link):
+        self.trap = None
+        self.caught.set()
+        link.released.wait()

@@ -1,0 +1,231 @@
+"""PostgreSQL and Redis of the tests' own, started and stopped at will."""
+
+import contextlib
+import itertools
+import json
+import os
+import pathlib
+import pwd
+import signal
+import subprocess
+import types
+
+import psycopg2
+import redis
+
+from .process import children, free_port, is_gone, run_jotd, send_signal, spawn, until
+
+
+class Service:
+    """A server process that can be stopped, killed, paused and started again on its port."""
+
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self.port = free_port()
+        self.process = None
+
+    def command(self):
+        raise NotImplementedError
+
+    def answers(self):
+        raise NotImplementedError
+
+    def spawn_options(self):
+        return {}
+
+    def start(self):
+        """Returns when the server answers; does nothing when it runs."""
+        if self.process is not None:
+            return
+        with open(self.directory / "log", "ab") as log:
+            self.process = spawn(
+                self.command(), cwd=self.directory, stdout=log, stderr=log, **self.spawn_options()
+            )
+        try:
+            until(self.answers, timeout=30)
+        except AssertionError as error:
+            log = (self.directory / "log").read_text(errors="replace")[-2000:]
+            raise AssertionError(f"{self.command()[0]} does not answer:\n{log}") from error
+
+    def processes(self):
+        return [self.process.pid, *children(self.process.pid)]
+
+    def stop(self):
+        """An orderly stop; returns when the server is gone."""
+        if self.process is None:
+            return
+        pids = self.processes()
+        self.process.send_signal(self.stop_signal)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            send_signal(pids, signal.SIGKILL)
+            self.process.wait(20)
+        self.process = None
+
+    def kill(self):
+        """SIGKILL for every process of the server, as when the machine dies."""
+        pids = self.processes()
+        send_signal(pids, signal.SIGKILL)
+        self.process.wait(20)
+        until(lambda: all(is_gone(pid) for pid in pids))
+        self.process = None
+
+    def pause(self):
+        """The server keeps its connections and says nothing more."""
+        send_signal(self.processes(), signal.SIGSTOP)
+
+    def resume(self):
+        send_signal(self.processes(), signal.SIGCONT)
+
+
+class PostgreSQL(Service):
+    stop_signal = signal.SIGINT  # "fast": does not wait for the clients to leave
+
+    def __init__(self, directory):
+        super().__init__(directory)
+        versions = pathlib.Path("/usr/lib/postgresql").glob("*/bin")
+        self.programs = max(versions, key=lambda path: float(path.parent.name))
+        self.data = self.directory / "data"
+        self.data.mkdir(mode=0o700)
+        if os.getuid() == 0:  # PostgreSQL refuses to run as root
+            account = pwd.getpwnam("postgres")
+            os.chown(self.directory, account.pw_uid, account.pw_gid)
+            os.chown(self.data, account.pw_uid, account.pw_gid)
+        subprocess.run(
+            [self.programs / "initdb", "--pgdata", self.data, "--username", "postgres",
+             "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"],
+            check=True, cwd=self.directory, stdout=subprocess.DEVNULL, **self.spawn_options(),
+        )
+
+    def spawn_options(self):
+        if os.getuid() != 0:
+            return {}
+        return {"user": "postgres", "group": "postgres", "extra_groups": []}
+
+    def command(self):
+        settings = {
+            "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "",
+            "fsync": "off", "full_page_writes": "off",
+            "max_connections": 200, "shared_buffers": "32MB", "autovacuum": "off",
+        }
+        options = itertools.chain.from_iterable(
+            ("-c", f"{name}={value}") for name, value in settings.items()
+        )
+        return [str(self.programs / "postgres"), "-D", str(self.data), *options]
+
+    def answers(self):
+        try:
+            self.connect("postgres").close()
+            return True
+        except psycopg2.OperationalError:
+            return False
+
+    def url(self, dbname):
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{dbname}"
+
+    def connect(self, dbname):
+        return psycopg2.connect(self.url(dbname), connect_timeout=10)
+
+
+class Redis(Service):
+    def command(self):
+        return ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "",
+                "--appendonly", "no", "--dir", str(self.directory)]
+
+    def connect(self):
+        return redis.Redis(port=self.port, socket_timeout=10)
+
+    def answers(self):
+        try:
+            return self.connect().ping()
+        except redis.exceptions.ConnectionError:
+            return False
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}/0"
+
+
+class Database:
+    """One database, and what an operator does with it."""
+
+    def __init__(self, postgres, name):
+        self.postgres = postgres
+        self.name = name
+        self.url = postgres.url(name)
+        self.names = (f"client {number}" for number in itertools.count(1))
+
+    def execute(self, sql, params=()):
+        """Runs and commits one statement; returns its rows, if it has any."""
+        with contextlib.closing(self.postgres.connect(self.name)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(sql, params)
+                return cursor.fetchall() if cursor.description else []
+
+    @contextlib.contextmanager
+    def locked(self, table="clients"):
+        """While this is open, whoever reads the table waits."""
+        with contextlib.closing(self.postgres.connect(self.name)) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+                yield
+            connection.rollback()
+
+    def waiting_for_lock(self):
+        """How many statements wait for a lock in this database."""
+        return self.execute(
+            "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+            "WHERE d.datname = %s AND NOT l.granted", (self.name,)
+        )[0][0]
+
+    def cli(self, *arguments, check=True, env=None):
+        """Runs jotd on this database."""
+        return run_jotd(*arguments, env={"DATABASE_URL": self.url, **(env or {})}, check=check)
+
+    def client(self, scope="read write", audience=(), tier="free", id=None, ttl=None):
+        """Makes a client; the result has .id and .secret."""
+        command = ["client", "create", "--name", next(self.names), "--tier", tier, "--json"]
+        if scope:
+            command += ["--scope", scope]
+        for uri in (audience,) if isinstance(audience, str) else audience:
+            command += ["--audience", uri]
+        if id is not None:
+            command += ["--id", id]
+        if ttl is not None:
+            command += ["--token-ttl", str(ttl)]
+        made = json.loads(self.cli(*command).stdout)
+        return types.SimpleNamespace(id=made["client_id"], secret=made["client_secret"])
+
+
+class Databases:
+    """Makes databases, each for one use."""
+
+    def __init__(self, postgres):
+        self.postgres = postgres
+        self.numbers = itertools.count(1)
+        self.template = None
+
+    @contextlib.contextmanager
+    def empty(self, template="template0"):
+        name = f"jotd_test_{next(self.numbers)}"
+        server = Database(self.postgres, "postgres")
+        server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield Database(self.postgres, name)
+        finally:
+            self.postgres.start()  # whatever a test did to it
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextlib.contextmanager
+    def migrated(self):
+        if self.template is None:
+            server = Database(self.postgres, "postgres")
+            server.execute("CREATE DATABASE jotd_template TEMPLATE template0")
+            Database(self.postgres, "jotd_template").cli("migrate")
+            self.template = "jotd_template"
+        with self.empty(self.template) as database:
+            yield database

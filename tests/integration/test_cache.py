@@ -1,0 +1,178 @@
+"""Clients: cached, looked up once, and served while PostgreSQL is away."""
+
+import concurrent.futures
+
+from harness import until
+
+
+def cache_status(answer):
+    assert answer.status_code == 200, answer.text
+    return answer.headers["X-Cache-Status"]
+
+
+def assert_unavailable(answer):
+    assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Pragma"] == "no-cache"
+    assert "X-Cache-Status" not in answer.headers
+    assert answer.json()["error_description"]
+
+
+def test_miss_then_hit(database, jotd):
+    client = database.client()
+    with jotd(database) as s:
+        assert [cache_status(s.token(client)) for _ in range(3)] == ["MISS", "HIT", "HIT"]
+        assert s.metric("jotd_client_cache_misses_total") == 1
+        assert s.metric("jotd_client_cache_hits_total") == 2
+        assert s.metric("jotd_client_cache_entries") == 1
+        assert s.metric("jotd_client_cache_capacity") == 5000
+        assert s.metric("jotd_client_lookups_total") == 1
+        assert s.metric("jotd_client_lookup_duration_seconds_count") == 1
+
+
+def test_errors_of_an_authenticated_client_say_it_too(database, jotd):
+    client = database.client()
+    with jotd(database) as s:
+        assert s.token(client, scope="admin").headers["X-Cache-Status"] == "MISS"
+        assert s.token(client, resource="urn:x").headers["X-Cache-Status"] == "HIT"
+
+
+def test_an_entry_expires(database, jotd):
+    client = database.client(tier="unlimited")
+    with jotd(database, client_cache_ttl=1) as s:
+        assert cache_status(s.token(client)) == "MISS"
+        assert cache_status(s.token(client)) == "HIT"
+        until(lambda: cache_status(s.token(client)) == "MISS" or
+              s.metric("jotd_client_lookups_total") >= 2, timeout=5, interval=0.2)
+
+
+def test_an_expired_entry_is_looked_up_again(database, jotd):
+    """What changed in PostgreSQL is seen once the entry has expired."""
+    client = database.client(tier="unlimited")
+    with jotd(database, client_cache_ttl=1) as s:
+        assert s.token(client).json()["scope"] == "read write"
+        database.execute("UPDATE clients SET scopes = '{read}' WHERE client_id = %s", (client.id,))
+        until(lambda: s.token(client).json()["scope"] == "read", timeout=5, interval=0.1)
+        database.cli("client", "delete", client.id)
+        until(lambda: s.token(client).status_code == 401, timeout=5, interval=0.1)
+
+
+def test_the_least_recently_used_entry_gives_way(database, jotd):
+    a, b, c = (database.client() for _ in range(3))
+    with jotd(database, client_cache_size=2) as s:
+        seen = [cache_status(s.token(client)) for client in (a, b, a, c, a, b)]
+        assert seen == ["MISS", "MISS", "HIT", "MISS", "HIT", "MISS"]
+        assert s.metric("jotd_client_cache_evictions_total") == 2
+        assert s.metric("jotd_client_cache_entries") == 2
+        assert s.metric("jotd_client_cache_capacity") == 2
+
+
+def test_one_look_up_for_all_who_wait(database, jotd):
+    client = database.client(tier="unlimited")
+    with jotd(database) as s, concurrent.futures.ThreadPoolExecutor(20) as pool:
+        with database.locked():
+            asked = [pool.submit(s.token, client) for _ in range(20)]
+            until(database.waiting_for_lock)
+            until(lambda: s.metric("jotd_http_connections") >= 20)
+            until(lambda: s.metric("jotd_client_cache_misses_total") == 20)
+        assert {future.result().status_code for future in asked} == {200}
+        assert s.metric("jotd_client_lookups_total") == 1
+
+
+def test_clients_do_not_wait_for_each_other(database, jotd):
+    """Several look-ups are on the way at once, and a cached client needs none."""
+    cached, *others = (database.client() for _ in range(4))
+    with jotd(database) as s, concurrent.futures.ThreadPoolExecutor(3) as pool:
+        s.token(cached)
+        with database.locked():
+            asked = [pool.submit(s.token, client) for client in others]
+            until(database.waiting_for_lock)
+            assert cache_status(s.token(cached)) == "HIT"
+        assert [future.result().status_code for future in asked] == [200, 200, 200]
+
+
+def test_a_client_gives_up_while_its_look_up_is_on_the_way(database, jotd):
+    client = database.client()
+    with jotd(database) as s:
+        with database.locked():
+            for _ in range(3):
+                with s.connect() as connection:
+                    connection.sendall(s.token_request(client))
+                    until(database.waiting_for_lock)
+        assert s.token(client).status_code == 200
+
+
+def test_postgresql_goes_and_comes_back(database, jotd, postgres):
+    cached, other = database.client(tier="unlimited"), database.client(tier="unlimited")
+    with jotd(database) as s:
+        assert cache_status(s.token(cached)) == "MISS"
+        postgres.stop()
+        until(lambda: cache_status(s.token(cached)) == "STALE")
+        assert_unavailable(s.token(other))
+        until(lambda: s.ready().json()["status"] == "degraded")
+        assert s.ready().status_code == 200
+        assert s.get("/health").status_code == 200
+        assert s.metric("jotd_token_errors_total", error="temporarily_unavailable") >= 1
+        postgres.start()
+        until(lambda: s.token(other).status_code == 200, timeout=30, interval=0.1)
+        until(lambda: s.ready().json()["status"] == "ok")
+
+
+def test_postgresql_is_killed(database, jotd, postgres):
+    cached, other = database.client(tier="unlimited"), database.client(tier="unlimited")
+    with jotd(database, workers=2) as s:
+        for _ in range(20):
+            s.token(cached)
+        postgres.kill()
+        for _ in range(20):
+            assert s.token(cached).status_code in (200, 503)
+            assert_unavailable(s.token(other))
+        postgres.start()
+        for _ in range(10):  # both workers
+            until(lambda: s.token(other).status_code == 200, timeout=30, interval=0.1)
+
+
+def test_postgresql_falls_silent(database, jotd, postgres):
+    """A look-up that nobody answers ends in 503, not in a client that waits for ever."""
+    cached, other = database.client(tier="unlimited"), database.client(tier="unlimited")
+    with jotd(database) as s:
+        s.token(cached)
+        postgres.pause()
+        try:
+            assert_unavailable(s.token(other))
+            assert cache_status(s.token(cached)) == "STALE"
+        finally:
+            postgres.resume()
+        until(lambda: s.token(other).status_code == 200, timeout=30, interval=0.1)
+
+
+def test_the_connections_are_closed_by_an_administrator(database, jotd):
+    with jotd(database) as s:
+        assert s.token(database.client()).status_code == 200
+        database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                         "WHERE datname = %s AND pid <> pg_backend_pid()", (database.name,))
+        until(lambda: s.token(database.client()).status_code == 200, timeout=30, interval=0.1)
+
+
+def test_started_while_postgresql_is_away(database, jotd, postgres):
+    client = database.client(tier="unlimited")
+    postgres.stop()
+    with jotd(database, ready=False) as s:
+        assert s.get("/health").status_code == 200
+        assert s.ready().status_code == 503
+        assert_unavailable(s.token(client))
+        assert s.get("/.well-known/jwks.json").status_code == 200
+        postgres.start()
+        until(lambda: s.ready().status_code == 200, timeout=30, interval=0.1)
+        assert s.token(client).status_code == 200
+
+
+def test_started_before_the_schema_is_made(fresh_database, jotd):
+    with jotd(fresh_database, ready=False) as s:
+        assert s.get("/health").status_code == 200
+        assert s.ready().status_code == 503
+        fresh_database.cli("migrate")
+        until(lambda: s.ready().status_code == 200, timeout=30, interval=0.1)
+        assert s.token(fresh_database.client()).status_code == 200

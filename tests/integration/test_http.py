@@ -1,0 +1,216 @@
+"""HTTP around the endpoints: paths, methods, connections and their bounds."""
+
+import base64
+import contextlib
+import http.client
+import statistics
+import time
+import urllib.parse
+
+import jwt as pyjwt
+import pytest
+
+from harness import long_test, until
+from harness.process import free_port
+from harness.server import receive
+
+GET_HEALTH = b"GET /health HTTP/1.1\r\nHost: jotd\r\n\r\n"
+
+
+def exchange(connection, request=GET_HEALTH):
+    """One request on an open socket; the bytes of its answer."""
+    connection.sendall(request)
+    return receive(connection, timeout=10, answers=1)
+
+
+def is_closed(connection):
+    """Whether the server has closed this connection, on which nothing is to come."""
+    connection.settimeout(0.01)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("path", [
+    "/", "/nothing", "/token/", "/token/x", "/tokens", "/Token", "/.well-known", "/.well-known/",
+    "/.well-known/jwks.json/", "/.well-known/jwks", "/healthy", "/health/", "/metrics/x",
+])
+def test_other_paths_are_404(shared, path):
+    for method in ("GET", "POST"):
+        answer = shared.request(method, path)
+        assert answer.status_code == 404
+        assert answer.headers["Content-Type"] == "application/json"
+        assert answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
+def test_other_methods_are_405(shared, path):
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        answer = shared.request(method, path)
+        assert answer.status_code == 405
+        assert answer.headers["Allow"] == "GET, HEAD"
+        assert answer.headers["Content-Type"] == "application/json"
+        assert answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
+def test_head_is_get_without_the_body(shared, path):
+    answer = shared.answer(
+        f"HEAD {path} HTTP/1.1\r\nHost: jotd\r\nConnection: close\r\n\r\n".encode(), to_head=True)
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_health(shared):
+    answer = shared.get("/health")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json()["status"] == "ok"
+
+
+def test_no_answer_names_the_server_software(shared):
+    for path in ("/health", "/nothing", "/token"):
+        assert "Server" not in shared.get(path).headers
+
+
+def test_http_1_0(shared):
+    answer = shared.answer(b"GET /health HTTP/1.0\r\n\r\n")
+    assert answer.status == 200
+    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("clients", [1, 2])
+def test_a_thousand_requests_on_one_connection(database, jotd, clients):
+    """None may stall for a turn of poll, be it answered in the pass in which it came (a cached
+    client) or in a later one (two clients in turn, and room for one in the cache)."""
+    credentials = [
+        "Basic " + base64.b64encode(f"{client.id}:{client.secret}".encode()).decode()
+        for client in (database.client(tier="unlimited") for _ in range(clients))
+    ]
+    with jotd(database, client_cache_size=1) as s, contextlib.closing(
+        http.client.HTTPConnection(urllib.parse.urlsplit(s.url).netloc, timeout=10)
+    ) as connection:
+        durations = []
+        for i in range(1000):
+            headers = {"Authorization": credentials[i % clients],
+                       "Content-Type": "application/x-www-form-urlencoded"}
+            start = time.monotonic()
+            connection.request("POST", "/token", "grant_type=client_credentials", headers)
+            answer = connection.getresponse()
+            answer.read()
+            durations.append(time.monotonic() - start)
+            assert answer.status == 200
+            assert answer.getheader("Connection") != "close"
+        # A stall is a wait of 100 ms in every answer: neither a slow machine nor a slow build.
+        assert statistics.median(durations) < 0.05
+        assert s.metric("jotd_tokens_issued_total") == 1000
+        assert s.metric("jotd_client_cache_misses_total") == (1 if clients == 1 else 1000)
+
+
+def test_at_the_bound_the_longest_idle_connection_gives_way(database, jotd):
+    with jotd(database, max_connections=8) as s, contextlib.ExitStack() as stack:
+        until(lambda: s.metric("jotd_http_connections") <= 1)  # that of this question
+        connections = []
+        for _ in range(8):
+            connections.append(stack.enter_context(s.connect()))
+            assert exchange(connections[-1]).startswith(b"HTTP/1.1 200 ")
+        assert exchange(connections[0]).startswith(b"HTTP/1.1 200 ")  # now the second idles longest
+        ninth = stack.enter_context(s.connect())
+        assert exchange(ninth).startswith(b"HTTP/1.1 200 ")
+        until(lambda: is_closed(connections[1]))
+        for other in connections[:1] + connections[2:]:
+            assert not is_closed(other)
+            assert exchange(other).startswith(b"HTTP/1.1 200 ")
+
+
+def test_at_the_bound_silent_connections_give_way_too(database, jotd):
+    """Who connects and says nothing must not keep others out."""
+    with jotd(database, max_connections=8) as s, contextlib.ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(s.connect())
+        assert s.get("/health").status_code == 200
+
+
+def test_many_more_connections_than_the_bound_are_all_served(database, jotd):
+    with jotd(database, max_connections=8) as s, contextlib.ExitStack() as stack:
+        for _ in range(50):
+            connection = stack.enter_context(s.connect())
+            assert exchange(connection).startswith(b"HTTP/1.1 200 ")
+        until(lambda: s.metric("jotd_http_connections") <= 8)
+
+
+def test_the_bound_is_one_for_all_workers(database, jotd):
+    """An idle connection gives way also to one that comes to another worker."""
+    with jotd(database, max_connections=1, workers=2) as s, contextlib.ExitStack() as stack:
+        for _ in range(10):
+            connection = stack.enter_context(s.connect())
+            assert exchange(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_idle_connection_is_closed(database, jotd):
+    with jotd(database, idle_timeout=1) as s, s.connect() as connection, s.connect() as silent:
+        assert exchange(connection).startswith(b"HTTP/1.1 200 ")
+        start = time.monotonic()
+        assert receive(connection, timeout=10) == b""
+        assert 0.5 < time.monotonic() - start < 5
+        until(lambda: is_closed(silent))
+
+
+def test_a_connection_that_waits_for_its_answer_is_not_idle(database, jotd):
+    client = database.client()
+    with jotd(database, idle_timeout=1) as s, s.connect() as connection:
+        with database.locked():
+            connection.sendall(s.token_request(client))
+            until(database.waiting_for_lock)
+            assert receive(connection, timeout=2) == b""
+        assert receive(connection, timeout=10, answers=1).startswith(b"HTTP/1.1 200 ")
+
+
+@long_test
+def test_a_slow_sender_is_closed(database, jotd):
+    with jotd(database) as s, s.connect() as connection:
+        start = time.monotonic()
+        head = b"POST /token HTTP/1.1\r\nHost: jotd\r\nX-Slow: " + b"x" * 1000
+        for byte in head:
+            if is_closed(connection):
+                break
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(bytes([byte]))
+            until(lambda at=time.monotonic(): time.monotonic() - at > 0.5)
+        assert 5 < time.monotonic() - start < 20
+
+
+def test_listening_on_a_unix_socket(database, jotd, directory):
+    path = directory / "jotd.sock"
+    with jotd(database, listen=f"unix:{path}", issuer="https://id.example") as s:
+        token = s.answer(s.token_request(database.client())).json()["access_token"]
+        found = pyjwt.decode(token, options={"verify_signature": False})
+        assert found["iss"] == "https://id.example"
+
+
+def test_listening_on_ipv6(database, jotd):
+    with jotd(database, listen=f"[::1]:{free_port()}") as s:
+        assert s.get("/.well-known/oauth-authorization-server").json()["issuer"] == s.url
+
+
+def test_metrics_listen(database, jotd):
+    """With an address of their own, metrics and probes are not for the public."""
+    with jotd(database, metrics_listen=f"127.0.0.1:{free_port()}") as s:
+        for path in ("/metrics", "/health", "/ready"):
+            assert s.get(path, url=s.admin_url).status_code == 200
+            assert s.get(path).status_code == 404
+        assert s.get("/.well-known/jwks.json").status_code == 200
+        assert s.token(database.client()).status_code == 200
+        assert s.get("/.well-known/jwks.json", url=s.admin_url).status_code == 404
+        assert s.post("/token", url=s.admin_url).status_code == 404
+
+
+def test_several_workers_serve(database, jotd):
+    client = database.client(tier="unlimited")
+    with jotd(database, workers=4) as s:
+        answers = [s.token(client) for _ in range(40)]
+        assert {answer.status_code for answer in answers} == {200}
+        assert s.metric("jotd_tokens_issued_total") == 40
+        assert 1 <= s.metric("jotd_client_lookups_total") <= 4  # each has a cache of its own

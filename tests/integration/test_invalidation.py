@@ -1,0 +1,467 @@
+"""A change in PostgreSQL is heard at once, by everyone; and what holds while nothing is heard."""
+
+import concurrent.futures
+import contextlib
+import json
+import secrets
+import select
+import shutil
+import time
+import types
+
+import pytest
+
+from harness import Load, Proxy, claims_of, until
+from harness.process import free_port, spawn
+from harness.server import receive
+from harness.wire import take_answer
+
+SOON = 1  # seconds, on a busy machine under a sanitizer; meant are 0.1
+
+
+def cache_status(answer):
+    return answer.headers.get("X-Cache-Status", answer.status_code)
+
+
+def is_unavailable(answer):
+    return answer.status_code == 503 and answer.json()["error"] == "temporarily_unavailable"
+
+
+def with_id(client, id):
+    """The credentials of another client that has the same secret."""
+    return types.SimpleNamespace(id=id, secret=client.secret)
+
+
+def made_up(client):
+    return with_id(client, f"made-up-{secrets.token_hex(8)}")
+
+
+def copies(database, client, count):
+    """So many more clients with the tier, scope and secret of this one."""
+    database.execute("INSERT INTO clients (client_id, name, tier, scopes) "
+                     "SELECT 'copy-' || n, name, tier, scopes "
+                     "FROM clients, generate_series(1, %s) n WHERE client_id = %s",
+                     (count, client.id))
+    database.execute("INSERT INTO client_secrets (client_id, digest) "
+                     "SELECT c.client_id, s.digest FROM clients c, client_secrets s "
+                     "WHERE c.client_id LIKE 'copy-%%' AND s.client_id = %s", (client.id,))
+    return [with_id(client, f"copy-{n}") for n in range(1, count + 1)]
+
+
+def disable(database, client):
+    database.execute("UPDATE clients SET enabled = false WHERE client_id = %s", (client.id,))
+
+
+def soon(condition):
+    until(condition, timeout=SOON, interval=0.005)
+
+
+class Askers:
+    """Connections that are open already, spread over all servers and workers, and ask for one
+    client together."""
+
+    def __init__(self, stack, servers, client, count=8):
+        self.request = servers[0].token_request(client)
+        self.connections = [stack.enter_context(server.connect())
+                            for server in servers for _ in range(count)]
+
+    def ask(self):
+        for connection in self.connections:
+            connection.sendall(self.request)
+        return [take_answer(receive(connection, timeout=10, answers=1))[0]
+                for connection in self.connections]
+
+    def see(self, what):
+        """All get such answers before long, and go on getting them."""
+        began = time.monotonic()
+        until(lambda: all(map(what, self.ask())), timeout=SOON, interval=0)
+        assert time.monotonic() - began < SOON
+        assert all(map(what, self.ask()))
+
+
+def refused(answer):
+    return answer.status == 401
+
+
+def issued(answer):
+    return answer.status == 200
+
+
+def with_scope(scope):
+    return lambda answer: answer.status == 200 and answer.json()["scope"] == scope
+
+
+def with_audience(audience):
+    return lambda answer: claims_of(answer.json()["access_token"])["aud"] == audience
+
+
+def with_ttl(seconds):
+    return lambda answer: answer.json()["expires_in"] == seconds
+
+
+# What to type, and what every connection sees after it
+BY_PSQL = [
+    ("UPDATE clients SET scopes = '{read}' WHERE client_id = %s", with_scope("read")),
+    ("UPDATE clients SET audiences = '{https://b.example}' WHERE client_id = %s",
+     with_audience("https://b.example")),
+    ("UPDATE clients SET token_ttl = 77 WHERE client_id = %s", with_ttl(77)),
+    ("UPDATE clients SET enabled = false WHERE client_id = %s", refused),
+    ("UPDATE clients SET enabled = true WHERE client_id = %s", issued),
+    ("UPDATE client_secrets SET expires_at = now() WHERE client_id = %s", refused),
+    ("UPDATE client_secrets SET expires_at = NULL WHERE client_id = %s", issued),
+    ("DELETE FROM clients WHERE client_id = %s", refused),
+]
+BY_CLI = [
+    (("update", "--scope", "read"), with_scope("read")),
+    (("update", "--audience", "https://b.example"), with_audience("https://b.example")),
+    (("update", "--token-ttl", "77"), with_ttl(77)),
+    (("disable",), refused),
+    (("enable",), issued),
+    (("rotate",), refused),
+]
+
+
+@pytest.fixture(params=[(1, 1), (1, 2), (2, 1)], ids=["1 worker", "2 workers", "2 servers"])
+def servers(request, database, jotd):
+    count, workers = request.param
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(jotd(database, workers=workers)) for _ in range(count)]
+
+
+def test_every_change_takes_effect_at_once_everywhere(database, servers):
+    busy = database.client(tier="unlimited")
+    with Load(servers, busy, threads=1) as load, contextlib.ExitStack() as stack:
+        client = database.client(tier="unlimited")
+        askers = Askers(stack, servers, client)
+        askers.see(issued)
+        for sql, what in BY_PSQL:
+            database.execute(sql, (client.id,))
+            askers.see(what)
+
+        client = database.client(tier="unlimited")
+        askers = Askers(stack, servers, client)
+        askers.see(issued)
+        for (verb, *options), what in BY_CLI:
+            done = database.cli("client", verb, client.id, *options, "--json")
+            askers.see(what)
+        rotated = json.loads(done.stdout)["client_secret"]
+        askers = Askers(stack, servers, types.SimpleNamespace(id=client.id, secret=rotated))
+        askers.see(issued)
+        database.cli("client", "delete", client.id)
+        askers.see(refused)
+    assert set(load.statuses) == {200} and load.broken == 0
+
+
+@contextlib.contextmanager
+def listening(database):
+    """Yields a function that returns what was notified since the last call, in order."""
+    with contextlib.closing(database.postgres.connect(database.name)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("LISTEN jotd_client")
+
+        def heard():
+            database.execute("NOTIFY jotd_client, 'that is all'")
+            payloads = []
+            while "that is all" not in payloads:
+                assert select.select([connection], [], [], 10)[0], payloads
+                connection.poll()
+                payloads += [notification.payload for notification in connection.notifies]
+                connection.notifies.clear()
+            assert payloads.pop() == "that is all"
+            return payloads
+
+        yield heard
+
+
+def test_a_bulk_change_sends_one_message(database):
+    some = ("UPDATE clients SET name = 'x' "
+            "WHERE client_id IN (SELECT client_id FROM clients LIMIT %s)")
+    with listening(database) as heard:
+        database.execute("INSERT INTO clients (client_id, name) "
+                         "SELECT 'c' || n, 'c' FROM generate_series(1, 10000) n")
+        assert heard() == ["*"]
+        database.execute("INSERT INTO client_secrets (client_id, digest) "
+                         "SELECT client_id, sha256(client_id::bytea) FROM clients")
+        assert heard() == ["*"]
+        database.execute("UPDATE clients SET enabled = false")
+        assert heard() == ["*"]
+        database.execute(some, (51,))
+        assert heard() == ["*"]
+        database.execute(some, (50,))
+        fifty = heard()
+        assert len(set(fifty)) == len(fifty) == 50 and "*" not in fifty
+        database.execute(some, (0,))
+        assert heard() == []
+        database.execute("UPDATE clients SET client_id = 'd1' WHERE client_id = 'c1'; "
+                         "DELETE FROM client_secrets WHERE client_id = 'c1'")
+        assert set(heard()) == {"c1", "d1"}
+        database.execute("DELETE FROM clients")
+        assert heard()[0] == "*"
+
+
+def test_what_cannot_be_counted_is_told_as_a_change_of_all(database):
+    with listening(database) as heard:
+        for sql in ("TRUNCATE client_secrets", "TRUNCATE clients CASCADE",
+                    "INSERT INTO tiers (name, per_minute) VALUES ('gold', 7)",
+                    "UPDATE tiers SET per_minute = 8 WHERE name = 'gold'",
+                    "DELETE FROM tiers WHERE name = 'gold'"):
+            database.execute(sql)
+            assert heard() == ["*"], sql
+        database.cli("tier", "set", "gold", "--per-minute", 9)
+        assert heard() == ["*"]
+
+
+def test_all_are_invalidated_at_once_under_load(database, jotd):
+    """Each client is looked up once more by each worker, and nobody notices."""
+    clients = copies(database, database.client(tier="unlimited"), 300)
+    with jotd(database, workers=2) as s, Load([s], clients, threads=8) as load:
+        until(lambda: s.metric("jotd_client_cache_entries") >= 500, timeout=20)
+        before = s.metric("jotd_client_lookups_total")
+        invalidated = s.metric("jotd_client_cache_invalidations_total")
+        database.execute("UPDATE clients SET updated_at = now()")
+        until(lambda: s.metric("jotd_client_cache_invalidations_total") >= invalidated + 500)
+        load.progress(1500)
+        load.stop()
+        after = s.metric("jotd_client_lookups_total")
+        assert 300 <= after - before <= 600 + 600 - before
+        assert s.metric("jotd_client_lookups_total", result="error") == 0
+    assert set(load.statuses) == {200} and load.broken == 0
+
+
+def test_many_who_ask_for_an_invalidated_client_wait_for_one_look_up(database, jotd):
+    client = database.client(tier="unlimited")
+    with jotd(database, workers=2) as s, contextlib.ExitStack() as stack, \
+            concurrent.futures.ThreadPoolExecutor() as pool:
+        askers = Askers(stack, [s], client, count=40)
+        askers.see(issued)
+        cached = s.metric("jotd_client_cache_entries")
+        database.execute("UPDATE clients SET updated_at = now()")
+        until(lambda: s.metric("jotd_client_cache_invalidations_total") == cached)
+        lookups = s.metric("jotd_client_lookups_total")
+        misses = s.metric("jotd_client_cache_misses_total")
+        with database.locked():
+            asked = pool.submit(askers.ask)
+            until(lambda: s.metric("jotd_client_cache_misses_total") == misses + 40)
+        assert all(map(issued, asked.result()))
+        assert s.metric("jotd_client_lookups_total") == lookups + cached
+
+
+def test_a_change_overtakes_a_look_up_that_waits_for_a_lock(database, jotd):
+    client = database.client(tier="unlimited")
+    with jotd(database) as s, concurrent.futures.ThreadPoolExecutor() as pool:
+        with contextlib.closing(database.postgres.connect(database.name)) as connection:
+            cursor = connection.cursor()
+            cursor.execute("LOCK TABLE clients IN ACCESS EXCLUSIVE MODE")
+            asked = pool.submit(s.token, client)
+            until(database.waiting_for_lock)
+            cursor.execute("UPDATE clients SET enabled = false WHERE client_id = %s", (client.id,))
+            connection.commit()
+        asked.result()
+        assert s.token(client).status_code == 401
+
+
+def test_a_change_overtakes_a_look_up_that_has_read_already(database, jotd):
+    """The look-up stands still between reading the old row and sending it."""
+    database.execute(f"ALTER DATABASE {database.name} SET search_path = public, pg_catalog")
+    database.execute("CREATE FUNCTION array_to_string(text[], text) RETURNS text LANGUAGE plpgsql "
+                     "AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); "
+                     "RETURN pg_catalog.array_to_string($1, $2); END $$")
+    client = database.client(tier="unlimited")
+    with jotd(database) as s, concurrent.futures.ThreadPoolExecutor() as pool:
+        with contextlib.closing(database.postgres.connect(database.name)) as connection:
+            connection.cursor().execute("SELECT pg_advisory_xact_lock(1)")
+            asked = pool.submit(s.token, client)
+            until(database.waiting_for_lock)
+            disable(database, client)
+            connection.commit()
+        assert asked.result().status_code == 200  # what it had read was the old row indeed
+        soon(lambda: s.token(client).status_code == 401)
+
+
+def test_the_listener_is_killed_in_the_transaction_that_changes_a_client(database, jotd):
+    client, other = (database.client(tier="unlimited") for _ in range(2))
+    with jotd(database) as s:
+        assert [cache_status(s.token(who)) for who in (client, other)] == ["MISS", "MISS"]
+        database.execute(
+            "UPDATE clients SET enabled = false WHERE client_id = %s; "
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = %s AND query NOT LIKE '%%pg_terminate_backend%%' "
+            "AND application_name = 'jotd'", (client.id, database.name))
+        assert s.wait_log("pg.lost", connection="look-up")["reason"]
+        until(lambda: len(connected(s)) == 2, interval=0.005)
+        assert s.token(client).status_code == 401
+        assert [cache_status(s.token(other)) for _ in range(2)] == ["MISS", "HIT"]
+
+
+def connected(server):
+    return [line for line in server.log
+            if line["event"] == "pg.connected" and line["connection"] == "look-up"]
+
+
+def test_the_network_dies_without_a_word(database, jotd, postgres):
+    """A heartbeat notices; cached clients get tokens before and after."""
+    client, other = (database.client(tier="unlimited") for _ in range(2))
+    with Proxy(postgres) as proxy, jotd(proxy.url(database)) as s:
+        for who in client, other:
+            assert cache_status(s.token(who)) == "MISS"
+        proxy.freeze()
+        disable(database, client)
+        began = time.monotonic()
+        seen, slowest = [], 0
+
+        def ask():
+            nonlocal slowest
+            asked_at = time.monotonic()
+            seen.append(cache_status(s.token(client)))
+            slowest = max(slowest, time.monotonic() - asked_at)
+            return seen[-1]
+
+        until(lambda: ask() == "STALE", timeout=12, interval=0.1)
+        assert seen[0] == "HIT" and set(seen) == {"HIT", "STALE"}
+        assert time.monotonic() - began < 12
+        assert "notification" in s.wait_log("pg.lost", connection="look-up")["reason"]
+        assert ask() == "STALE" and slowest < 1
+        assert is_unavailable(s.token(database.client()))
+        proxy.thaw()
+        until(lambda: len(connected(s)) == 2, timeout=20, interval=0.005)
+        assert s.token(client).status_code == 401
+        assert cache_status(s.token(other)) == "MISS"
+
+
+def test_the_network_dies_under_a_look_up(database, jotd, postgres):
+    cached, other = (database.client(tier="unlimited") for _ in range(2))
+    with Proxy(postgres) as proxy, jotd(proxy.url(database)) as s:
+        assert cache_status(s.token(cached)) == "MISS"
+        proxy.freeze()
+        began = time.monotonic()
+        assert is_unavailable(s.token(other))
+        assert time.monotonic() - began < 6
+        assert cache_status(s.token(cached)) == "STALE"
+        proxy.thaw()
+        until(lambda: s.token(other).status_code == 200, timeout=20)
+
+
+@contextlib.contextmanager
+def pooler(database, postgres, pool_size):
+    """pgbouncer in transaction mode; yields the URL of the database behind it."""
+    directory = postgres.directory / f"pgbouncer-{database.name}"
+    directory.mkdir(mode=0o755)
+    port = free_port()
+    (directory / "users").write_text('"postgres" ""\n')
+    (directory / "ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={postgres.port}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        f"auth_type = trust\nauth_file = {directory}/users\n"
+        f"pool_mode = transaction\ndefault_pool_size = {pool_size}\n")
+    with open(directory / "log", "wb") as log:
+        process = spawn(["pgbouncer", str(directory / "ini")], stdout=log, stderr=log,
+                        **postgres.spawn_options())
+    try:
+        url = database.url.replace(str(postgres.port), str(port))
+        yield f"{url}?sslmode=disable&gssencmode=disable"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.skipif(not shutil.which("pgbouncer"), reason="needs pgbouncer")
+@pytest.mark.parametrize("pool_size", [1, 20])
+def test_a_pooler_in_transaction_mode_is_noticed(database, jotd, postgres, pool_size):
+    """Also when it has but one connection, so that a worker does hear what it says itself."""
+    client = database.client(tier="unlimited")
+    with pooler(database, postgres, pool_size) as url, jotd(url, ready=False) as s:
+        s.token(client)
+        disable(database, client)
+        until(lambda: any("pooler" in line.get("reason", "") for line in s.log), timeout=12)
+        until(lambda: s.token(client).status_code in (401, 503), timeout=5)
+
+
+def test_cached_clients_are_served_while_postgresql_is_away(database, jotd, postgres):
+    cached, other = (database.client(tier="unlimited") for _ in range(2))
+    with jotd(database) as s:
+        assert cache_status(s.token(cached)) == "MISS"
+        postgres.stop()
+        until(lambda: cache_status(s.token(cached)) == "STALE")
+        began = time.monotonic()
+        for _ in range(5):
+            assert cache_status(s.token(cached)) == "STALE"
+            assert is_unavailable(s.token(other))
+            assert is_unavailable(s.token(made_up(cached)))
+        assert time.monotonic() - began < SOON
+        assert s.metric("jotd_client_cache_stale_total") >= 6
+        postgres.start()
+        until(lambda: cache_status(s.token(cached)) in ("MISS", "HIT"), timeout=20)
+        assert s.token(other).status_code == 200
+        assert s.token(made_up(cached)).status_code == 401
+        events = [line["event"] for line in s.log]
+        assert events.count("client.stale_begun") == events.count("client.stale_ended") == 1
+
+
+def test_stale_service_ends(database, jotd, postgres):
+    client = database.client(tier="unlimited")
+    with jotd(database, client_cache_stale=1) as s:
+        assert cache_status(s.token(client)) == "MISS"
+        postgres.stop()
+        until(lambda: cache_status(s.token(client)) == "STALE")
+        began = time.monotonic()
+        until(lambda: is_unavailable(s.token(client)), timeout=5)
+        assert time.monotonic() - began < 1 + SOON
+
+
+@pytest.mark.parametrize("changed", ["WHERE client_id = %s", ""], ids=["one", "all"])
+def test_what_was_changed_before_the_loss_is_not_served_stale(database, jotd, postgres, changed):
+    client, *rest = copies(database, database.client(tier="unlimited"), 60)
+    with jotd(database) as s:
+        assert cache_status(s.token(client)) == "MISS"
+        database.execute(f"UPDATE clients SET enabled = false {changed}", (client.id,))
+        until(lambda: s.metric("jotd_client_cache_invalidations_total") == 1)
+        postgres.stop()
+        s.wait_log("pg.lost", connection="look-up")
+        assert is_unavailable(s.token(client))
+
+
+def test_a_made_up_id_costs_one_look_up_in_five_seconds(database, jotd):
+    nobody = made_up(database.client())
+    with jotd(database) as s:
+        began = time.monotonic()
+        for _ in range(5):
+            assert s.token(nobody).status_code == 401
+        assert s.metric("jotd_client_lookups_total", result="unknown") == 1
+
+        def looked_up_again():
+            assert s.token(nobody).status_code == 401
+            return s.metric("jotd_client_lookups_total", result="unknown") == 2
+
+        until(looked_up_again, interval=0.5)
+        assert time.monotonic() - began >= 5
+
+
+def test_made_up_ids_push_no_real_client_out(database, jotd):
+    clients = copies(database, database.client(tier="unlimited"), 20)
+    with jotd(database, client_cache_size=20) as s, concurrent.futures.ThreadPoolExecutor() as pool:
+        assert {cache_status(s.token(client)) for client in clients} == {"MISS"}
+        bursts = [b"".join(s.token_request(made_up(clients[0])) for _ in range(500))
+                  for _ in range(4)]
+        list(pool.map(lambda burst: s.raw(burst, timeout=10, answers=500), bursts))
+        assert s.metric("jotd_client_lookups_total", result="unknown") == 2000
+        assert s.metric("jotd_client_cache_entries") == 20
+        assert s.metric("jotd_client_cache_evictions_total") == 0
+        assert {cache_status(s.token(client)) for client in clients} == {"HIT"}
+
+
+def test_a_client_made_after_it_was_asked_for_works_at_once(database, jotd):
+    with jotd(database) as s:
+        assert s.token(with_id(database.client(), "newcomer")).status_code == 401
+        newcomer = database.client(id="newcomer")
+        soon(lambda: s.token(newcomer).status_code == 200)
+
+
+def test_who_is_in_use_never_waits(database, jotd):
+    """The record is looked up again behind an answer, before it expires."""
+    client = database.client(tier="unlimited")
+    with jotd(database, client_cache_ttl=5) as s:
+        seen, end = [], time.monotonic() + 6
+        until(lambda: seen.append(cache_status(s.token(client))) or time.monotonic() > end,
+              interval=0.1)
+        assert seen[0] == "MISS" and set(seen[1:]) == {"HIT"}
+        assert s.metric("jotd_client_lookups_total", result="found") == 2

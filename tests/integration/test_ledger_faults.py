@@ -1,0 +1,536 @@
+"""The ledger when something dies, hangs, refuses or is full: what a client has read is recorded,
+once."""
+
+import contextlib
+import os
+import random
+import re
+import resource
+import subprocess
+import time
+
+import pytest
+
+from harness import Load, Proxy, abandon, claims_of, long_test, recorded, until
+
+LONG = bool(os.environ.get("JOTD_TEST_LONG"))
+NEVER = 3600  # seconds: a batch that only its rows close
+RANDOM = random.Random()
+
+
+@pytest.fixture(autouse=True)
+def seed(request):
+    """What was random in a test that failed can be had again."""
+    number = int(os.environ.get("JOTD_TEST_SEED", random.randrange(1 << 32)))
+    print(f"JOTD_TEST_SEED={number}")
+    RANDOM.seed(number)
+
+
+def jti(s, client, **form):
+    return claims_of(s.access_token(client, **form))["jti"]
+
+
+def batch(s, client, rows):
+    return {jti(s, client) for _ in range(rows)}
+
+
+def directories(s):
+    return [path for path in s.spool_dir.iterdir() if path.is_dir()]
+
+
+def until_all_is_sent(s, processes=1, timeout=30):
+    """Until nothing is left of earlier processes, and nothing of this one but an open segment."""
+    until(lambda: len(directories(s)) == processes, timeout)
+
+
+def check_segments(s):
+    """No half row in any of them."""
+    for segment in s.segments():
+        text = segment.read_text()
+        assert text == "" or text.endswith("\n"), segment
+        for line in text.splitlines():
+            assert re.fullmatch(r"[0-9a-f-]{36}(\t[^\t]*){5}(\t[0-9]{4}-[^\t]*\+00){2}", line), line
+
+
+# The death of the server
+
+@pytest.mark.parametrize("together", [1, 2], ids=["one process", "two processes on one spool"])
+def test_kill_9_of_the_server(database, jotd, together):
+    kills = 20 if LONG else 5
+    client = database.client(tier="unlimited")
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(jotd(database, batch_rows=50, batch_interval=1))]
+        if together == 2:
+            servers.append(stack.enter_context(jotd(
+                database, batch_rows=50, batch_interval=1, spool_dir=servers[0].spool_dir)))
+        with Load(servers, client, threads=6) as load:
+            for _ in range(kills):
+                load.progress(RANDOM.randrange(1, 300))
+                for s in RANDOM.sample(servers, RANDOM.randint(1, together)):
+                    s.kill()
+                    s.environment["JOTD_WORKERS"] = str(RANDOM.choice((1, 2, 3)))
+                    s.start()
+            load.progress(100)
+        until_all_is_sent(servers[0], processes=together)
+        for s in servers:
+            assert s.stop() == 0
+        assert load.statuses.keys() <= {200, 503}  # before PostgreSQL was reached
+        assert load.jtis <= recorded(database)
+        assert list(servers[0].spool_dir.iterdir()) == []
+
+
+# The death of PostgreSQL and of the way to it
+
+def test_kill_9_of_postgresql(database, jotd, postgres):
+    """A client that is cached does not notice."""
+    client = database.client(tier="unlimited")
+    with jotd(database, batch_rows=20) as s, Load([s], client) as load:
+        for _ in range(10 if LONG else 2):
+            load.progress(RANDOM.randrange(50, 300))
+            postgres.kill()
+            load.progress(RANDOM.randrange(50, 300))
+            postgres.start()
+        load.progress(100)
+        load.stop()
+        assert s.stop() == 0
+        assert load.statuses == {200: len(load.jtis)}
+        assert load.broken == 0
+        assert recorded(database) == load.jtis
+
+
+def test_kill_9_of_postgresql_in_the_middle_of_a_copy(database, jotd, postgres):
+    client = database.client()
+    with Proxy(postgres) as proxy, jotd(proxy.url(database), batch_rows=10) as s:
+        proxy.freeze_copy()
+        jtis = batch(s, client, 10)
+        proxy.wait()
+        postgres.kill()
+        proxy.cut()
+        postgres.start()
+        until(lambda: recorded(database) == jtis)
+        until(lambda: s.segments() == [])
+        assert s.metric("jotd_ledger_flush_errors_total") >= 1
+        assert s.metric("jotd_ledger_rows_written_total") == 10
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["jotd lives", "kill -9 of jotd"])
+def test_the_answer_to_commit_is_lost(database, jotd, postgres, killed):
+    """The rows are there, jotd cannot know, and sends them again."""
+    client = database.client()
+    with Proxy(postgres) as proxy, jotd(proxy.url(database), batch_rows=10) as s:
+        proxy.withhold_commit()
+        jtis = batch(s, client, 10)
+        proxy.wait()
+        assert recorded(database) == jtis
+        assert len(s.segments()) == 1
+        if killed:
+            s.kill()
+        proxy.cut()
+        if killed:
+            s.start()
+        until(lambda: s.segments() == [])
+        assert recorded(database) == jtis
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["jotd lives", "kill -9 of jotd"])
+def test_a_copy_is_cut_off(database, jotd, postgres, killed):
+    client = database.client()
+    with Proxy(postgres) as proxy, jotd(proxy.url(database), batch_rows=10) as s:
+        proxy.freeze_copy()
+        jtis = batch(s, client, 10)
+        proxy.wait()
+        if killed:
+            s.kill()
+        proxy.cut()
+        if killed:
+            s.start()
+        until(lambda: s.segments() == [])
+        assert recorded(database) == jtis
+
+
+def test_the_backend_is_terminated_while_it_waits(database, jotd):
+    client = database.client()
+    with jotd(database, batch_rows=10) as s:
+        with database.locked("issued_tokens"):
+            jtis = batch(s, client, 10)
+            until(database.waiting_for_lock)
+            database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND query LIKE 'COPY issued_tokens%%'")
+            until(lambda: s.metric("jotd_ledger_flush_errors_total") >= 1)
+            jtis |= batch(s, client, 5)  # tokens are issued all the while
+        jtis |= batch(s, client, 5)
+        until(lambda: recorded(database) == jtis)
+        until(lambda: s.segments() == [])
+
+
+@long_test
+def test_a_copy_is_held_by_a_peer_that_has_stopped(database, jotd, postgres):
+    """Nobody closes that connection: its transaction holds the key of the batch until it is ended
+    for its silence."""
+    client = database.client()
+    with Proxy(postgres) as proxy, jotd(proxy.url(database), batch_rows=10) as s:
+        proxy.freeze_copy()
+        jtis = batch(s, client, 10)
+        proxy.wait()
+        until(lambda: s.metric("jotd_ledger_flush_errors_total") >= 1, timeout=40)
+        until(lambda: recorded(database) == jtis, timeout=60)
+        until(lambda: s.segments() == [])
+
+
+@long_test
+def test_a_copy_that_stopped_goes_on(database, jotd, postgres):
+    """After jotd has given it up: the rows are there once."""
+    client = database.client()
+    with Proxy(postgres) as proxy, jotd(proxy.url(database), batch_rows=10) as s:
+        proxy.freeze_copy()
+        jtis = batch(s, client, 10)
+        proxy.wait()
+        until(lambda: s.metric("jotd_ledger_flush_errors_total") >= 1, timeout=40)
+        proxy.release()
+        until(lambda: s.segments() == [], timeout=60)
+        assert recorded(database) == jtis
+
+
+# PostgreSQL is away
+
+def memory(s):
+    """Resident bytes."""
+    text = open(f"/proc/{s.process.pid}/status").read()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", text)[1]) * 1024
+
+
+def test_postgresql_is_away_under_load(database, jotd, postgres):
+    away = 30 if LONG else 3
+    client = database.client(tier="unlimited")
+    with jotd(database, workers=2, batch_rows=100) as s, Load([s], client, threads=8) as load:
+        load.progress(1000)
+        before = memory(s)
+        postgres.stop()
+        end = time.monotonic() + away
+        until(lambda: time.monotonic() > end, timeout=away + 5)
+        grown = memory(s) - before
+        assert s.ready().json()["status"] == "degraded"
+        postgres.start()
+        load.progress(100)
+        load.stop()
+        until(lambda: s.metric("jotd_ledger_rows_pending") < 100, timeout=60)
+        assert s.stop() == 0
+        assert load.statuses == {200: len(load.jtis)}
+        assert load.broken == 0
+        assert recorded(database) == load.jtis
+        assert s.is_sanitized or grown < 5_000_000
+
+
+def test_a_segment_vanishes_while_postgresql_is_away(database, jotd, postgres):
+    """Its rows are lost, and said to be; the others do not wait for it."""
+    client = database.client(tier="unlimited")
+    with jotd(database, batch_rows=1) as s:
+        postgres_was_up = claims_of(s.access_token(client))["jti"]
+        until(lambda: recorded(database) == {postgres_was_up})
+        postgres.stop()
+        jtis = [claims_of(s.access_token(client))["jti"] for _ in range(5)]
+        until(lambda: len([path for path in s.segments() if path.stat().st_size]) == 5)
+        tries = s.metric("jotd_ledger_flush_errors_total")
+        until(lambda: s.metric("jotd_ledger_flush_errors_total") > tries + 1)  # all are synced now
+        lost = next(path for path in s.segments() if jtis[1] in path.read_text())
+        lost.unlink()
+        postgres.start()
+        s.wait_log("ledger.segment_lost", timeout=30)
+        until(lambda: s.metric("jotd_ledger_rows_pending") == 0, timeout=30)
+        assert recorded(database) == {postgres_was_up, *jtis} - {jtis[1]}
+
+
+# No room
+
+@contextlib.contextmanager
+def small_disk(path, size):
+    """A file system of its own, as small as wanted."""
+    path.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path],
+                      capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting is denied here")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.fixture
+def wide_client(database):
+    """Rows of 4 KB, which fill a spool soon."""
+    scope = " ".join(f"{number:0>39}" for number in range(100))
+    return database.client(scope=scope, tier="unlimited")
+
+
+def refused(s, client):
+    answer = s.token(client)
+    if answer.status_code == 200:
+        return False
+    assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert "X-Cache-Status" in answer.headers  # it is cached: PostgreSQL was not asked
+    return True
+
+
+def says_full(s):
+    answer = s.ready()
+    return answer.status_code == 503 and answer.json()["spool"].startswith("full")
+
+
+def check_full(s, client):
+    until(lambda: refused(s, client))
+    until(lambda: says_full(s))
+    check_segments(s)
+
+
+def test_the_spool_is_full(database, jotd, postgres, wide_client):
+    with jotd(database, spool_max_bytes=200_000, batch_rows=10, workers=2) as s:
+        with Load([s], wide_client) as load:
+            load.progress(5)
+            postgres.stop()
+            load.meets(503)
+            check_full(s, wide_client)
+            assert s.metric("jotd_ledger_spool_bytes") <= 200_000
+            postgres.start()
+            load.progress(20)
+        assert s.stop() == 0
+        assert load.statuses.keys() == {200, 503}
+        assert load.jtis <= recorded(database)
+
+
+def test_ready_comes_back_without_a_request_for_a_token(database, jotd, postgres, wide_client):
+    """A balancer sends none to a server that is not ready."""
+    with jotd(database, spool_max_bytes=100_000, batch_rows=10) as s:
+        jti(s, wide_client)
+        postgres.stop()
+        check_full(s, wide_client)
+        postgres.start()
+        until(lambda: s.ready().status_code == 200)
+        assert s.ready().json()["spool"] == "ok"
+
+
+def test_the_spool_is_full_and_records_are_dropped(database, jotd, postgres, wide_client):
+    with jotd(database, spool_max_bytes=100_000, batch_rows=10, spool_full="drop") as s:
+        with Load([s], wide_client) as load:
+            load.progress(5)
+            postgres.stop()
+            dropped = s.metric("jotd_ledger_rows_dropped_total")
+            until(lambda: s.metric("jotd_ledger_rows_dropped_total") > dropped + 50)
+            answer = s.ready()
+            assert answer.status_code == 200
+            assert answer.json()["status"] == "degraded"
+            assert answer.json()["spool"].startswith("full")
+            check_segments(s)
+            postgres.start()
+            until(lambda: s.metric("jotd_ledger_rows_written_total") > 0)
+            load.progress(50)
+        dropped = s.metric("jotd_ledger_rows_dropped_total")
+        assert s.stop() == 0
+        assert load.statuses == {200: len(load.jtis)}
+        assert len(recorded(database)) == len(load.jtis) - dropped
+        assert recorded(database) < load.jtis
+
+
+def test_the_disk_is_full(database, jotd, postgres, wide_client, tmp_path):
+    with small_disk(tmp_path / "disk", "3m") as disk:
+        with jotd(database, spool_dir=disk / "spool", batch_rows=20) as s:
+            with Load([s], wide_client) as load:
+                load.progress(5)
+                postgres.stop()
+                load.meets(503)
+                check_full(s, wide_client)
+                postgres.start()
+                load.progress(50)
+            assert s.stop() == 0
+            assert load.statuses.keys() == {200, 503}
+            assert load.jtis <= recorded(database)
+
+
+def test_the_disk_is_filled_by_others(database, jotd, wide_client, tmp_path):
+    with small_disk(tmp_path / "disk", "3m") as disk:
+        with jotd(database, spool_dir=disk / "spool", batch_rows=20) as s:
+            with Load([s], wide_client) as load:
+                load.progress(50)
+                with open(disk / "ballast", "wb", buffering=0) as ballast:
+                    with contextlib.suppress(OSError):
+                        while load.failure is None and load.statuses[503] == 0:
+                            ballast.write(bytes(4096))
+                load.meets(503)
+                check_full(s, wide_client)
+                (disk / "ballast").unlink()
+                load.progress(50)
+            assert s.stop() == 0
+            assert load.jtis <= recorded(database)
+            assert list(s.spool_dir.iterdir()) == []
+
+
+def test_the_disk_becomes_read_only(database, jotd, tmp_path):
+    client = database.client()
+
+    def remount(option):
+        return subprocess.run(["mount", "-o", f"remount,{option}", tmp_path / "disk"],
+                              capture_output=True, check=False).returncode == 0
+
+    with small_disk(tmp_path / "disk", "3m") as disk:
+        with jotd(database, spool_dir=disk / "spool", batch_rows=1) as s:
+            jtis = batch(s, client, 2)
+            until(lambda: s.segments() == [])
+            until(lambda: remount("ro"))  # not while a file is open for writing
+            check_full(s, client)
+            assert remount("rw")
+            until(lambda: s.token(client).status_code == 200)
+            jtis |= batch(s, client, 2)
+            until(lambda: jtis < recorded(database))
+
+
+def limit_files(s, size):
+    """No file of the server may grow past `size`."""
+    hard = resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
+
+
+def test_a_write_falls_short(database, jotd, postgres, wide_client):
+    """What was not written whole is not answered for."""
+    with jotd(database, batch_interval=NEVER) as s:
+        with Load([s], wide_client) as load:
+            load.progress(5)
+            postgres.stop()
+            limit_files(s, 50_000)
+            until(lambda: len(s.segments()) >= 4)  # each but the first and the last fell short
+            load.meets(503)
+            check_segments(s)
+            limit_files(s, None)
+            postgres.start()
+            load.progress(50)
+        assert s.stop() == 0
+        assert load.statuses.keys() == {200, 503}
+        assert load.jtis <= recorded(database)
+
+
+def test_a_write_falls_short_and_records_are_dropped(database, jotd, wide_client):
+    with jotd(database, spool_full="drop") as s:
+        with Load([s], wide_client) as load:
+            load.progress(5)
+            limit_files(s, 50_000)
+            until(lambda: s.metric("jotd_ledger_rows_dropped_total") > 5)
+            limit_files(s, None)
+            load.progress(50)
+        dropped = s.metric("jotd_ledger_rows_dropped_total")
+        assert s.stop() == 0
+        assert load.statuses == {200: len(load.jtis)}
+        assert len(recorded(database)) == len(load.jtis) - dropped
+
+
+# What PostgreSQL refuses
+
+@pytest.mark.parametrize("rule", [
+    "ADD CONSTRAINT fair CHECK (scope <> 'much too bad')",  # 23514
+    "ADD CONSTRAINT fair CHECK (1 / (scope <> 'much too bad')::int = 1)",  # 22012
+])
+def test_a_row_that_is_refused_for_its_content(database, jotd, rule):
+    """The good ones of its batch arrive; it is set aside, and nothing waits for it."""
+    rows = 1000 if LONG else 50
+    good = database.client(scope="good", tier="unlimited")
+    bad = database.client(scope="much too bad", tier="unlimited")
+    database.execute(f"ALTER TABLE issued_tokens {rule}")
+    with jotd(database, batch_rows=rows, batch_interval=NEVER) as s:
+        jtis = batch(s, good, rows // 3)
+        (refused_jti,) = batch(s, bad, 1)
+        (segment,) = s.segments()
+        (line,) = [line for line in segment.read_text().splitlines(True) if refused_jti in line]
+        jtis |= batch(s, good, rows - 1 - len(jtis))
+        until(lambda: recorded(database) == jtis)
+        until(lambda: s.segments() == [])
+        assert s.set_aside() == {f"{segment.name}.rejected": line}
+        assert database.execute("SELECT batch_id::text FROM flushed_batches") == [(segment.name,)]
+        metrics = s.metrics()
+        assert metrics.value("jotd_ledger_rows_rejected_total") == 1
+        assert metrics.value("jotd_ledger_rows_written_total") == rows - 1
+        assert metrics.value("jotd_ledger_rows_pending") == 0
+        s.wait_log("ledger.rejected", rows=1)
+        jtis |= batch(s, good, rows)  # the next batch has no trouble
+        until(lambda: recorded(database) == jtis)
+
+
+def test_refused_rows_wherever_they_stand(database, jotd):
+    good = database.client(scope="good", tier="unlimited")
+    bad = database.client(scope="bad", tier="unlimited")
+    database.execute("ALTER TABLE issued_tokens ADD CONSTRAINT fair CHECK (scope <> 'bad')")
+    jtis = {True: set(), False: set()}
+    with jotd(database, batch_rows=5, batch_interval=NEVER) as s:
+        with database.locked("issued_tokens"):  # so that they come together
+            for pattern in "....x", "x....", "xxxxx", ".....", "x.x.x", "..xx.":
+                for row in pattern:
+                    jtis[row == "."].add(jti(s, good if row == "." else bad))
+        until(lambda: s.segments() == [])
+        assert recorded(database) == jtis[True]
+        lines = "".join(s.set_aside().values()).splitlines()
+        assert len(lines) == len(jtis[False])
+        assert {line.split("\t")[0] for line in lines} == jtis[False]
+        assert len(s.set_aside()) == 5
+        assert s.metric("jotd_ledger_rows_rejected_total") == len(jtis[False])
+
+
+def plain_role(database):
+    """The URL of a role that has no more rights than it needs."""
+    database.execute("DO $$ BEGIN CREATE ROLE jotd_plain LOGIN;"
+                     " EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    database.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO jotd_plain")
+    return database.url.replace("postgres@", "jotd_plain@")
+
+
+@pytest.mark.parametrize("breaks, heals", [
+    ("REVOKE INSERT ON issued_tokens FROM jotd_plain",
+     "GRANT INSERT ON issued_tokens TO jotd_plain"),
+    ("ALTER ROLE jotd_plain IN DATABASE {} SET default_transaction_read_only = on",
+     "ALTER ROLE jotd_plain IN DATABASE {} RESET default_transaction_read_only"),
+    ("ALTER DATABASE {} CONNECTION LIMIT 0", "ALTER DATABASE {} CONNECTION LIMIT -1"),
+    ("ALTER TABLE issued_tokens RENAME TO elsewhere",
+     "ALTER TABLE elsewhere RENAME TO issued_tokens"),
+], ids=["privileges", "read-only", "too many connections", "no table"])
+def test_what_passes_is_tried_again(database, jotd, breaks, heals):
+    client = database.client()
+    with jotd(plain_role(database), batch_rows=5) as s:
+        jtis = batch(s, client, 5)
+        until(lambda: recorded(database) == jtis)
+        database.execute(breaks.format(database.name))
+        database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                         " WHERE datname = current_database() AND application_name = 'jotd-ledger'")
+        jtis |= batch(s, client, 10)
+        until(lambda: s.metric("jotd_ledger_flush_errors_total") >= 2)
+        assert s.metric("jotd_ledger_rows_pending") == 10
+        assert s.set_aside() == {}
+        database.execute(heals.format(database.name))
+        until(lambda: recorded(database) == jtis)
+        until(lambda: s.segments() == [])
+        s.wait_log("ledger.resumed")
+        assert s.set_aside() == {}
+
+
+# What is old
+
+def test_a_segment_older_than_the_watermark_is_set_aside(database, jotd, tmp_path):
+    """Nobody knows any more whether it was sent."""
+    old, _ = abandon(tmp_path / "spool", days_ago=40)
+    text = old.read_text()
+    _, jtis = abandon(tmp_path / "spool", days_ago=29)  # of a month that has no partition, perhaps
+    database.execute("UPDATE ledger_state SET watermark = now() - interval '30 days'")
+    with jotd(database, spool_dir=tmp_path / "spool") as s:
+        until_all_is_sent(s)
+        assert s.set_aside() == {f"{old.name}.expired": text}
+        assert recorded(database) == jtis
+        s.wait_log("ledger.expired", rows=2)
+        assert s.metric("jotd_ledger_rows_rejected_total") == 0
+        assert s.metric("jotd_ledger_rows_written_total") == 2
+
+
+def test_an_old_segment_that_was_sent_is_not_sent_again(database, jotd, tmp_path):
+    sent, _ = abandon(tmp_path / "spool", days_ago=2)
+    _, jtis = abandon(tmp_path / "spool", days_ago=2)
+    database.execute("INSERT INTO flushed_batches VALUES (%s, 2, now() - interval '2 days')",
+                     (sent.name,))
+    with jotd(database, spool_dir=tmp_path / "spool") as s:
+        until_all_is_sent(s)
+        assert recorded(database) == jtis
+        assert s.set_aside() == {}

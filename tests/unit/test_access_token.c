@@ -1,0 +1,317 @@
+/* auth/access_token and auth/libjwt_sign: tokens that libjwt itself verifies, by the key parsed
+ * once and by the key read anew. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <ftw.h>
+#include <jansson.h>
+#include <jwt.h>
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <stdlib.h>
+
+#include "auth/access_token.h"
+
+static char directory[] = "/tmp/jotd-test-XXXXXX";
+static struct key_set *set;
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    (void)status;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
+/* One key of each algorithm. */
+static int set_up(void **state)
+{
+    struct failure failure;
+    char kid[KEY_KID_LENGTH + 1];
+
+    (void)state;
+    if (mkdtemp(directory) == NULL)
+        return -1;
+    for (int alg = 0; alg != KEY_ALG_COUNT; ++alg) {
+        if (!keys_create(directory, (enum key_alg)alg, 1000 + alg, kid, &failure))
+            return -1;
+    }
+    set = keys_load(directory, &failure);
+    return set != NULL && set->count == KEY_ALG_COUNT ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    keys_release(set);
+    return nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static const struct signing_key *key_of(enum key_alg alg)
+{
+    for (size_t i = 0; i != set->count; ++i) {
+        if (set->keys[i].alg == alg)
+            return set->keys + i;
+    }
+    fail();
+    return NULL;
+}
+
+/* What a verifier has: the public key as PEM, or the shared secret. */
+static int verifier_key(const struct signing_key *key, unsigned char *out, int size)
+{
+    BIO *in = BIO_new_mem_buf(key->material, (int)key->material_length);
+    BIO *text = BIO_new(BIO_s_mem());
+    EVP_PKEY *private_key = PEM_read_bio_PrivateKey(in, NULL, NULL, NULL);
+    int length;
+
+    assert_non_null(private_key);
+    assert_int_equal(PEM_write_bio_PUBKEY(text, private_key), 1);
+    length = BIO_read(text, out, size);
+    EVP_PKEY_free(private_key);
+    BIO_free(in);
+    BIO_free(text);
+    return length;
+}
+
+static const struct slice audiences[] = {{"https://a.example", 17}, {"say \"b\"", 7}};
+
+static struct access_token_claims make_claims(size_t audience_count)
+{
+    struct access_token_claims claims = {
+        .issuer = SLICE("https://issuer.example"),
+        .client_id = SLICE("client-1"),
+        .audiences = audiences,
+        .audience_count = audience_count,
+        .scope = SLICE("read write"),
+        .issued_at = 1700000000,
+        .expires_at = 1700003600,
+    };
+
+    assert_true(uuid_parse(SLICE("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"), &claims.jti));
+    return claims;
+}
+
+/* Exported by libjwt 1.10, but not in its header; what its jwt_decode verifies with. */
+int jwt_verify_sha_pem(jwt_t *jwt, const char *text, const char *signature);
+int jwt_verify_sha_hmac(jwt_t *jwt, const char *text, const char *signature);
+
+static int verify_signature(enum key_alg alg, const unsigned char *key, int key_length,
+                            const char *token)
+{
+    static const jwt_alg_t algs[] = {JWT_ALG_ES256, JWT_ALG_RS256, JWT_ALG_HS256};
+    char *text = strdup(token), *signature = strrchr(text, '.');
+    jwt_t *jwt = NULL;
+    int error;
+
+    *signature++ = '\0';
+    assert_int_equal(jwt_new(&jwt), 0);
+    assert_int_equal(jwt_set_alg(jwt, algs[alg], key, key_length), 0);
+    error = alg == KEY_HS256 ? jwt_verify_sha_hmac(jwt, text, signature)
+                             : jwt_verify_sha_pem(jwt, text, signature);
+    jwt_free(jwt);
+    free(text);
+    return error;
+}
+
+/* A part of a token as JSON. */
+static json_t *part(const char *token, int index)
+{
+    char text[2048], bytes[2048];
+    size_t length;
+
+    for (; index != 0; --index)
+        token = strchr(token, '.') + 1;
+    length = strcspn(token, ".");
+    for (size_t i = 0; i != length; ++i)
+        text[i] = (char)(token[i] == '-' ? '+' : token[i] == '_' ? '/' : token[i]);
+    while (length % 4 != 0)
+        text[length++] = '=';
+    assert_true(EVP_DecodeBlock((unsigned char *)bytes, (unsigned char *)text, (int)length) > 0);
+    return json_loads(bytes, JSON_DISABLE_EOF_CHECK, NULL);
+}
+
+static void assert_member(const json_t *object, const char *name, const char *value)
+{
+    assert_string_equal(json_string_value(json_object_get(object, name)), value);
+}
+
+static void verify(const char *token, const struct signing_key *key)
+{
+    unsigned char verifier[2048];
+    json_t *header = part(token, 0), *payload = part(token, 1);
+    int length = 32;
+
+    assert_member(header, "alg", key_alg_name(key->alg));
+    assert_member(header, "typ", "at+jwt");
+    assert_member(header, "kid", key->kid);
+    assert_member(payload, "iss", "https://issuer.example");
+    assert_member(payload, "sub", "client-1");
+    assert_member(payload, "client_id", "client-1");
+    assert_member(payload, "aud", "https://a.example");
+    assert_member(payload, "scope", "read write");
+    assert_member(payload, "jti", "017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
+    assert_int_equal(json_integer_value(json_object_get(payload, "iat")), 1700000000);
+    assert_int_equal(json_integer_value(json_object_get(payload, "exp")), 1700003600);
+    json_decref(header);
+    json_decref(payload);
+
+    if (key->alg == KEY_HS256)
+        memcpy(verifier, key->material, 32);
+    else
+        length = verifier_key(key, verifier, sizeof(verifier));
+    assert_int_equal(verify_signature(key->alg, verifier, length, token), 0);
+    verifier[length / 2] ^= 1; /* and not by another key */
+    assert_int_not_equal(verify_signature(key->alg, verifier, length, token), 0);
+}
+
+/* libjwt 1.10 decodes no token whose type is not JWT: under that type, it takes ours. */
+static void libjwt_decodes_our_payload_under_its_own_type(void **state)
+{
+    (void)state;
+    for (int alg = 0; alg != KEY_ALG_COUNT; ++alg) {
+        const struct signing_key *key = key_of((enum key_alg)alg);
+        struct access_token_claims claims = make_claims(1);
+        struct access_token_signer signer = {0};
+        struct buffer token = {0};
+        unsigned char verifier[2048];
+        int length = 32;
+        jwt_t *jwt = NULL;
+
+        assert_true(access_token_signer_set(&signer, key));
+        buffer_clear(&signer.header);
+        access_token_append_header(&signer.header, key, "JWT");
+        assert_true(access_token_sign(&signer, &claims, &token));
+        if (key->alg == KEY_HS256)
+            memcpy(verifier, key->material, 32);
+        else
+            length = verifier_key(key, verifier, sizeof(verifier));
+        assert_int_equal(jwt_decode(&jwt, token.bytes, verifier, length), 0);
+        assert_string_equal(jwt_get_grant(jwt, "sub"), "client-1");
+        assert_int_equal(jwt_get_grant_int(jwt, "exp"), 1700003600);
+        jwt_free(jwt);
+        buffer_dispose(&token);
+        access_token_signer_dispose(&signer);
+    }
+}
+
+static void libjwt_verifies_every_algorithm(void **state)
+{
+    (void)state;
+    for (int alg = 0; alg != KEY_ALG_COUNT; ++alg) {
+        const struct signing_key *key = key_of((enum key_alg)alg);
+        struct access_token_claims claims = make_claims(1);
+        struct access_token_signer signer = {0};
+        struct buffer token = {0};
+
+        assert_true(access_token_signer_set(&signer, key));
+        for (int i = 0; i != 20; ++i) { /* r and s of ES256 have leading zeros now and then */
+            buffer_clear(&token);
+            assert_true(access_token_sign(&signer, &claims, &token));
+            assert_int_equal(strlen(token.bytes), token.size);
+            verify(token.bytes, key);
+        }
+        buffer_dispose(&token);
+        access_token_signer_dispose(&signer);
+    }
+}
+
+static void writes_several_audiences_as_an_array_and_no_empty_scope(void **state)
+{
+    struct access_token_claims claims = make_claims(2);
+    struct access_token_signer signer = {0};
+    struct buffer token = {0};
+
+    (void)state;
+    claims.scope.length = 0;
+    assert_true(access_token_signer_set(&signer, key_of(KEY_HS256)));
+    assert_true(access_token_sign(&signer, &claims, &token));
+    *buffer_reserve(&signer.payload, 1) = '\0';
+    assert_string_equal(signer.payload.bytes,
+                        "{\"iss\":\"https://issuer.example\",\"sub\":\"client-1\","
+                        "\"client_id\":\"client-1\","
+                        "\"aud\":[\"https://a.example\",\"say \\\"b\\\"\"],"
+                        "\"exp\":1700003600,\"iat\":1700000000,"
+                        "\"jti\":\"017f22e2-79b0-7cc3-98c4-dc0c0c07398f\"}");
+    buffer_dispose(&token);
+    access_token_signer_dispose(&signer);
+}
+
+static void libjwt_uses_the_key_that_was_parsed_once(void **state)
+{
+    static const enum key_alg algs[] = {KEY_ES256, KEY_RS256};
+
+    (void)state;
+    for (size_t i = 0; i != COUNT_OF(algs); ++i) {
+        const struct signing_key *key = key_of(algs[i]);
+        struct libjwt_signer signer;
+        unsigned char signature[LIBJWT_SIGNATURE_MAX];
+        size_t length;
+        uint64_t before;
+
+        assert_true(libjwt_signer_open(&signer, key));
+        before = libjwt_parsed_key_uses();
+        for (int n = 0; n != 10; ++n)
+            assert_true(libjwt_sign(&signer, "header.payload", signature, &length));
+        assert_int_equal(libjwt_parsed_key_uses() - before, 10);
+        assert_int_equal(length, algs[i] == KEY_ES256 ? 64 : 256);
+        libjwt_signer_close(&signer);
+    }
+}
+
+static void tokens_are_right_when_libjwt_reads_the_key_itself(void **state)
+{
+    const struct signing_key *key = key_of(KEY_ES256);
+    struct access_token_claims claims = make_claims(1);
+    struct access_token_signer signer = {0};
+    struct buffer token = {0};
+    uint64_t before;
+
+    (void)state;
+    assert_true(access_token_signer_set(&signer, key));
+    EVP_PKEY_free(signer.signer.key);
+    signer.signer.key = NULL; /* nothing to hand out: as if our definition were not picked up */
+    before = libjwt_parsed_key_uses();
+    assert_true(access_token_sign(&signer, &claims, &token));
+    assert_int_equal(libjwt_parsed_key_uses(), before);
+    verify(token.bytes, key);
+    buffer_dispose(&token);
+    access_token_signer_dispose(&signer);
+}
+
+static void takes_up_another_key(void **state)
+{
+    struct access_token_claims claims = make_claims(1);
+    struct access_token_signer signer = {0};
+    struct buffer token = {0};
+
+    (void)state;
+    for (int i = 0; i != 2 * KEY_ALG_COUNT; ++i) {
+        const struct signing_key *key = key_of((enum key_alg)(i % KEY_ALG_COUNT));
+
+        assert_true(access_token_signer_set(&signer, key));
+        buffer_clear(&token);
+        assert_true(access_token_sign(&signer, &claims, &token));
+        verify(token.bytes, key);
+    }
+    buffer_dispose(&token);
+    access_token_signer_dispose(&signer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(libjwt_verifies_every_algorithm),
+        cmocka_unit_test(libjwt_decodes_our_payload_under_its_own_type),
+        cmocka_unit_test(writes_several_audiences_as_an_array_and_no_empty_scope),
+        cmocka_unit_test(libjwt_uses_the_key_that_was_parsed_once),
+        cmocka_unit_test(tokens_are_right_when_libjwt_reads_the_key_itself),
+        cmocka_unit_test(takes_up_another_key),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

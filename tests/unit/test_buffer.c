@@ -1,0 +1,69 @@
+/* common/buffer: growth, and what JSON needs escaped. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/buffer.h"
+
+static void assert_bytes(const struct buffer *buffer, const char *expected)
+{
+    assert_int_equal(buffer->size, strlen(expected));
+    assert_memory_equal(buffer->bytes, expected, buffer->size);
+}
+
+static void grows_and_keeps_its_memory(void **state)
+{
+    struct buffer buffer = {0};
+    size_t capacity;
+
+    (void)state;
+    for (int i = 0; i != 10000; ++i)
+        buffer_printf(&buffer, "%d,", i % 10);
+    assert_int_equal(buffer.size, 20000);
+    assert_memory_equal(buffer.bytes + 19996, "8,9,", 4);
+    capacity = buffer.capacity;
+    buffer_clear(&buffer);
+    buffer_append_text(&buffer, "x");
+    buffer_append(&buffer, NULL, 0);
+    assert_bytes(&buffer, "x");
+    assert_int_equal(buffer.capacity, capacity);
+    buffer_dispose(&buffer);
+    assert_null(buffer.bytes);
+}
+
+static void escapes_json(void **state)
+{
+    static const char *const cases[][2] = {
+        {"plain text", "plain text"},
+        {"a\"b\\c", "a\\\"b\\\\c"},
+        {"\n\t\x01\x7f", "\\u000a\\u0009\\u0001\\u007f"},
+        {"\xc3\xa4 \xe2\x82\xac \xf0\x9f\x94\x91", "\xc3\xa4 \xe2\x82\xac \xf0\x9f\x94\x91"},
+        {"\xff", "\\ufffd"},
+        {"\xc3", "\\ufffd"},                                  /* cut short */
+        {"\xc0\xaf", "\\ufffd\\ufffd"},                       /* longer than it must be */
+        {"\xed\xa0\x80", "\\ufffd\\ufffd\\ufffd"},            /* a surrogate */
+        {"\xf4\x90\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd"}, /* past the last character */
+    };
+
+    (void)state;
+    for (size_t i = 0; i != COUNT_OF(cases); ++i) {
+        struct buffer buffer = {0};
+
+        buffer_append_json(&buffer, slice_of(cases[i][0]));
+        assert_bytes(&buffer, cases[i][1]);
+        buffer_dispose(&buffer);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(grows_and_keeps_its_memory),
+        cmocka_unit_test(escapes_json),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,711 @@
+/* common/spool: batches, bounds, short writes, and what a crash leaves behind. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/spool.h"
+
+#define NEVER_MS  1000000
+#define OLDER_ID  "018bcfe5-6800-7000-8000-000000000001"
+#define NEWER_ID  "018bcfe5-6801-7000-8000-000000000002"
+#define ABANDONED "018bcfe5-6802-7000-8000-000000000003"
+
+static char base[64];
+static struct spool spool;
+static struct spool_writer writer;
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+    (void)status;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(base, sizeof(base), "%s", "/tmp/jotd-spool-XXXXXX");
+    signal(SIGXFSZ, SIG_IGN);
+    return mkdtemp(base) != NULL ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return nftw(base, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void must_open(struct spool *to, uint64_t max_bytes, uint64_t rows, uint64_t interval_ms)
+{
+    struct spool_config config = {base, max_bytes, rows, interval_ms};
+    struct failure failure;
+
+    if (!spool_open(to, &config, &failure))
+        fail_msg("%s", failure.reason);
+}
+
+/* The spool of a test, with one writer. */
+static void open_spool(uint64_t max_bytes, uint64_t rows, uint64_t interval_ms)
+{
+    must_open(&spool, max_bytes, rows, interval_ms);
+    spool_writer_open(&writer, &spool);
+}
+
+static void close_spool(void)
+{
+    spool_writer_close(&writer);
+    spool_close(&spool);
+}
+
+/* Appends a row to the pass: `text` and a line end. */
+static void append(struct spool_writer *to, const char *text)
+{
+    char *row;
+
+    assert_true(spool_has_room(to));
+    row = spool_reserve_row(to);
+    spool_append_row(to, (size_t)sprintf(row, "%s\n", text));
+}
+
+/* One pass of one row. */
+static void record(struct spool_writer *to, const char *text)
+{
+    append(to, text);
+    assert_true(spool_end_pass(to));
+}
+
+static void assert_holds(struct spool_segment *segment, const char *text)
+{
+    struct buffer bytes = {0};
+    struct failure failure;
+
+    assert_non_null(segment);
+    assert_true(spool_read(segment, &bytes, &failure));
+    assert_int_equal(bytes.size, strlen(text));
+    assert_memory_equal(bytes.bytes, text, bytes.size);
+    assert_int_equal(segment->bytes, bytes.size);
+    buffer_dispose(&bytes);
+}
+
+static bool exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+static size_t count_entries(const char *path)
+{
+    DIR *directory = opendir(path);
+    size_t count = 0;
+
+    assert_non_null(directory);
+    while (readdir(directory) != NULL)
+        ++count;
+    closedir(directory);
+    return count - 2; /* . and .. */
+}
+
+static void write_text(const char *path, const char *bytes, size_t length)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+
+    assert_int_equal(write(fd, bytes, length), length);
+    close(fd);
+}
+
+/* A segment that an earlier process left, in <base>/ABANDONED. */
+#define LEAVE(id, text) leave(id, text, sizeof(text) - 1)
+
+static void leave(const char *id, const char *bytes, size_t length)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s/" ABANDONED, base);
+    mkdir(path, 0700);
+    snprintf(path, sizeof(path), "%s/" ABANDONED "/%s", base, id);
+    write_text(path, bytes, length);
+}
+
+/* Batches */
+
+static void test_a_batch_ends_with_its_rows(void **state)
+{
+    struct spool_segment *taken;
+
+    (void)state;
+    open_spool(SPOOL_RESERVE, 3, NEVER_MS);
+    record(&writer, "one");
+    record(&writer, "two");
+    assert_null(spool_take(&spool, 0));
+    record(&writer, "three");
+    taken = spool_take(&spool, 0);
+    assert_holds(taken, "one\ntwo\nthree\n");
+    assert_int_equal(taken->rows, 3);
+    assert_int_equal(taken->trigger, SPOOL_ROWS);
+    assert_int_equal(atomic_load(&spool.rows), 3);
+    spool_discard(&spool, taken);
+    assert_int_equal(atomic_load(&spool.rows), 0);
+    assert_int_equal(atomic_load(&spool.bytes), 0);
+    close_spool();
+    assert_int_equal(count_entries(base), 0);
+}
+
+static void test_a_pass_is_never_divided(void **state)
+{
+    struct spool_segment *taken;
+
+    (void)state;
+    open_spool(SPOOL_RESERVE, 2, NEVER_MS);
+    append(&writer, "one");
+    append(&writer, "two");
+    append(&writer, "three");
+    assert_true(spool_end_pass(&writer));
+    taken = spool_take(&spool, 0);
+    assert_holds(taken, "one\ntwo\nthree\n");
+    spool_discard(&spool, taken);
+    close_spool();
+}
+
+static void test_a_batch_ends_with_its_age(void **state)
+{
+    uint64_t end_ms = clock_monotonic_ms() + 5000;
+    struct spool_segment *taken;
+
+    (void)state;
+    open_spool(SPOOL_RESERVE, 1000, 20);
+    record(&writer, "one");
+    do {
+        assert_true(spool_end_pass(&writer));
+        taken = spool_take(&spool, 1);
+    } while (taken == NULL && clock_monotonic_ms() < end_ms);
+    assert_holds(taken, "one\n");
+    assert_int_equal(taken->trigger, SPOOL_INTERVAL);
+    spool_discard(&spool, taken);
+    close_spool();
+}
+
+static void test_a_batch_is_that_of_all_writers(void **state)
+{
+    struct spool_writer other;
+    struct spool_segment *taken, *next;
+
+    (void)state;
+    open_spool(SPOOL_RESERVE, 3, NEVER_MS);
+    spool_writer_open(&other, &spool);
+    record(&writer, "one");
+    record(&other, "two");
+    assert_null(spool_take(&spool, 0));
+    record(&other, "three");
+    assert_true(spool_end_pass(&writer)); /* sees that the batch has ended */
+    taken = spool_take(&spool, 0);
+    assert_holds(taken, "two\nthree\n");
+    next = taken->next;
+    assert_holds(next, "one\n");
+    assert_null(next->next);
+    assert_int_equal(taken->batch, next->batch);
+    spool_discard(&spool, taken);
+    spool_discard(&spool, next);
+
+    record(&writer, "four"); /* of the next batch, which begins from nothing */
+    record(&other, "five");
+    assert_null(spool_take(&spool, 0));
+    spool_writer_close(&other);
+    spool_writer_close(&writer);
+    taken = spool_take(&spool, 0);
+    next = taken->next;
+    assert_int_equal(taken->trigger, SPOOL_SHUTDOWN);
+    assert_int_equal(next->trigger, SPOOL_SHUTDOWN);
+    spool_discard(&spool, taken);
+    spool_discard(&spool, next);
+    spool_close(&spool);
+}
+
+static void test_a_segment_without_rows_leaves_nothing(void **state)
+{
+    (void)state;
+    open_spool(SPOOL_RESERVE, 3, NEVER_MS);
+    assert_true(spool_has_room(&writer));
+    assert_true(spool_end_pass(&writer));
+    assert_int_equal(count_entries(spool.directory), 1);
+    spool_writer_close(&writer);
+    assert_null(spool_take(&spool, 0));
+    spool_close(&spool);
+    assert_int_equal(count_entries(base), 0);
+}
+
+static void test_what_was_given_back_comes_first(void **state)
+{
+    struct spool_segment *taken;
+
+    (void)state;
+    open_spool(SPOOL_RESERVE, 1, NEVER_MS);
+    record(&writer, "one");
+    taken = spool_take(&spool, 0);
+    record(&writer, "two");
+    spool_give_back(&spool, taken);
+    taken = spool_take(&spool, 0);
+    assert_holds(taken, "one\n");
+    assert_holds(taken->next, "two\n");
+    spool_give_back(&spool, taken);
+    spool_stop(&spool);
+    assert_true(spool_is_stopping(&spool));
+    taken = spool_take(&spool, NEVER_MS);
+    assert_holds(taken, "one\n");
+    spool_free(taken);
+    assert_null(spool_take(&spool, NEVER_MS)); /* does not wait any more */
+    close_spool();
+    assert_int_equal(count_entries(base), 1); /* what was not discarded stays */
+}
+
+static void test_the_age_of_the_oldest(void **state)
+{
+    const struct spool_writer *const writers[] = {&writer};
+    struct spool_segment *taken;
+    int64_t opened_ms;
+
+    (void)state;
+    open_spool(SPOOL_RESERVE, 2, NEVER_MS);
+    assert_int_equal(spool_oldest_unix_ms(&spool, writers, 1), 0);
+    record(&writer, "one");
+    opened_ms = spool_oldest_unix_ms(&spool, writers, 1);
+    assert_in_range(opened_ms, clock_unix_ms() - 5000, clock_unix_ms());
+    record(&writer, "two");
+    assert_int_equal(spool_oldest_unix_ms(&spool, writers, 1), opened_ms); /* closed */
+    taken = spool_take(&spool, 0);
+    assert_int_equal(spool_oldest_unix_ms(&spool, writers, 1), opened_ms); /* being sent */
+    spool_discard(&spool, taken);
+    spool_give_back(&spool, NULL);
+    assert_int_equal(spool_oldest_unix_ms(&spool, writers, 1), 0);
+    close_spool();
+}
+
+/* Room */
+
+static bool finds_room(void)
+{
+    uint64_t end_ms = clock_monotonic_ms() + 5000;
+
+    while (!spool_has_room(&writer) && clock_monotonic_ms() < end_ms)
+        spool_pause(&spool, 1);
+    return spool_has_room(&writer);
+}
+
+static void test_the_bound_of_bytes(void **state)
+{
+    char row[10000];
+    struct spool_segment *taken;
+
+    (void)state;
+    memset(row, 'x', sizeof(row) - 1);
+    row[sizeof(row) - 1] = '\0';
+    open_spool(2 * SPOOL_ROW_MAX, 2, NEVER_MS);
+    append(&writer, row);
+    append(&writer, row);
+    assert_false(spool_has_room(&writer)); /* the rows of the pass count */
+    assert_true(atomic_load(&writer.full));
+    assert_true(spool_end_pass(&writer));
+    taken = spool_take(&spool, 0);
+    assert_int_equal(taken->rows, 2);
+    spool_discard(&spool, taken);
+    assert_true(finds_room());
+    assert_false(atomic_load(&writer.full));
+    record(&writer, "more");
+    spool_writer_close(&writer);
+    spool_discard(&spool, spool_take(&spool, 0));
+    spool_close(&spool);
+}
+
+static void test_room_that_comes_is_seen_without_being_asked_for(void **state)
+{
+    uint64_t end_ms = clock_monotonic_ms() + 5000;
+    char row[SPOOL_ROW_MAX - 1];
+
+    (void)state;
+    memset(row, 'x', sizeof(row) - 1);
+    row[sizeof(row) - 1] = '\0';
+    open_spool(2 * SPOOL_ROW_MAX, 2, NEVER_MS);
+    record(&writer, row);
+    record(&writer, row);
+    assert_false(spool_has_room(&writer));
+    spool_discard(&spool, spool_take(&spool, 0));
+    while (atomic_load(&writer.full) && clock_monotonic_ms() < end_ms) {
+        assert_true(spool_end_pass(&writer));
+        spool_pause(&spool, 1);
+    }
+    assert_false(
+        atomic_load(&writer.full)); /* or a server that is not ready is never asked again */
+    close_spool();
+}
+
+static void test_what_was_reserved_goes_back(void **state)
+{
+    struct spool_segment *taken;
+    struct stat status;
+
+    (void)state;
+    open_spool(SPOOL_RESERVE, 1, NEVER_MS);
+    record(&writer, "one");
+    taken = spool_take(&spool, 0);
+    assert_int_equal(stat(taken->path, &status), 0);
+    assert_true(status.st_blocks * 512 < SPOOL_RESERVE / 2);
+    spool_discard(&spool, taken);
+    close_spool();
+}
+
+static void set_file_limit(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = bytes == RLIM_INFINITY ? limit.rlim_max : bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* Adds a pass of two rows that does not fit. */
+static void fail_a_pass(rlim_t limit)
+{
+    bool written;
+
+    append(&writer, "lost");
+    append(&writer, "lost too");
+    set_file_limit(limit);
+    written = spool_end_pass(&writer);
+    set_file_limit(RLIM_INFINITY);
+    assert_false(written);
+}
+
+static void test_a_short_write_is_cut_back(void **state)
+{
+    static const rlim_t fits[] = {4, 6, 9, 10}; /* nothing, a part of a row, a row, more */
+
+    (void)state;
+    open_spool(SPOOL_RESERVE, 1000, NEVER_MS);
+    for (size_t i = 0; i != sizeof(fits) / sizeof(fits[0]); ++i) {
+        struct spool_segment *taken;
+
+        record(&writer, "one");
+        fail_a_pass(fits[i]);
+        assert_true(finds_room());
+        record(&writer, "two"); /* to a new segment */
+        taken = spool_take(&spool, 0);
+        assert_holds(taken, "one\n");
+        assert_int_equal(taken->rows, 1);
+        assert_null(taken->next);
+        spool_discard(&spool, taken);
+        assert_int_equal(atomic_load(&spool.rows), 1);
+        spool_writer_close(&writer);
+        taken = spool_take(&spool, 0);
+        assert_holds(taken, "two\n");
+        spool_discard(&spool, taken);
+        spool_writer_open(&writer, &spool);
+    }
+    close_spool();
+}
+
+static void test_a_first_pass_that_fails_leaves_nothing(void **state)
+{
+    (void)state;
+    open_spool(SPOOL_RESERVE, 1000, NEVER_MS);
+    fail_a_pass(3);
+    assert_null(spool_take(&spool, 0));
+    assert_int_equal(count_entries(spool.directory), 0);
+    assert_int_equal(atomic_load(&spool.bytes), 0);
+    close_spool();
+}
+
+static void test_a_directory_that_is_gone(void **state)
+{
+    (void)state;
+    open_spool(SPOOL_RESERVE, 1, NEVER_MS);
+    assert_int_equal(rmdir(spool.directory), 0);
+    assert_false(spool_has_room(&writer));
+    assert_int_equal(mkdir(spool.directory, 0700), 0);
+    assert_true(finds_room());
+    close_spool();
+}
+
+/* Segments as files */
+
+static void test_syncing_and_reading(void **state)
+{
+    struct spool_segment *taken;
+    struct buffer bytes = {0};
+    struct failure failure;
+
+    (void)state;
+    open_spool(SPOOL_RESERVE, 1, NEVER_MS);
+    record(&writer, "one");
+    taken = spool_take(&spool, 0);
+    assert_false(taken->synced);
+    assert_int_equal(spool_sync(taken, &failure), SPOOL_SYNCED);
+    assert_true(taken->synced);
+    assert_int_equal(unlink(taken->path), 0);
+    assert_int_equal(spool_sync(taken, &failure), SPOOL_SYNCED); /* once is enough */
+    taken->synced = false;
+    assert_int_equal(spool_sync(taken, &failure), SPOOL_LOST);
+    assert_non_null(strstr(failure.reason, taken->path));
+    assert_false(spool_read(taken, &bytes, &failure));
+    assert_non_null(strstr(failure.reason, taken->path));
+    spool_discard(&spool, taken);
+    close_spool();
+}
+
+static void test_setting_aside(void **state)
+{
+    struct spool_segment set_aside = {.bytes = 4};
+    struct failure failure;
+    struct uuid id;
+    struct stat status;
+    char path[PATH_MAX];
+
+    (void)state;
+    assert_true(uuid_parse(SLICE(OLDER_ID), &id));
+    snprintf(path, sizeof(path), "%s/" OLDER_ID ".rejected", base);
+    assert_true(spool_set_aside(base, &id, "rejected", SLICE("a longer line\n"), &failure));
+    assert_true(spool_set_aside(base, &id, "rejected", SLICE("bad\n"), &failure));
+    set_aside.path = path;
+    assert_holds(&set_aside, "bad\n");
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    assert_false(spool_set_aside("/nowhere", &id, "rejected", SLICE("bad\n"), &failure));
+    assert_non_null(strstr(failure.reason, "/nowhere/" OLDER_ID ".rejected"));
+}
+
+/* What other processes left */
+
+static void test_nothing_is_left(void **state)
+{
+    struct spool_abandoned abandoned;
+
+    (void)state;
+    assert_false(spool_adopt(base, "", &abandoned));
+    open_spool(SPOOL_RESERVE, 1, NEVER_MS);
+    assert_false(spool_adopt(base, "", &abandoned)); /* that one lives */
+    close_spool();
+    assert_false(spool_adopt("/nowhere", "", &abandoned));
+}
+
+static void test_what_was_left_is_repaired(void **state)
+{
+    struct {
+        const char *id, *bytes;
+        size_t length;
+        const char *repaired;
+    } left[] = {
+        {"018bcfe5-6800-7000-8000-00000000000a", "a\nb\n", 4, "a\nb\n"},
+        {"018bcfe5-6800-7000-8000-00000000000b", "a\nto", 4, "a\n"},
+        {"018bcfe5-6800-7000-8000-00000000000c", "a\n\0\0\0\0", 6, "a\n"},
+        {"018bcfe5-6800-7000-8000-00000000000d", "a\nto\0\0", 6, "a\n"},
+        {"018bcfe5-6800-7000-8000-00000000000e", "", 0, NULL},
+        {"018bcfe5-6800-7000-8000-00000000000f", "torn", 4, NULL},
+        {"018bcfe5-6801-7000-8000-000000000000", "\0\0\0\0", 4, NULL},
+    };
+    struct spool_abandoned abandoned;
+
+    (void)state;
+    for (size_t i = 0; i != sizeof(left) / sizeof(left[0]); ++i) {
+        char path[PATH_MAX];
+
+        leave(left[i].id, left[i].bytes, left[i].length);
+        snprintf(path, sizeof(path), "%s/" ABANDONED "/%s", base, left[i].id);
+        if (left[i].repaired == NULL) {
+            if (spool_adopt(base, "", &abandoned)) {
+                assert_null(abandoned.segments);
+                spool_release(&abandoned);
+            }
+        } else {
+            struct spool_segment *segment;
+
+            assert_true(spool_adopt(base, "", &abandoned));
+            segment = abandoned.segments;
+            assert_holds(segment, left[i].repaired);
+            assert_int_equal(segment->rows, segment->bytes / 2);
+            assert_int_equal(segment->trigger, SPOOL_RECOVERY);
+            assert_null(segment->next);
+            abandoned.segments = NULL;
+            spool_discard(NULL, segment);
+            spool_release(&abandoned);
+        }
+        assert_false(exists(path));
+        assert_int_equal(count_entries(base), 0);
+    }
+}
+
+static void test_what_was_left_comes_in_order(void **state)
+{
+    struct spool_abandoned abandoned;
+
+    (void)state;
+    LEAVE(NEWER_ID, "new\n");
+    LEAVE(OLDER_ID, "old\n");
+    LEAVE("notes.txt", "not ours\n");
+    assert_true(spool_adopt(base, "", &abandoned));
+    assert_holds(abandoned.segments, "old\n");
+    assert_holds(abandoned.segments->next, "new\n");
+    assert_null(abandoned.segments->next->next);
+    spool_release(&abandoned); /* unsent: all stays */
+    assert_true(spool_adopt(base, "", &abandoned));
+    assert_holds(abandoned.segments, "old\n");
+    spool_release(&abandoned);
+}
+
+static void test_a_directory_is_adopted_once(void **state)
+{
+    struct spool_abandoned first, second;
+
+    (void)state;
+    LEAVE(OLDER_ID, "old\n");
+    assert_true(spool_adopt(base, "", &first));
+    assert_false(spool_adopt(base, "", &second));
+    spool_release(&first);
+    assert_true(spool_adopt(base, "", &second));
+    spool_release(&second);
+}
+
+static void leave_beside_notes(const char *name)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s/%s", base, name);
+    assert_int_equal(mkdir(path, 0700), 0);
+    strcat(path, "/notes.txt");
+    write_text(path, "not ours\n", 9);
+    snprintf(path, sizeof(path), "%s/%s/" OLDER_ID, base, name);
+    write_text(path, "old\n", 4);
+}
+
+static void test_what_cannot_be_removed_hides_nothing(void **state)
+{
+    static const char *const names[] = {
+        "018bcfe5-6803-7000-8000-000000000002",
+        "018bcfe5-6803-7000-8000-000000000001",
+    };
+    const char *tried = "";
+
+    (void)state;
+    leave_beside_notes(names[0]);
+    leave_beside_notes(names[1]);
+    for (int i = 2; i-- != 0; tried = names[i]) {
+        struct spool_abandoned abandoned;
+        struct spool_segment *segment;
+
+        assert_true(spool_adopt(base, tried, &abandoned));
+        assert_non_null(strstr(abandoned.directory, names[i]));
+        segment = abandoned.segments;
+        assert_holds(segment, "old\n");
+        abandoned.segments = NULL;
+        spool_discard(NULL, segment);
+        spool_release(&abandoned);
+        assert_int_equal(count_entries(base), 2);
+    }
+    assert_false(spool_adopt(base, tried, &(struct spool_abandoned){0}));
+}
+
+static void test_what_a_dead_process_left_is_whole(void **state)
+{
+    struct spool_abandoned abandoned;
+    struct spool_segment *segment;
+    int status;
+    pid_t child;
+
+    (void)state;
+    child = fork();
+    assert_true(child != -1);
+    if (child == 0) {
+        struct spool_config config = {base, SPOOL_RESERVE, 2, NEVER_MS};
+        struct failure failure;
+
+        if (!spool_open(&spool, &config, &failure))
+            _exit(1);
+        spool_writer_open(&writer, &spool);
+        for (int i = 0; i != 3; ++i)
+            record(&writer, "row");
+        append(&writer, "not answered for");
+        kill(getpid(), SIGKILL);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_true(spool_adopt(base, "", &abandoned));
+    segment = abandoned.segments; /* of the two, made in one millisecond, either may come first */
+    assert_holds(segment, segment->rows == 2 ? "row\nrow\n" : "row\n");
+    assert_int_equal(segment->rows + segment->next->rows, 3);
+    assert_null(segment->next->next);
+    spool_release(&abandoned);
+}
+
+static atomic_bool adopting;
+
+static void *adopt_all(void *unused)
+{
+    while (atomic_load(&adopting)) {
+        struct spool_abandoned abandoned;
+
+        if (spool_adopt(base, "", &abandoned))
+            spool_release(&abandoned);
+    }
+    return unused;
+}
+
+static void test_starting_while_another_adopts(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    atomic_store(&adopting, true);
+    assert_int_equal(pthread_create(&thread, NULL, adopt_all, NULL), 0);
+    for (int i = 0; i != 2000; ++i) {
+        open_spool(SPOOL_RESERVE, 1, NEVER_MS);
+        assert_true(exists(spool.directory));
+        close_spool();
+    }
+    atomic_store(&adopting, false);
+    pthread_join(thread, NULL);
+}
+
+#define IN_BASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_BASE(test_a_batch_ends_with_its_rows),
+        IN_BASE(test_a_pass_is_never_divided),
+        IN_BASE(test_a_batch_ends_with_its_age),
+        IN_BASE(test_a_batch_is_that_of_all_writers),
+        IN_BASE(test_a_segment_without_rows_leaves_nothing),
+        IN_BASE(test_what_was_given_back_comes_first),
+        IN_BASE(test_the_age_of_the_oldest),
+        IN_BASE(test_the_bound_of_bytes),
+        IN_BASE(test_room_that_comes_is_seen_without_being_asked_for),
+        IN_BASE(test_what_was_reserved_goes_back),
+        IN_BASE(test_a_short_write_is_cut_back),
+        IN_BASE(test_a_first_pass_that_fails_leaves_nothing),
+        IN_BASE(test_a_directory_that_is_gone),
+        IN_BASE(test_syncing_and_reading),
+        IN_BASE(test_setting_aside),
+        IN_BASE(test_nothing_is_left),
+        IN_BASE(test_what_was_left_is_repaired),
+        IN_BASE(test_what_was_left_comes_in_order),
+        IN_BASE(test_a_directory_is_adopted_once),
+        IN_BASE(test_what_cannot_be_removed_hides_nothing),
+        IN_BASE(test_what_a_dead_process_left_is_whole),
+        IN_BASE(test_starting_while_another_adopts),
+    };
+
+    return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
+}
