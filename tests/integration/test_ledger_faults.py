@@ -317,10 +317,11 @@ def test_the_spool_is_full_and_records_are_dropped(database, jotd, postgres, wid
             postgres.stop()
             dropped = s.metric("jotd_ledger_rows_dropped_total")
             until(lambda: s.metric("jotd_ledger_rows_dropped_total") > dropped + 50)
+            # A batch that was committed just before the stop may still make room for others.
+            until(lambda: s.ready().json()["spool"].startswith("full"))
             answer = s.ready()
             assert answer.status_code == 200
             assert answer.json()["status"] == "degraded"
-            assert answer.json()["spool"].startswith("full")
             check_segments(s)
             postgres.start()
             until(lambda: s.metric("jotd_ledger_rows_written_total") > 0)
