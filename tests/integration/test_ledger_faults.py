@@ -269,8 +269,8 @@ def refused(s, client):
         return False
     assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
     assert int(answer.headers["Retry-After"]) >= 1
-    assert "X-Cache-Status" in answer.headers  # it is cached: PostgreSQL was not asked
-    return True
+    # It is cached: PostgreSQL was not asked. Another worker may not have it.
+    return "X-Cache-Status" in answer.headers
 
 
 def says_full(s):
