@@ -56,6 +56,16 @@ static const char *check_database(const char *value)
                             "@ / ? # % : in user and password percent-encoded";
 }
 
+static const char *check_networks(const char *value)
+{
+    struct networks networks;
+
+    return networks_parse(value, &networks)
+               ? NULL
+               : "addresses and networks such as 10.0.0.0/8,2001:db8::/32, and `unix` for local "
+                 "sockets; at most 64";
+}
+
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 
@@ -153,6 +163,10 @@ static const struct config_option options[] = {
      .default_value = "refuse",
      .choices = spool_full,
      .help = "at the bound: refuse tokens, or drop their records"},
+    {.name = "JOTD_TRUSTED_PROXIES",
+     .offset = FIELD(trusted_proxies_text),
+     .check = check_networks,
+     .help = "networks whose X-Forwarded-For is believed, as CIDRs; default: none"},
     {.name = "JOTD_DRAIN_TIMEOUT",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(drain_timeout),
@@ -254,6 +268,9 @@ bool settings_load(struct settings *settings, unsigned needs, struct failure *fa
         free(settings->metrics_listen); /* one address for both */
         settings->metrics_listen = NULL;
     }
+    if (settings->trusted_proxies_text != NULL &&
+        !networks_parse(settings->trusted_proxies_text, &settings->trusted_proxies))
+        return failure_set(failure, "JOTD_TRUSTED_PROXIES cannot be read");
     if (settings->workers == 0)
         settings->workers = processors();
     if ((needs & SETTINGS_NEED_DATABASE) != 0 && settings->database_url == NULL)

@@ -7,6 +7,7 @@
 
 #include "common/attributes.h"
 #include "common/failure.h"
+#include "common/network.h"
 
 #define TOKEN_TTL_MAX 86400 /* seconds; also the bound of clients.token_ttl */
 #define WORKERS_MAX   256
@@ -24,7 +25,9 @@ struct settings {
     char *database_url;   /* NULL only where SETTINGS_NEED_DATABASE was not asked for */
     long long workers;    /* resolved: at least 1 */
     char *keys_dir;
-    long long token_ttl; /* seconds */
+    long long token_ttl;        /* seconds */
+    char *trusted_proxies_text; /* NULL: none */
+    struct networks trusted_proxies;
     long long client_cache_size;
     long long client_cache_ttl;   /* seconds */
     long long client_cache_stale; /* seconds */
