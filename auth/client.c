@@ -1,16 +1,14 @@
-/* Client records and their cache: see client.h.
+/* The cache of clients and their look-ups: see client.h.
  *
  * A look-up is one row of one statement. It is off the table of look-ups before its waiters are
  * called, so that nobody can join one that is over.
  */
 #include "auth/client.h"
 
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
-#include "auth/tier.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -33,38 +31,6 @@ struct client_lookup {
     char id[CLIENT_ID_MAX + 1];
 };
 
-enum { TIER, ENABLED, TOKEN_TTL, SCOPES, AUDIENCES, SECRETS, COLUMNS };
-
-bool client_id_is_valid(struct slice id)
-{
-    if (id.length == 0 || id.length > CLIENT_ID_MAX)
-        return false;
-    for (size_t i = 0; i != id.length; ++i) {
-        char c = id.bytes[i];
-
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '.' || c == '_' || c == '-'))
-            return false;
-    }
-    return true;
-}
-
-bool client_authenticate(const struct client *client, const struct secret_digest *digest,
-                         int64_t now_ms)
-{
-    static const struct client nobody;
-    const struct client *compared = client != NULL ? client : &nobody;
-    bool right = false;
-
-    /* Every slot is compared, whatever the ones before said. */
-    for (size_t i = 0; i != CLIENT_MAX_SECRETS; ++i) {
-        bool equal = secret_digest_equal(&compared->secrets[i].digest, digest);
-
-        right |= equal & (compared->secrets[i].expires_at_ms > now_ms);
-    }
-    return right & compared->enabled;
-}
-
 static void on_sweep(struct timer *timer);
 
 void clients_open(struct clients *clients, size_t cache_size, uint64_t fresh_ms, uint64_t stale_ms,
@@ -82,19 +48,16 @@ void clients_open(struct clients *clients, size_t cache_size, uint64_t fresh_ms,
 }
 
 /* Of an entry that the cache has let go. */
-static void free_client(struct clients *clients, struct lru_entry *entry)
+static void let_go(struct clients *clients, struct lru_entry *entry)
 {
-    struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, entry, entry);
-
-    OPENSSL_cleanse(client->secrets, sizeof(client->secrets));
-    free(client);
+    client_release(H2O_STRUCT_FROM_MEMBER(struct client, entry, entry));
     counter_add(&clients->counters->cache_removed, 1);
 }
 
 static void drop(struct clients *clients, struct lru_entry *entry)
 {
     lru_remove(&clients->cache, entry);
-    free_client(clients, entry);
+    let_go(clients, entry);
 }
 
 static void forget_unknown(struct clients *clients, struct lru_entry *entry)
@@ -205,7 +168,7 @@ static bool is_known_to_be_unknown(struct clients *clients, struct slice id, uin
 }
 
 static void serve_stale(struct clients *clients, struct client_waiter *waiter,
-                        const struct client *client)
+                        struct client *client)
 {
     if (!clients->serving_stale)
         log_warn("client.stale_begun",
@@ -227,7 +190,7 @@ static struct client_lookup *lookup(struct clients *clients, struct slice id)
     return found != NULL ? found : lookup_start(clients, id);
 }
 
-void client_find(struct clients *clients, struct slice id, struct client_waiter *waiter)
+bool client_find(struct clients *clients, struct slice id, struct client_waiter *waiter)
 {
     uint64_t now_ms = clock_monotonic_ms();
     bool valid = client_id_is_valid(id);
@@ -239,19 +202,26 @@ void client_find(struct clients *clients, struct slice id, struct client_waiter 
         if (now_ms >= client->refresh_after_ms)
             lookup(clients, id); /* behind the answer; who is in use never waits */
         waiter->on_client(waiter, CLIENT_FOUND, client, CLIENT_HIT);
-        return;
+        return true;
     }
     if (client != NULL && is_of_use(clients, client, now_ms)) {
         serve_stale(clients, waiter, client);
-        return;
+        return true;
     }
     counter_add(&clients->counters->cache_misses, 1);
-    if (!valid || is_known_to_be_unknown(clients, id, now_ms))
-        waiter->on_client(waiter, CLIENT_UNKNOWN, NULL, CLIENT_MISS);
-    else if ((waiter->lookup = lookup(clients, id)) != NULL)
-        DL_APPEND(waiter->lookup->waiters, waiter);
-    else
+    if (valid && !is_known_to_be_unknown(clients, id, now_ms))
+        return false;
+    waiter->on_client(waiter, CLIENT_UNKNOWN, NULL, CLIENT_MISS);
+    return true;
+}
+
+void client_look_up(struct clients *clients, struct slice id, struct client_waiter *waiter)
+{
+    waiter->lookup = lookup(clients, id);
+    if (waiter->lookup == NULL)
         waiter->on_client(waiter, CLIENT_UNAVAILABLE, NULL, CLIENT_MISS);
+    else
+        DL_APPEND(waiter->lookup->waiters, waiter);
 }
 
 static void on_result(struct pg_query *query, const PGresult *result, const char *reason);
@@ -289,69 +259,15 @@ static struct client_lookup *lookup_start(struct clients *clients, struct slice 
     return lookup;
 }
 
-/* `digest:expiry digest:expiry`, the digest in hex, the expiry in Unix milliseconds or empty. */
-static void read_secrets(const char *text, struct client_secret secrets[CLIENT_MAX_SECRETS])
+/* Between `least_ms` and the whole time, at random, so that what was looked up together does not
+ * expire together. */
+static uint64_t some_life_ms(const struct clients *clients, uint64_t least_ms)
 {
-    for (size_t i = 0; i != CLIENT_MAX_SECRETS && *text != '\0'; ++i) {
-        char hex[2 * SECRET_DIGEST_LENGTH + 1];
-        size_t length = 0;
-
-        snprintf(hex, sizeof(hex), "%s", text);
-        if (OPENSSL_hexstr2buf_ex(secrets[i].digest.bytes, SECRET_DIGEST_LENGTH, &length, hex,
-                                  '\0') == 1 &&
-            length == SECRET_DIGEST_LENGTH) {
-            const char *expiry = text + 2 * SECRET_DIGEST_LENGTH + 1;
-
-            secrets[i].expires_at_ms =
-                *expiry == ' ' || *expiry == '\0' ? INT64_MAX : strtoll(expiry, NULL, 10);
-        }
-        OPENSSL_cleanse(hex, sizeof(hex));
-        text += strcspn(text, " ");
-        text += strspn(text, " ");
-    }
-}
-
-static struct slice copy_text(char **free_space, const char *text)
-{
-    struct slice copy = {*free_space, strlen(text)};
-
-    memcpy(*free_space, text, copy.length);
-    *free_space += copy.length;
-    return copy;
-}
-
-static struct client *make_client(const struct client_lookup *lookup, const PGresult *row)
-{
-    /* A tenth of the time is random, so that what was looked up together does not expire together.
-     */
-    uint64_t life_ms = lookup->clients->fresh_ms -
-                       arc4random_uniform((uint32_t)(lookup->clients->fresh_ms / 10) + 1);
-    uint64_t now_ms = clock_monotonic_ms();
-    const char *id = lookup->id;
-    const char *scope = PQgetvalue(row, 0, SCOPES), *audiences = PQgetvalue(row, 0, AUDIENCES);
-    const char *tier = PQgetvalue(row, 0, TIER);
-    struct client *client = h2o_mem_alloc(sizeof(*client) + strlen(id) + strlen(tier) +
-                                          strlen(scope) + strlen(audiences));
-    char *free_space = client->text;
-
-    *client = (struct client){
-        .event = lookup->event,
-        .refresh_after_ms = now_ms + life_ms / 5 * 4,
-        .fresh_until_ms = now_ms + life_ms,
-        .tier = tier_number(tier),
-        .enabled = *PQgetvalue(row, 0, ENABLED) == 't',
-        .token_ttl = strtoll(PQgetvalue(row, 0, TOKEN_TTL), NULL, 10),
-    };
-    client->id = client->entry.key = copy_text(&free_space, id);
-    client->tier_name = copy_text(&free_space, tier);
-    client->scope = copy_text(&free_space, scope);
-    client->audiences = copy_text(&free_space, audiences);
-    read_secrets(PQgetvalue(row, 0, SECRETS), client->secrets);
-    return client;
+    return clients->fresh_ms - arc4random_uniform((uint32_t)(clients->fresh_ms - least_ms) + 1);
 }
 
 /* Puts the record in the place of the one that was there. */
-static const struct client *keep(struct clients *clients, struct client *client)
+static struct client *keep(struct clients *clients, struct client *client)
 {
     struct lru_entry *old = lru_find(&clients->cache, client->id), *evicted;
 
@@ -365,10 +281,18 @@ static const struct client *keep(struct clients *clients, struct client *client)
     evicted = lru_add(&clients->cache, &client->entry);
     counter_add(&clients->counters->cache_added, 1);
     if (evicted != NULL) {
-        free_client(clients, evicted);
+        let_go(clients, evicted);
         counter_add(&clients->counters->cache_evictions, 1);
     }
     return client;
+}
+
+void clients_warm(struct clients *clients, const PGresult *rows)
+{
+    for (int row = 0; row != PQntuples(rows); ++row)
+        keep(clients,
+             client_make(rows, row, clients->event, some_life_ms(clients, clients->fresh_ms / 2)));
+    counter_add(&clients->counters->cache_warmed, (uint64_t)PQntuples(rows));
 }
 
 static void keep_unknown(struct clients *clients, const struct client_lookup *lookup)
@@ -390,11 +314,11 @@ static void keep_unknown(struct clients *clients, const struct client_lookup *lo
 }
 
 /* Tells all that wait, and ends the look-up. */
-static void finish(struct client_lookup *lookup, enum client_status status,
-                   const struct client *client, enum lookup_result result)
+static void finish(struct client_lookup *lookup, enum client_status status, struct client *client,
+                   enum lookup_result result)
 {
     struct clients *clients = lookup->clients;
-    const struct client *stale = NULL;
+    struct client *stale = NULL;
 
     counter_add(&clients->counters->lookups[result], 1);
     histogram_observe(&clients->counters->lookup_durations,
@@ -436,14 +360,17 @@ static void on_result(struct pg_query *query, const PGresult *result, const char
     struct clients *clients = lookup->clients;
 
     --clients->sent_count;
-    if (result == NULL || PQnfields(result) != COLUMNS) {
+    if (result == NULL || PQnfields(result) != CLIENT_COLUMN_COUNT) {
         log_debug("client.lookup_failed", log_str("reason", reason));
         finish(lookup, CLIENT_UNAVAILABLE, NULL, LOOKUP_ERROR);
     } else if (PQntuples(result) == 0) {
         keep_unknown(clients, lookup);
         finish(lookup, CLIENT_UNKNOWN, NULL, LOOKUP_UNKNOWN);
     } else {
-        finish(lookup, CLIENT_FOUND, keep(clients, make_client(lookup, result)), LOOKUP_FOUND);
+        uint64_t life_ms = some_life_ms(clients, clients->fresh_ms / 10 * 9);
+        struct client *client = client_make(result, 0, lookup->event, life_ms);
+
+        finish(lookup, CLIENT_FOUND, keep(clients, client), LOOKUP_FOUND);
     }
     send_queued(clients);
 }

@@ -1,4 +1,4 @@
-/* A client record, and how one is found: cache -> one look-up in flight -> PostgreSQL.
+/* How a client record is found: cache -> one look-up in flight -> PostgreSQL.
  *
  * Each worker has a cache of its own, so that a hit takes no lock. All that ask for a client which
  * is not cached wait for the same look-up. A change in the database arrives as a notification on
@@ -13,15 +13,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "auth/client_record.h"
 #include "auth/counters.h"
-#include "auth/secret.h"
 #include "common/attributes.h"
 #include "common/lru.h"
 #include "common/pg.h"
 #include "common/slice.h"
-
-#define CLIENT_ID_MAX      64
-#define CLIENT_MAX_SECRETS 4 /* the newest that count; `jotd client rotate` keeps to it */
 
 #define CLIENT_MAX_UNKNOWN 1000  /* ids that are remembered as unknown, in each worker … */
 #define CLIENT_UNKNOWN_MS  5000  /* … and for how long */
@@ -29,27 +26,6 @@
 #define CLIENT_MAX_QUEUED  10000 /* that wait to be sent; past it the answer is "unavailable" */
 #define CLIENT_LOOKUP_MS   5000  /* a look-up that could not be sent within is given up */
 #define CLIENT_SWEEP_MS    300000
-
-struct client_secret {
-    struct secret_digest digest;
-    int64_t expires_at_ms; /* Unix milliseconds; a free slot has expired in 1970 */
-};
-
-struct client {
-    struct lru_entry entry;    /* its key is the id */
-    uint64_t event;            /* the count of events when it was looked up (struct clients) */
-    uint64_t refresh_after_ms; /* monotonic: the last fifth of its life begins */
-    uint64_t fresh_until_ms;   /* monotonic */
-    struct slice id;
-    unsigned tier; /* its number, tier.h */
-    struct slice tier_name;
-    bool enabled;
-    int64_t token_ttl;      /* seconds; 0: the server's default */
-    struct slice scope;     /* all that it may have, separated by spaces */
-    struct slice audiences; /* likewise */
-    struct client_secret secrets[CLIENT_MAX_SECRETS];
-    char text[]; /* what the slices point into */
-};
 
 enum client_status {
     CLIENT_FOUND,
@@ -68,9 +44,10 @@ enum client_source {
 struct client_waiter {
     struct client_waiter *prev, *next;
     struct client_lookup *lookup; /* NULL: not waiting */
-    /* `client` is NULL unless found, and valid during the call, which must not find another one. */
-    void (*on_client)(struct client_waiter *, enum client_status status,
-                      const struct client *client, enum client_source source);
+    /* `client` is NULL unless found, and valid during the call, which must not find another one;
+     * for longer, with client_keep. */
+    void (*on_client)(struct client_waiter *, enum client_status status, struct client *client,
+                      enum client_source source);
 };
 
 struct client_lookup; /* one in flight */
@@ -99,15 +76,15 @@ struct clients {
 /* What a connection for look-ups must have done, in this order: whoever looked up before listening
  * could keep a record over its invalidation. */
 #define CLIENT_LISTEN_SQL "LISTEN jotd_client"
+
 #define CLIENT_PREPARE_SQL                                                                         \
-    "PREPARE client AS SELECT c.tier, c.enabled, coalesce(c.token_ttl, 0),"                        \
-    " array_to_string(c.scopes, ' '), array_to_string(c.audiences, ' '),"                          \
-    " (SELECT string_agg(encode(s.digest, 'hex') || ':' ||"                                        \
-    "   coalesce(floor(extract(epoch FROM s.expires_at) * 1000)::bigint::text, ''), ' ')"          \
-    "  FROM (SELECT digest, expires_at FROM client_secrets"                                        \
-    "   WHERE client_id = c.client_id AND (expires_at IS NULL OR expires_at > now())"              \
-    "   ORDER BY created_at DESC LIMIT 4) s)"                                                      \
-    " FROM clients c WHERE c.client_id = $1"
+    "PREPARE client AS SELECT " CLIENT_COLUMNS_SQL                                                 \
+    " FROM clients c JOIN tiers t ON t.name = c.tier WHERE c.client_id = $1"
+
+/* For clients_warm; has one %zu, how many at most. */
+#define CLIENT_WARM_SQL                                                                            \
+    "SELECT " CLIENT_COLUMNS_SQL " FROM active_clients(%zu) a JOIN clients c USING (client_id)"    \
+    " JOIN tiers t ON t.name = c.tier ORDER BY a.issued_at"
 
 void clients_open(struct clients *clients, size_t cache_size, uint64_t fresh_ms, uint64_t stale_ms,
                   struct pg *pg, struct timers *timers, struct counters *counters);
@@ -115,25 +92,24 @@ void clients_open(struct clients *clients, size_t cache_size, uint64_t fresh_ms,
 /* No look-up may be in flight: close its connection first. */
 void clients_close(struct clients *clients);
 
+/* Fills the cache from the result of CLIENT_WARM_SQL, before the first look-up. */
+void clients_warm(struct clients *clients, const PGresult *rows);
+
 /* The connection is lost, or is back. */
 void clients_on_connection(struct clients *clients, bool ready);
 
 /* The payload of a notification: a client id, or * for all. */
 void clients_on_change(struct clients *clients, const char *payload);
 
-/* Finds the client and calls `on_client`: at once for a hit and for what cannot be, else when the
- * look-up is through. `id` may be any bytes. */
-void client_find(struct clients *clients, struct slice id, struct client_waiter *waiter);
+/* Finds the client where that needs no look-up: it is cached, or it cannot exist. Then calls
+ * `on_client` at once and returns true. `id` may be any bytes. */
+MUST_USE bool client_find(struct clients *clients, struct slice id, struct client_waiter *waiter);
+
+/* After client_find did not: calls `on_client` when the look-up is through, or at once when there
+ * can be none. */
+void client_look_up(struct clients *clients, struct slice id, struct client_waiter *waiter);
 
 /* The waiter is not called any more; harmless when it was. */
 void client_stop_waiting(struct client_waiter *waiter);
-
-/* Whether `digest` is that of a live secret of an enabled client. Takes the same time for a NULL
- * client, a disabled one, and any number of secrets. `now_ms` in Unix milliseconds. */
-MUST_USE bool client_authenticate(const struct client *client, const struct secret_digest *digest,
-                                  int64_t now_ms);
-
-/* Whether `id` has the form [A-Za-z0-9._-]{1,64}. */
-MUST_USE bool client_id_is_valid(struct slice id);
 
 #endif

@@ -3,6 +3,7 @@
 #define AUTH_COUNTERS_H
 
 #include "auth/keys.h"
+#include "auth/throttle.h"
 #include "common/metrics.h"
 
 /* Paths, as the label `endpoint`. */
@@ -29,6 +30,7 @@ enum token_error {
     TOKEN_INVALID_REQUEST,
     TOKEN_UNSUPPORTED_GRANT_TYPE,
     TOKEN_INVALID_CLIENT,
+    TOKEN_SLOW_DOWN,
     TOKEN_INVALID_SCOPE,
     TOKEN_INVALID_TARGET,
     TOKEN_TEMPORARILY_UNAVAILABLE,
@@ -49,6 +51,7 @@ struct counters {
     struct histogram request_durations[ENDPOINT_COUNT];
     struct counter tokens_issued[TIER_MAX];
     struct counter token_errors[TOKEN_ERROR_COUNT];
+    struct counter auth_throttled[THROTTLE_BY_COUNT];
     struct histogram sign_durations[KEY_ALG_COUNT];
     struct counter ledger_dropped; /* issued without a record, for want of room */
     struct counter cache_hits;
@@ -57,6 +60,7 @@ struct counters {
     struct counter cache_invalidations;
     struct counter cache_evictions;
     struct counter cache_expirations;
+    struct counter cache_warmed;
     struct counter cache_added; /* less cache_removed: the entries now */
     struct counter cache_removed;
     struct counter lookups[LOOKUP_RESULT_COUNT];

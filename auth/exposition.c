@@ -91,6 +91,11 @@ static void write_requests(struct buffer *text, const struct process *process)
     metrics_value(text, "jotd_http_connections", "", open);
 }
 
+static const char *const throttled_by[THROTTLE_BY_COUNT] = {
+    [THROTTLE_PEER] = "by=\"peer\"",
+    [THROTTLE_ID] = "by=\"client\"",
+};
+
 static void write_tokens(struct buffer *text, const struct process *process)
 {
     char labels[128];
@@ -111,6 +116,11 @@ static void write_tokens(struct buffer *text, const struct process *process)
         metrics_value(text, "jotd_token_errors_total", labels,
                       sum(process, OFFSET_AT(token_errors, e)));
     }
+    metrics_family(text, "jotd_auth_throttled_total", "counter",
+                   "Authentications refused for too many failures, by whose they were.");
+    for (size_t by = 0; by != THROTTLE_BY_COUNT; ++by)
+        metrics_value(text, "jotd_auth_throttled_total", throttled_by[by],
+                      sum(process, OFFSET_AT(auth_throttled, by)));
     metrics_family(text, "jotd_sign_duration_seconds", "histogram",
                    "Time to write and sign one token, by algorithm.");
     for (size_t a = 0; a != KEY_ALG_COUNT; ++a) {
@@ -138,6 +148,7 @@ static void write_cache(struct buffer *text, const struct process *process)
          OFFSET(cache_evictions)},
         {"jotd_client_cache_expirations_total", "Entries found too old.",
          OFFSET(cache_expirations)},
+        {"jotd_client_cache_warmed_total", "Clients loaded at the start.", OFFSET(cache_warmed)},
     };
     /* In this order, since workers go on counting: never more removed than added. */
     uint64_t removed = sum(process, OFFSET(cache_removed));

@@ -12,11 +12,13 @@
 #include "auth/keyring.h"
 #include "auth/ledger.h"
 #include "auth/settings.h"
+#include "auth/throttle.h"
 
 struct process {
     struct settings settings;
     struct keyring keys;
     struct ledger ledger;
+    struct throttle throttle;
     h2o_globalconf_t h2o;
     char *metadata; /* RFC 8414 document */
     struct worker *workers;

@@ -175,6 +175,7 @@ static int run(struct process *process, struct failure *failure)
     if ((signals = open_signals()) == -1)
         return failure_set(failure, "no signalfd: %s", strerror(errno)), CLI_FAILED;
     keyring_open(&process->keys, process->settings.keys_dir);
+    throttle_open(&process->throttle);
     process->metadata = discovery_metadata(process->settings.issuer);
     routes_setup(&process->h2o);
 
@@ -194,6 +195,7 @@ static int run(struct process *process, struct failure *failure)
     ledger_close(&process->ledger);
     h2o_config_dispose(&process->h2o);
     free(process->metadata);
+    throttle_close(&process->throttle);
     keyring_close(&process->keys);
     close(signals);
     return status;

@@ -12,8 +12,10 @@
 #include "auth/client.h"
 #include "auth/client_auth.h"
 #include "auth/form.h"
+#include "auth/peer.h"
 #include "auth/reply.h"
 #include "auth/scope.h"
+#include "auth/throttle.h"
 #include "auth/worker.h"
 #include "common/clock.h"
 
@@ -21,6 +23,7 @@ struct token_request {
     h2o_req_t *req;
     struct worker *worker;
     struct form form;
+    struct slice id;             /* as presented; from the pool */
     struct secret_digest digest; /* of the secret that was presented */
     struct client_waiter waiter;
 };
@@ -32,6 +35,7 @@ static const struct {
     [TOKEN_INVALID_REQUEST] = {"invalid_request", 400},
     [TOKEN_UNSUPPORTED_GRANT_TYPE] = {"unsupported_grant_type", 400},
     [TOKEN_INVALID_CLIENT] = {"invalid_client", 401},
+    [TOKEN_SLOW_DOWN] = {"slow_down", 429},
     [TOKEN_INVALID_SCOPE] = {"invalid_scope", 400},
     [TOKEN_INVALID_TARGET] = {"invalid_target", 400},
     [TOKEN_TEMPORARILY_UNAVAILABLE] = {"temporarily_unavailable", 503},
@@ -65,10 +69,40 @@ static void refuse_client(h2o_req_t *req)
            "HTTP Basic, or by client_id and client_secret in the body.");
 }
 
+static void retry_after(h2o_req_t *req, uint64_t wait_ms)
+{
+    char *seconds = h2o_mem_alloc_pool(&req->pool, 24);
+    int length = snprintf(seconds, 24, "%" PRIu64, (wait_ms + 999) / 1000);
+
+    REPLY_HEADER(req, "retry-after", "Retry-After", ((struct slice){seconds, (size_t)length}));
+}
+
 static void refuse_for_now(h2o_req_t *req, const char *description)
 {
-    REPLY_HEADER(req, "retry-after", "Retry-After", SLICE("1"));
+    retry_after(req, 1000);
     refuse(req, TOKEN_TEMPORARILY_UNAVAILABLE, description);
+}
+
+static void slow_down(h2o_req_t *req, struct throttle_refusal refusal)
+{
+    counter_add(&worker_of(req)->counters.auth_throttled[refusal.by], 1);
+    retry_after(req, refusal.wait_ms);
+    refuse(req, TOKEN_SLOW_DOWN,
+           "Too many authentications have failed; wait as long as Retry-After says, then use a "
+           "secret that is valid.");
+}
+
+/* The authentication has failed: 401, or 429 when that happens too often. */
+static void fail(struct token_request *request, bool exists)
+{
+    struct network_address peer = peer_of(request->req);
+    struct throttle_refusal refusal = throttle_fail(&request->worker->process->throttle, &peer,
+                                                    request->id, exists, clock_monotonic_ms());
+
+    if (refusal.wait_ms != 0)
+        slow_down(request->req, refusal);
+    else
+        refuse_client(request->req);
 }
 
 /* The value of a header that may come once at most; false when it comes twice. */
@@ -142,7 +176,7 @@ static void wipe(struct slice secret)
     OPENSSL_cleanse((char *)secret.bytes, secret.length);
 }
 
-/* Reads the credentials; answers and returns false when there are none that could be right. */
+/* Reads the credentials; answers and returns false when there are none. */
 static bool read_credentials(h2o_req_t *req, const struct form *form,
                              struct credentials *credentials)
 {
@@ -157,11 +191,7 @@ static bool read_credentials(h2o_req_t *req, const struct form *form,
     wipe(authorization);
     switch (error) {
     case CLIENT_AUTH_OK:
-        /* A mistyped secret shows by its checksum, at no cost for the database. */
-        if (secret_is_well_formed(credentials->secret))
-            return true;
-        refuse_client(req);
-        break;
+        return true;
     case CLIENT_AUTH_NONE:
         refuse_client(req);
         break;
@@ -186,7 +216,39 @@ static void on_request_gone(void *data)
 }
 
 static void on_client(struct client_waiter *waiter, enum client_status status,
-                      const struct client *client, enum client_source source);
+                      struct client *client, enum client_source source);
+
+/* Finds the client, by a look-up when it has to be, unless too much has failed before. */
+static void find(struct token_request *request)
+{
+    struct worker *worker = request->worker;
+    struct throttle_refusal refusal;
+    struct network_address peer;
+
+    if (client_find(&worker->clients, request->id, &request->waiter))
+        return;
+    peer = peer_of(request->req);
+    refusal = throttle_check(&worker->process->throttle, &peer, request->id, clock_monotonic_ms());
+    if (refusal.wait_ms != 0)
+        slow_down(request->req, refusal);
+    else
+        client_look_up(&worker->clients, request->id, &request->waiter);
+}
+
+static void authenticate(struct token_request *request, const struct credentials *credentials)
+{
+    struct slice id = credentials->id;
+
+    request->id =
+        (struct slice){h2o_strdup(&request->req->pool, id.bytes, id.length).base, id.length};
+    /* A mistyped secret shows by its checksum, at no cost for the database. */
+    if (!secret_is_well_formed(credentials->secret)) {
+        fail(request, false);
+        return;
+    }
+    secret_digest(credentials->secret, &request->digest);
+    find(request);
+}
 
 void token_handle(h2o_req_t *req)
 {
@@ -201,10 +263,8 @@ void token_handle(h2o_req_t *req)
     request->waiter.lookup = NULL;
     if (!read_form(req, &request->form))
         return;
-    if (read_credentials(req, &request->form, &credentials)) {
-        secret_digest(credentials.secret, &request->digest);
-        client_find(&worker->clients, credentials.id, &request->waiter);
-    }
+    if (read_credentials(req, &request->form, &credentials))
+        authenticate(request, &credentials);
     wipe(request->form.client_secret);
     OPENSSL_cleanse(credentials.basic, sizeof(credentials.basic));
 }
@@ -374,7 +434,7 @@ static struct slice cache_status(enum client_source source)
 }
 
 static void on_client(struct client_waiter *waiter, enum client_status status,
-                      const struct client *client, enum client_source source)
+                      struct client *client, enum client_source source)
 {
     struct token_request *request = H2O_STRUCT_FROM_MEMBER(struct token_request, waiter, waiter);
     int64_t now_ms = clock_unix_ms();
@@ -387,7 +447,7 @@ static void on_client(struct client_waiter *waiter, enum client_status status,
         return;
     }
     if (!client_authenticate(client, &request->digest, now_ms)) {
-        refuse_client(request->req);
+        fail(request, client != NULL);
         return;
     }
     REPLY_HEADER(request->req, "x-cache-status", "X-Cache-Status", cache_status(source));

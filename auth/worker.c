@@ -28,14 +28,42 @@ static bool check_schema(void *owner, const PGresult *result, struct failure *fa
     return migrations_check_version(result, failure);
 }
 
+/* Whatever becomes of it, the connection is of use. */
+static bool warm(void *owner, const PGresult *result, struct failure *failure)
+{
+    struct worker *worker = owner;
+
+    (void)failure;
+    clients_on_connection(&worker->clients, false); /* of what an attempt before may have loaded */
+    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+        clients_warm(&worker->clients, result);
+        log_info("client.warmed", log_int("clients", PQntuples(result)));
+    } else {
+        log_warn("client.not_warmed",
+                 log_str("reason", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+    }
+    return true;
+}
+
 /* On every new connection, one after the other. */
-static const struct pg_setup lookup_setup[] = {
-    {.sql = CLIENT_LISTEN_SQL},
-    {.sql = "SET statement_timeout = '5s'"},
-    {.sql = MIGRATIONS_VERSION_SQL, .check = check_schema},
-    {.sql = CLIENT_PREPARE_SQL},
-    {.sql = NULL},
-};
+static void make_setup(struct worker *worker)
+{
+    size_t size = worker->clients.cache.capacity;
+    const struct pg_setup setup[] = {
+        {.sql = CLIENT_LISTEN_SQL},
+        {.sql = MIGRATIONS_VERSION_SQL, .check = check_schema},
+        {.sql = CLIENT_PREPARE_SQL},
+        /* The server is ready without this too, and does not wait for longer. */
+        {.sql = "SET statement_timeout = '1s'", .once = true},
+        {.sql = worker->warm_sql, .check = warm, .once = true},
+        {.sql = "SET statement_timeout = '5s'"},
+        {.sql = NULL},
+    };
+
+    _Static_assert(sizeof(setup) <= sizeof(worker->pg_setup), "it has its place");
+    memcpy(worker->pg_setup, setup, sizeof(setup));
+    snprintf(worker->warm_sql, sizeof(worker->warm_sql), CLIENT_WARM_SQL, size);
+}
 
 /* Ready: the schema is the right one, and look-ups can be made. */
 static void on_pg_change(void *owner, bool ready)
@@ -53,7 +81,10 @@ static void on_pg_change(void *owner, bool ready)
 
 static void on_pg_notify(void *owner, const char *payload)
 {
-    clients_on_change(&((struct worker *)owner)->clients, payload);
+    struct worker *worker = owner;
+
+    clients_on_change(&worker->clients, payload);
+    throttle_forget(&worker->process->throttle, slice_of(payload));
 }
 
 /* The workers of one local socket share the first one's listening descriptor. */
@@ -89,7 +120,7 @@ bool worker_open(struct worker *worker, struct process *process, struct failure 
     worker->pg_config = (struct pg_config){
         .name = "look-up",
         .url = settings->database_url,
-        .setup = lookup_setup,
+        .setup = worker->pg_setup,
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
         .query_timeout_ms = LOOKUP_TIMEOUT_MS,
         .owner = worker,
@@ -100,6 +131,7 @@ bool worker_open(struct worker *worker, struct process *process, struct failure 
                  (uint64_t)settings->client_cache_ttl * 1000,
                  (uint64_t)settings->client_cache_stale * 1000, &worker->pg, &worker->timers,
                  &worker->counters);
+    make_setup(worker);
     pg_open(&worker->pg, &worker->pg_config, worker->loop, &worker->timers);
     spool_writer_open(&worker->spool, &process->ledger.spool);
     return listen_at(worker, settings->listen, false, failure) &&

@@ -36,6 +36,8 @@ struct worker {
     struct timers timers;
     struct connections connections;
     struct pg_config pg_config;
+    struct pg_setup pg_setup[7]; /* worker.c */
+    char warm_sql[1024];
     struct pg pg;
     struct clients clients;
     struct keyring_view keys;

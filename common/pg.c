@@ -288,6 +288,9 @@ static void setup_next(struct pg *pg)
 {
     char sql[SETUP_MAX];
 
+    while (pg->was_ready && pg->setup_step < pg->setup_steps &&
+           pg->config->setup[pg->setup_step].once)
+        ++pg->setup_step;
     if (setup_statement(pg, sql, sizeof(sql))) {
         if (!PQsendQuery(pg->conn, sql))
             lose(pg, PQerrorMessage(pg->conn));
@@ -306,6 +309,7 @@ static void setup_next(struct pg *pg)
                                     : (int64_t)(clock_monotonic_ms() - pg->down_since_ms)));
     pg->backoff_ms = BACKOFF_MIN_MS;
     pg->down_since_ms = 0;
+    pg->was_ready = true;
     pg->last.reason[0] = '\0';
     if (pg->config->on_notify != NULL)
         timer_start(pg->timers, &pg->beat_timer, BEAT_EVERY_MS);

@@ -39,6 +39,7 @@ struct pg_setup {
     /* Looks at the result, which may be an error's; false, with the reason, refuses the connection.
      * NULL: any success will do. */
     bool (*check)(void *owner, const PGresult *result, struct failure *failure);
+    bool once; /* only until a connection has become ready for the first time */
 };
 
 /* Embedded in what asks. */
@@ -75,6 +76,7 @@ struct pg {
     struct timer beat_timer;  /* when to notify, or by when it must have been heard */
     struct pg_query beat;     /* the one that notifies */
     bool beat_is_out;         /* it has not been heard yet */
+    bool was_ready;           /* a connection has been, at some time */
     char beat_channel[32];    /* of this connection's own */
     struct pg_query *queries; /* in flight, oldest first */
     PGresult *result;         /* of the oldest */

@@ -176,3 +176,58 @@ def test_started_before_the_schema_is_made(fresh_database, jotd):
         fresh_database.cli("migrate")
         until(lambda: s.ready().status_code == 200, timeout=30, interval=0.1)
         assert s.token(fresh_database.client()).status_code == 200
+
+
+# Warming
+
+def test_a_start_loads_who_was_active(database, jotd):
+    """The first request of a client that was issued tokens lately is a hit."""
+    active, idle = database.client(tier="unlimited"), database.client()
+    with jotd(database) as s:
+        assert cache_status(s.token(active)) == "MISS"
+    with jotd(database, workers=2) as s:
+        warmed = [line["clients"] for line in s.log if line["event"] == "client.warmed"]
+        assert warmed == [1, 1]
+        assert s.metric("jotd_client_cache_warmed_total") == 2
+        assert s.metric("jotd_client_lookups_total") == 0
+        assert {cache_status(s.token(active)) for _ in range(8)} == {"HIT"}
+        assert cache_status(s.token(idle)) == "MISS"
+        # What has changed since is heard, as of any other record.
+        database.execute("UPDATE clients SET enabled = false WHERE client_id = %s", (active.id,))
+        until(lambda: s.token(active).status_code == 401, timeout=1)
+
+
+def test_the_most_recently_active_are_loaded(database, jotd):
+    clients = [database.client(tier="unlimited") for _ in range(6)]
+    with jotd(database) as s:
+        for client in clients:
+            s.access_token(client)
+            s.access_token(clients[0])
+    with jotd(database, client_cache_size=3) as s:
+        assert s.metric("jotd_client_cache_entries") == 3
+        for client in (clients[0], clients[5], clients[4]):
+            assert cache_status(s.token(client)) == "HIT"
+        assert cache_status(s.token(clients[3])) == "MISS"
+
+
+def test_loading_does_not_keep_a_server_from_being_ready(database, jotd):
+    client = database.client()
+    with database.locked("issued_tokens"):
+        with jotd(database) as s:
+            assert s.wait_log("client.not_warmed")
+            assert cache_status(s.token(client)) == "MISS"
+
+
+def test_active_clients_reads_the_newest_part_of_the_newest_months(database):
+    """Whatever the size of the table: 32 MB of it, back from this month."""
+    database.execute(
+        "INSERT INTO issued_tokens SELECT gen_random_uuid(), 'old-' || n %% 50, 'free', '', '', 'k',"
+        " now() - interval '1 hour' + n * interval '1 millisecond', now()"
+        " FROM generate_series(1, 20000) n")
+    database.execute(
+        "INSERT INTO issued_tokens SELECT gen_random_uuid(), 'new-' || n %% 50, repeat('x', 1000),"
+        " '', '', 'k', now() + n * interval '1 microsecond', now()"
+        " FROM generate_series(1, 40000) n")
+    found = [row[0] for row in database.execute("SELECT client_id FROM active_clients(1000)")]
+    assert len(found) == 50 and found[0] == "new-0"
+    assert all(client_id.startswith("new-") for client_id in found)

@@ -1,0 +1,141 @@
+"""Failed authentications are held to a rate, and nobody is locked out by others."""
+
+import secrets
+import time
+import types
+
+from harness import until
+from harness.wire import parse_answers
+
+PEER_BURST = 500  # as auth/throttle.h says
+ID_BURST = 100
+
+
+def wrong(client):
+    """The right id with another client's secret, which has the right form."""
+    return types.SimpleNamespace(id=client.id, secret=client.wrong_secret)
+
+
+def clients(database, count=1):
+    """Clients whose wrong_secret is well-formed."""
+    other = database.client()
+    made = [database.client(tier="unlimited") for _ in range(count)]
+    for client in made:
+        client.wrong_secret = other.secret
+    return made
+
+
+def made_up(secret):
+    return types.SimpleNamespace(id=f"made-up-{secrets.token_hex(8)}", secret=secret)
+
+
+def ask_many(s, requests):
+    """The statuses of so many requests on one connection, in order."""
+    return [answer.status for answer in
+            parse_answers(s.raw(b"".join(requests), timeout=20, answers=len(requests)))]
+
+
+def assert_slow_down(answer):
+    assert (answer.status_code, answer.json()["error"]) == (429, "slow_down")
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "X-Cache-Status" not in answer.headers
+
+
+def test_guesses_at_an_id_lock_nobody_out(database, jotd):
+    client, = clients(database)
+    with jotd(database) as s:
+        statuses = ask_many(s, [s.token_request(wrong(client))] * (ID_BURST + 50))
+        assert statuses[:ID_BURST] == [401] * ID_BURST
+        assert statuses[-1] == 429
+        assert_slow_down(s.token(wrong(client)))
+        assert s.metric("jotd_auth_throttled_total", by="client") >= 40
+        assert s.token(client).status_code == 200
+        # Also when it has to be looked up.
+        database.execute("UPDATE clients SET updated_at = now()")
+        until(lambda: s.metric("jotd_client_cache_invalidations_total") == 1)
+        ask_many(s, [s.token_request(wrong(client))] * (ID_BURST + 50))
+        assert s.token(client).status_code == 200
+
+
+def test_past_the_rate_there_is_no_look_up(database, jotd):
+    client, = clients(database)
+    with jotd(database) as s:
+        assert s.token(client).status_code == 200
+        requests = [s.token_request(made_up(client.secret)) for _ in range(PEER_BURST + 200)]
+        statuses = ask_many(s, requests)
+        assert statuses[:PEER_BURST] == [401] * PEER_BURST
+        assert statuses[-1] == 429
+        throttled = statuses.count(429)
+        lookups = s.metric("jotd_client_lookups_total", result="unknown")
+        assert lookups == len(requests) - throttled
+        assert s.metric("jotd_auth_throttled_total", by="peer") == throttled
+        assert s.metric("jotd_token_errors_total", error="slow_down") == throttled
+        # Who is cached and right is let in from the same address.
+        assert s.token(client).headers["X-Cache-Status"] == "HIT"
+
+
+def test_it_passes(database, jotd):
+    client, = clients(database)
+    with jotd(database) as s:
+        ask_many(s, [s.token_request(made_up(client.secret)) for _ in range(PEER_BURST + 50)])
+        began = time.monotonic()
+        answer = s.token(client)
+        assert_slow_down(answer)
+        until(lambda: s.token(client).status_code == 200, timeout=5)
+        assert time.monotonic() - began < int(answer.headers["Retry-After"]) + 1
+
+
+def test_a_library_that_tries_twice_does_not_trip_it(database, jotd):
+    client, = clients(database)
+    with jotd(database) as s:
+        for _ in range(20):
+            assert s.token(wrong(client)).status_code == 401
+            in_body = {"client_id": client.id, "client_secret": client.wrong_secret}
+            assert s.token(**in_body).status_code == 401
+        assert s.token(client).status_code == 200
+
+
+def test_a_mistyped_secret_counts_too(database, jotd):
+    client, = clients(database)
+    mistyped = types.SimpleNamespace(id=client.id, secret=client.secret[:-1] + "!")
+    with jotd(database) as s:
+        statuses = ask_many(s, [s.token_request(mistyped)] * (ID_BURST + 50))
+        assert statuses[0] == 401 and statuses[-1] == 429
+        assert s.metric("jotd_client_lookups_total") == 0
+
+
+def test_a_new_client_is_not_held_to_what_failed_before(database, jotd):
+    client, = clients(database)
+    newcomer = types.SimpleNamespace(id="newcomer", secret=client.secret)
+    with jotd(database) as s:
+        assert ask_many(s, [s.token_request(newcomer)] * (ID_BURST + 50))[-1] == 429
+        newcomer = database.client(id="newcomer")
+        until(lambda: s.token(newcomer).status_code == 200, timeout=1)
+
+
+def forwarded(s, client, addresses, count=1):
+    """Requests that a proxy has forwarded; `addresses` are the lines of X-Forwarded-For."""
+    headers = "".join(f"X-Forwarded-For: {line}\r\n" for line in addresses)
+    return [s.token_request(made_up(client.secret), headers=headers) for _ in range(count)]
+
+
+def test_behind_a_trusted_proxy_the_last_hop_counts(database, jotd):
+    client, = clients(database)
+    with jotd(database, trusted_proxies="127.0.0.0/8,10.0.0.0/8") as s:
+        # What a client says before the proxies speak changes nothing.
+        requests = [request for n in range(PEER_BURST + 50)
+                    for request in forwarded(s, client, [f"198.51.100.{n % 250}, 192.0.2.1", "10.0.0.7"])]
+        assert ask_many(s, requests)[-1] == 429
+        assert ask_many(s, forwarded(s, client, ["192.0.2.1:4711"])) == [429]
+        assert ask_many(s, forwarded(s, client, ["192.0.2.2"])) == [401]
+        assert ask_many(s, forwarded(s, client, ["192.0.2.1, nonsense"])) == [401]
+        assert ask_many(s, forwarded(s, client, [])) == [401]
+
+
+def test_nobody_else_is_believed(database, jotd):
+    client, = clients(database)
+    with jotd(database) as s:
+        requests = [request for n in range(PEER_BURST + 50)
+                    for request in forwarded(s, client, [f"198.51.100.{n % 250}"])]
+        assert ask_many(s, requests)[-1] == 429

@@ -1,0 +1,177 @@
+/* auth/throttle: who may fail how often. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "auth/throttle.h"
+
+#define NOW 1000000
+
+static struct network_address address(const char *text)
+{
+    struct network_address parsed;
+
+    assert_true(network_address_parse(slice_of(text), &parsed));
+    return parsed;
+}
+
+static uint64_t failure_of(struct throttle *throttle, const char *peer, const char *id,
+                           uint64_t now_ms)
+{
+    struct network_address from = address(peer);
+
+    return throttle_fail(throttle, &from, slice_of(id), true, now_ms).wait_ms;
+}
+
+static uint64_t check(struct throttle *throttle, const char *peer, const char *id, uint64_t now_ms)
+{
+    struct network_address from = address(peer);
+
+    return throttle_check(throttle, &from, slice_of(id), now_ms).wait_ms;
+}
+
+/* Fails from many addresses until the id has none left. */
+static void use_up_id(struct throttle *throttle, const char *id, bool exists)
+{
+    for (int i = 0; i != THROTTLE_ID_BURST; ++i) {
+        char peer[32];
+        struct network_address from;
+
+        snprintf(peer, sizeof(peer), "10.0.0.%d", i);
+        from = address(peer);
+        assert_int_equal(throttle_fail(throttle, &from, slice_of(id), exists, NOW).wait_ms, 0);
+    }
+}
+
+static void use_up_peer(struct throttle *throttle, const char *peer)
+{
+    for (int i = 0; i != THROTTLE_PEER_BURST; ++i) {
+        char id[32];
+
+        snprintf(id, sizeof(id), "made-up-%d", i);
+        assert_int_equal(failure_of(throttle, peer, id, NOW), 0);
+    }
+}
+
+static void holds_an_address_to_its_rate(void **state)
+{
+    struct throttle throttle;
+    uint64_t wait_ms;
+
+    (void)state;
+    throttle_open(&throttle);
+    use_up_peer(&throttle, "192.0.2.1");
+    wait_ms = failure_of(&throttle, "192.0.2.1", "one-more", NOW);
+    assert_int_equal(wait_ms, THROTTLE_PEER_MS);
+    assert_int_equal(check(&throttle, "192.0.2.1", "any", NOW), wait_ms);
+    assert_int_equal(check(&throttle, "192.0.2.2", "any", NOW), 0); /* another one */
+    /* Being refused costs nothing more; once the time is over, one more may fail, and one only. */
+    assert_int_equal(check(&throttle, "192.0.2.1", "any", NOW + wait_ms), 0);
+    assert_int_equal(failure_of(&throttle, "192.0.2.1", "one-more", NOW + wait_ms), 0);
+    assert_int_not_equal(failure_of(&throttle, "192.0.2.1", "one-more", NOW + wait_ms), 0);
+    throttle_close(&throttle);
+}
+
+static void takes_a_network_of_version_6_for_one_peer(void **state)
+{
+    struct throttle throttle;
+
+    (void)state;
+    throttle_open(&throttle);
+    use_up_peer(&throttle, "2001:db8:0:1::1");
+    assert_int_not_equal(check(&throttle, "2001:db8:0:1:ffff::2", "any", NOW), 0);
+    assert_int_equal(check(&throttle, "2001:db8:0:2::1", "any", NOW), 0);
+    throttle_close(&throttle);
+}
+
+static void holds_an_id_to_its_rate_from_wherever(void **state)
+{
+    struct throttle throttle;
+
+    (void)state;
+    throttle_open(&throttle);
+    use_up_id(&throttle, "guessed", false);
+    assert_int_equal(check(&throttle, "10.1.0.1", "guessed", NOW), THROTTLE_ID_MS);
+    assert_int_equal(check(&throttle, "10.1.0.1", "another", NOW), 0);
+    assert_int_equal(check(&throttle, "10.1.0.1", "guessed", NOW + THROTTLE_ID_MS), 0);
+    throttle_close(&throttle);
+}
+
+static void looks_up_a_client_that_exists_whoever_guesses_at_it(void **state)
+{
+    struct throttle throttle;
+
+    (void)state;
+    throttle_open(&throttle);
+    use_up_id(&throttle, "guessed", true);
+    assert_int_not_equal(failure_of(&throttle, "10.1.0.1", "guessed", NOW), 0);
+    assert_int_equal(check(&throttle, "10.1.0.1", "guessed", NOW), 0);
+    throttle_close(&throttle);
+}
+
+static void forgets_what_failed_before_a_change(void **state)
+{
+    struct throttle throttle;
+
+    (void)state;
+    throttle_open(&throttle);
+    use_up_id(&throttle, "one", false);
+    use_up_id(&throttle, "two", false);
+    throttle_forget(&throttle, SLICE("one"));
+    assert_int_equal(check(&throttle, "10.1.0.1", "one", NOW), 0);
+    assert_int_not_equal(check(&throttle, "10.1.0.1", "two", NOW), 0);
+    throttle_forget(&throttle, SLICE("*"));
+    assert_int_equal(check(&throttle, "10.1.0.1", "two", NOW), 0);
+    throttle_close(&throttle);
+}
+
+static void is_bounded(void **state)
+{
+    struct throttle throttle;
+    char id[32];
+
+    (void)state;
+    throttle_open(&throttle);
+    for (int i = 0; i != 2 * THROTTLE_MAX_ENTRIES; ++i) {
+        snprintf(id, sizeof(id), "id-%d", i);
+        (void)failure_of(&throttle, "192.0.2.1", id, NOW + (uint64_t)i * THROTTLE_PEER_MS);
+    }
+    assert_int_equal(lru_count(&throttle.tables[THROTTLE_ID]), THROTTLE_MAX_ENTRIES);
+    throttle_close(&throttle);
+}
+
+static void takes_any_bytes_for_an_id(void **state)
+{
+    struct network_address peer = address("192.0.2.1");
+    static const char bytes[300];
+    struct throttle throttle;
+
+    (void)state;
+    throttle_open(&throttle);
+    for (size_t length = 0; length != sizeof(bytes); length += 50) {
+        struct slice id = {bytes, length};
+
+        assert_int_equal(throttle_fail(&throttle, &peer, id, false, NOW).wait_ms, 0);
+        assert_int_equal(throttle_check(&throttle, &peer, id, NOW).wait_ms, 0);
+    }
+    throttle_close(&throttle);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(holds_an_address_to_its_rate),
+        cmocka_unit_test(takes_a_network_of_version_6_for_one_peer),
+        cmocka_unit_test(holds_an_id_to_its_rate_from_wherever),
+        cmocka_unit_test(looks_up_a_client_that_exists_whoever_guesses_at_it),
+        cmocka_unit_test(forgets_what_failed_before_a_change),
+        cmocka_unit_test(is_bounded),
+        cmocka_unit_test(takes_any_bytes_for_an_id),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
