@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "auth/admin.h"
+#include "auth/admin_usage.h"
 #include "auth/tier.h"
 
 #define FIGURE_MAX 1000000000000 /* as the schema has it */
@@ -212,7 +213,6 @@ static const struct cli_command commands[] = {
      "Usage: jotd tier list [--json]\n"
      "\n"
      "Lists the tiers: tokens per minute, hour and calendar month (UTC) for each client.\n"
-     "This version records the tier of every token, but does not hold clients to the figures.\n"
      "A dash, or null, is unlimited.\n",
      run_list},
     {"set", "make a tier, or change its figures",
@@ -227,6 +227,13 @@ static const struct cli_command commands[] = {
      "\n"
      "Example: jotd tier set partner --per-minute 1000 --per-month 1000000\n",
      run_set},
+    {"usage", "show what a client has used of its quota",
+     "Usage: jotd tier usage CLIENT_ID [--json]\n"
+     "\n"
+     "Shows each limited window of the client's tier: its limit, what is used and left, and when\n"
+     "more comes back (UTC). Asks the Redis of REDIS_URL; what processes have granted by\n"
+     "themselves (JOTD_LIMITER=local, or without Redis) is not there.\n",
+     admin_tier_usage},
     {"delete", "delete a tier that no client uses",
      "Usage: jotd tier delete NAME [--json]\n"
      "\n"

@@ -33,6 +33,7 @@ enum token_error {
     TOKEN_SLOW_DOWN,
     TOKEN_INVALID_SCOPE,
     TOKEN_INVALID_TARGET,
+    TOKEN_RATE_LIMIT_EXCEEDED,
     TOKEN_TEMPORARILY_UNAVAILABLE,
     TOKEN_ERROR_COUNT,
 };
@@ -44,6 +45,15 @@ enum lookup_result {
     LOOKUP_RESULT_COUNT,
 };
 
+/* What is said to a client that asks for a token, as the label `decision`. */
+enum limits_decision {
+    LIMITS_GRANTED,
+    LIMITS_REFUSED, /* the quota is used up */
+    LIMITS_ALLOWED, /* without Redis (JOTD_LIMITER_ON_ERROR=allow) */
+    LIMITS_DENIED,  /* likewise (deny) */
+    LIMITS_DECISION_COUNT,
+};
+
 #define TIER_MAX 64 /* tiers with a label of their own; the rest count as the last: `other` */
 
 struct counters {
@@ -53,6 +63,10 @@ struct counters {
     struct counter token_errors[TOKEN_ERROR_COUNT];
     struct counter auth_throttled[THROTTLE_BY_COUNT];
     struct histogram sign_durations[KEY_ALG_COUNT];
+    struct counter limiter_decisions[TIER_MAX][LIMITS_DECISION_COUNT];
+    struct counter limiter_near_limit[TIER_MAX]; /* granted past 80 % of a window */
+    struct counter limiter_backend_errors;
+    struct histogram limiter_durations;
     struct counter ledger_dropped; /* issued without a record, for want of room */
     struct counter cache_hits;
     struct counter cache_misses;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "auth/tier.h"
-#include "auth/token.h"
+#include "auth/token_reply.h"
 #include "auth/worker.h"
 #include "common/clock.h"
 
@@ -238,6 +238,54 @@ static void write_ledger(struct buffer *text, const struct process *process)
     metrics_histogram(text, "jotd_ledger_flush_duration_seconds", "", &ledger->flush_durations);
 }
 
+static void write_limiter(struct buffer *text, const struct process *process)
+{
+    static const char *const decisions[LIMITS_DECISION_COUNT] = {
+        [LIMITS_GRANTED] = "granted",
+        [LIMITS_REFUSED] = "refused",
+        [LIMITS_ALLOWED] = "allowed",
+        [LIMITS_DENIED] = "denied",
+    };
+    struct histogram durations = merge(process, OFFSET(limiter_durations));
+    char labels[128];
+
+    metrics_family(text, "jotd_limiter_decisions_total", "counter",
+                   "Decisions on requests for a token; allowed and denied: without Redis.");
+    for (unsigned t = 0; t != TIER_MAX; ++t) {
+        for (size_t d = 0; d != LIMITS_DECISION_COUNT; ++d) {
+            uint64_t count =
+                sum(process, OFFSET_AT(limiter_decisions, t) + d * sizeof(struct counter));
+
+            if (count == 0)
+                continue;
+            snprintf(labels, sizeof(labels), "tier=\"%s\",decision=\"%s\"", tier_name(t),
+                     decisions[d]);
+            metrics_value(text, "jotd_limiter_decisions_total", labels, count);
+        }
+    }
+    metrics_family(text, "jotd_limiter_near_limit_total", "counter",
+                   "Tokens granted past 80 % of a window.");
+    for (unsigned t = 0; t != TIER_MAX; ++t) {
+        uint64_t count = sum(process, OFFSET_AT(limiter_near_limit, t));
+
+        if (count == 0)
+            continue;
+        snprintf(labels, sizeof(labels), "tier=\"%s\"", tier_name(t));
+        metrics_value(text, "jotd_limiter_near_limit_total", labels, count);
+    }
+    metrics_family(text, "jotd_limiter_backend_duration_seconds", "histogram",
+                   "Time from asking Redis to its answer.");
+    metrics_histogram(text, "jotd_limiter_backend_duration_seconds", "", &durations);
+    metrics_family(text, "jotd_limiter_backend_errors_total", "counter",
+                   "Calls that Redis did not answer, or with an error.");
+    metrics_value(text, "jotd_limiter_backend_errors_total", "",
+                  sum(process, OFFSET(limiter_backend_errors)));
+    metrics_family(text, "jotd_limiter_fallback", "gauge",
+                   "1 while a worker is without its Redis.");
+    metrics_value(text, "jotd_limiter_fallback", "",
+                  atomic_load(&process->limits.fallen_back) != 0);
+}
+
 static void write_keys(struct buffer *text, const struct keyring_view *keys)
 {
     int64_t now = clock_unix_ms() / 1000;
@@ -262,6 +310,7 @@ void exposition_write(struct buffer *text, const struct process *process,
     write_tokens(text, process);
     write_cache(text, process);
     write_lookups(text, process);
+    write_limiter(text, process);
     write_ledger(text, process);
     write_keys(text, keys);
     metrics_process(text);

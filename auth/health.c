@@ -22,7 +22,7 @@ static const char *summary(bool ready, bool draining, bool degraded)
 }
 
 /* Ready is who can issue: it has verified the schema once, has a key, has room for records and does
- * not drain. PostgreSQL lost later degrades it: cached clients still get their tokens. */
+ * not drain. PostgreSQL or Redis lost later degrades it: clients still get their tokens. */
 void health_handle_ready(h2o_req_t *req)
 {
     struct worker *worker = worker_of(req);
@@ -31,20 +31,24 @@ void health_handle_ready(h2o_req_t *req)
     bool keys = access_token_signer_is_set(&worker->keys.signer);
     bool draining = process_is_draining(worker->process);
     bool full = atomic_load(&worker->spool.full);
+    bool redis = worker->limits.mode != LIMITER_REDIS || redis_is_ready(&worker->limits.redis);
     bool refusing = full && worker->process->settings.spool_full == SPOOL_FULL_REFUSE;
     bool ready = verified && keys && !refusing && !draining;
-    char *body = h2o_mem_alloc_pool(&req->pool, 256);
-    int length =
-        snprintf(body, 256,
-                 "{\"status\":\"%s\",\"postgres\":\"%s\",\"keys\":\"%s\",\"spool\":\"%s\"}",
-                 summary(ready, draining, !postgres || full),
-                 postgres   ? "ok"
-                 : verified ? "down"
-                            : "never reached with the schema that this jotd knows",
-                 keys ? "ok" : "no active signing key",
-                 refusing ? "full: refusing tokens"
-                 : full   ? "full: dropping records"
-                          : "ok");
+    char *body = h2o_mem_alloc_pool(&req->pool, 320);
+    int length = snprintf(body, 320,
+                          "{\"status\":\"%s\",\"postgres\":\"%s\",\"redis\":\"%s\",\"keys\":\"%s\","
+                          "\"spool\":\"%s\"}",
+                          summary(ready, draining, !postgres || !redis || full),
+                          postgres   ? "ok"
+                          : verified ? "down"
+                                     : "never reached with the schema that this jotd knows",
+                          worker->limits.mode != LIMITER_REDIS ? "not used"
+                          : redis                              ? "ok"
+                                                               : "down",
+                          keys ? "ok" : "no active signing key",
+                          refusing ? "full: refusing tokens"
+                          : full   ? "full: dropping records"
+                                   : "ok");
 
     reply_no_store(req);
     reply_json(req, ready ? 200 : 503, (struct slice){body, (size_t)length});

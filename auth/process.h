@@ -11,6 +11,7 @@
 #include "auth/connections.h"
 #include "auth/keyring.h"
 #include "auth/ledger.h"
+#include "auth/limits.h"
 #include "auth/settings.h"
 #include "auth/throttle.h"
 
@@ -19,6 +20,7 @@ struct process {
     struct keyring keys;
     struct ledger ledger;
     struct throttle throttle;
+    struct limits_shared limits;
     h2o_globalconf_t h2o;
     char *metadata; /* RFC 8414 document */
     struct worker *workers;
@@ -29,10 +31,12 @@ struct process {
     _Atomic uint64_t drain_deadline_ms; /* monotonic; 0: not draining */
 };
 
-/* Whether every worker has reached PostgreSQL once and found the schema that it knows. */
+/* Whether every worker has reached PostgreSQL once and found the schema that it knows, and knows
+ * whether there is a Redis. */
 static inline bool process_is_verified(const struct process *process)
 {
-    return atomic_load(&process->workers_verified) == process->worker_count;
+    return atomic_load(&process->workers_verified) == process->worker_count &&
+           atomic_load(&process->limits.settled) == process->worker_count;
 }
 
 static inline bool process_is_draining(const struct process *process)

@@ -176,6 +176,7 @@ static int run(struct process *process, struct failure *failure)
         return failure_set(failure, "no signalfd: %s", strerror(errno)), CLI_FAILED;
     keyring_open(&process->keys, process->settings.keys_dir);
     throttle_open(&process->throttle);
+    limits_shared_open(&process->limits);
     process->metadata = discovery_metadata(process->settings.issuer);
     routes_setup(&process->h2o);
 
@@ -195,6 +196,7 @@ static int run(struct process *process, struct failure *failure)
     ledger_close(&process->ledger);
     h2o_config_dispose(&process->h2o);
     free(process->metadata);
+    limits_shared_close(&process->limits);
     throttle_close(&process->throttle);
     keyring_close(&process->keys);
     close(signals);

@@ -2,6 +2,7 @@
 #include "auth/settings.h"
 
 #include <libpq-fe.h>
+#include <openssl/crypto.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "common/address.h"
 #include "common/config.h"
 #include "common/log.h"
+#include "common/redis_url.h"
 
 static const char *check_listen(const char *value)
 {
@@ -56,6 +58,17 @@ static const char *check_database(const char *value)
                             "@ / ? # % : in user and password percent-encoded";
 }
 
+static const char *check_redis(const char *value)
+{
+    struct redis_url url;
+    bool parsed = redis_url_parse(value, &url);
+
+    OPENSSL_cleanse(&url, sizeof(url));
+    return parsed ? NULL
+                  : "redis://user:password@host:port/database or unix:///path?db=database, with "
+                    "@ / ? # % : in user and password percent-encoded";
+}
+
 static const char *check_networks(const char *value)
 {
     struct networks networks;
@@ -70,6 +83,8 @@ static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL}
 static const char *const log_formats[] = {"text", "json", NULL};
 
 static const char *const spool_full[] = {"refuse", "drop", NULL};
+static const char *const limiters[] = {"redis", "local", "off", NULL};
+static const char *const limiter_on_error[] = {"local", "allow", "deny", NULL};
 
 #define FIELD(name) offsetof(struct settings, name)
 
@@ -92,6 +107,12 @@ static const struct config_option options[] = {
      .secret = true,
      .check = check_database,
      .help = "PostgreSQL, as a libpq URI; required"},
+    {.name = "REDIS_URL",
+     .offset = FIELD(redis_url),
+     .default_value = "redis://127.0.0.1:6379/0",
+     .secret = true,
+     .check = check_redis,
+     .help = "Redis, which holds the quotas: redis://user:password@host:port/database"},
     {.name = "JOTD_WORKERS",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(workers),
@@ -163,6 +184,26 @@ static const struct config_option options[] = {
      .default_value = "refuse",
      .choices = spool_full,
      .help = "at the bound: refuse tokens, or drop their records"},
+    {.name = "JOTD_LIMITER",
+     .kind = CONFIG_CHOICE,
+     .offset = FIELD(limiter),
+     .default_value = "redis",
+     .choices = limiters,
+     .help = "where clients are held to the quota of their tier: redis; local, each process by "
+             "itself; off"},
+    {.name = "JOTD_LIMITER_ON_ERROR",
+     .kind = CONFIG_CHOICE,
+     .offset = FIELD(limiter_on_error),
+     .default_value = "local",
+     .choices = limiter_on_error,
+     .help = "without Redis: local, each process holds clients to the whole quota; allow; deny"},
+    {.name = "JOTD_LIMITER_TIMEOUT_MS",
+     .kind = CONFIG_NUMBER,
+     .offset = FIELD(limiter_timeout_ms),
+     .default_value = "50",
+     .min = 1,
+     .max = 10000,
+     .help = "milliseconds after which a request goes on without Redis"},
     {.name = "JOTD_TRUSTED_PROXIES",
      .offset = FIELD(trusted_proxies_text),
      .check = check_networks,

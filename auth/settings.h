@@ -18,6 +18,20 @@ enum spool_full {
     SPOOL_FULL_DROP,
 };
 
+/* Where clients are held to their quota. */
+enum limiter {
+    LIMITER_REDIS,
+    LIMITER_LOCAL, /* each process by itself */
+    LIMITER_OFF,
+};
+
+/* What happens while Redis is away. */
+enum limiter_on_error {
+    LIMITER_ON_ERROR_LOCAL,
+    LIMITER_ON_ERROR_ALLOW,
+    LIMITER_ON_ERROR_DENY,
+};
+
 struct settings {
     char *listen;
     char *metrics_listen; /* NULL: as listen */
@@ -35,7 +49,11 @@ struct settings {
     long long batch_interval; /* seconds */
     char *spool_dir;
     long long spool_max_bytes;
-    long long spool_full;    /* an enum spool_full */
+    long long spool_full; /* an enum spool_full */
+    char *redis_url;
+    long long limiter;          /* an enum limiter */
+    long long limiter_on_error; /* an enum limiter_on_error */
+    long long limiter_timeout_ms;
     long long drain_timeout; /* seconds */
     long long idle_timeout;  /* seconds */
     long long max_connections;

@@ -4,8 +4,6 @@
 
 #include <h2o.h>
 
-#include "auth/counters.h"
-
 struct worker;
 
 #define TOKEN_MAX_BODY 16384 /* bytes */
@@ -15,8 +13,5 @@ void token_handle(h2o_req_t *req);
 /* The tokens of this pass could not be recorded: their answers become refusals, or leave all the
  * same where records may be dropped. */
 void token_revoke_answers(struct worker *worker);
-
-/* As in the answer's `error`. */
-const char *token_error_name(enum token_error error);
 
 #endif

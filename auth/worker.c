@@ -133,6 +133,8 @@ bool worker_open(struct worker *worker, struct process *process, struct failure 
                  &worker->counters);
     make_setup(worker);
     pg_open(&worker->pg, &worker->pg_config, worker->loop, &worker->timers);
+    limits_open(&worker->limits, settings, &process->limits, worker->loop, &worker->timers,
+                &worker->counters);
     spool_writer_open(&worker->spool, &process->ledger.spool);
     return listen_at(worker, settings->listen, false, failure) &&
            (settings->metrics_listen == NULL ||
@@ -160,6 +162,7 @@ static bool pass(struct worker *worker, int32_t max_wait_ms)
 {
     h2o_evloop_run(worker->loop, max_wait_ms); /* -1 for EINTR: there is always a next turn */
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
+    limits_end_pass(&worker->limits);
     /* Tokens leave when they are recorded, or not at all. */
     if (!spool_end_pass(&worker->spool))
         token_revoke_answers(worker);
@@ -177,8 +180,9 @@ static void *run(void *data)
         deadline_ms = atomic_load(&worker->process->drain_deadline_ms);
     }
 
-    pg_close(&worker->pg); /* who waits for it is answered … */
-    pass(worker, 0);       /* … here */
+    pg_close(&worker->pg); /* who waits for them is answered … */
+    limits_close(&worker->limits);
+    pass(worker, 0); /* … here */
     connections_abort(&worker->connections);
     abort_ms = clock_monotonic_ms() + ABORT_MS;
     while (atomic_load(&worker->connections.count) != 0 && clock_monotonic_ms() < abort_ms)
@@ -212,6 +216,7 @@ void worker_join(struct worker *worker)
 void worker_close(struct worker *worker)
 {
     pg_close(&worker->pg);
+    limits_close(&worker->limits);
     clients_close(&worker->clients);
     keyring_view_dispose(&worker->keys);
     buffer_dispose(&worker->scratch);

@@ -14,6 +14,7 @@
 #include "auth/connections.h"
 #include "auth/counters.h"
 #include "auth/keyring.h"
+#include "auth/limits.h"
 #include "auth/process.h"
 #include "common/attributes.h"
 #include "common/failure.h"
@@ -40,6 +41,7 @@ struct worker {
     char warm_sql[1024];
     struct pg pg;
     struct clients clients;
+    struct limits limits;
     struct keyring_view keys;
     struct spool_writer spool;
     struct uuid_source uuids;

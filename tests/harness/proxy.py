@@ -1,11 +1,12 @@
-"""A way between jotd and PostgreSQL that fails at the worst moment.
+"""A way between jotd and PostgreSQL, or Redis, that fails at the worst moment.
 
 What is withheld or stopped half-way are the connections of the ledger (they say who they are in
-their first message); the whole proxy can be frozen, and every connection cut.
+their first message); the whole proxy can be slow or frozen, and every connection cut.
 """
 
 import socket
 import threading
+import time
 
 
 class Link:
@@ -29,8 +30,9 @@ class Link:
 class Proxy:
     """with Proxy(postgres) as proxy: jotd(proxy.url(database))"""
 
-    def __init__(self, postgres):
-        self.postgres = postgres
+    def __init__(self, server):
+        self.server = server
+        self.delay = 0  # seconds, of every answer
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.trap = None
         self.links = []
@@ -48,8 +50,12 @@ class Proxy:
         self.cut()
         self.thaw()
 
+    @property
+    def port(self):
+        return self.listener.getsockname()[1]
+
     def url(self, database):
-        url = database.url.replace(str(self.postgres.port), str(self.listener.getsockname()[1]))
+        url = database.url.replace(str(self.server.port), str(self.port))
         return f"{url}?sslmode=disable&gssencmode=disable"
 
     # What a test asks for
@@ -103,7 +109,7 @@ class Proxy:
             try:
                 start = near.recv(1 << 16)
                 self.flowing.wait()
-                far = socket.create_connection(("127.0.0.1", self.postgres.port))
+                far = socket.create_connection(("127.0.0.1", self.server.port))
             except OSError:
                 return
             with far:
@@ -139,6 +145,7 @@ class Proxy:
             if link.mute:
                 self.catch(link)
             self.flowing.wait()
+            time.sleep(self.delay)
             link.near.sendall(data)
 
     def catch(self, link):

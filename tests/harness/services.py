@@ -131,9 +131,11 @@ class PostgreSQL(Service):
 
 
 class Redis(Service):
+    options = ()  # more of them
+
     def command(self):
         return ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "",
-                "--appendonly", "no", "--dir", str(self.directory)]
+                "--appendonly", "no", "--dir", str(self.directory), *self.options]
 
     def connect(self):
         return redis.Redis(port=self.port, socket_timeout=10)

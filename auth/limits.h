@@ -1,0 +1,86 @@
+/* Holds every client to the quota of its tier: over all workers and replicas in Redis, by one
+ * script (limits.lua); in a table of the process where there is no Redis, or it is away.
+ *
+ * What is asked for in a pass goes to Redis at its end, in one write; several tokens for one client
+ * are one call, granted in order of arrival. A refusal is remembered until the instant at which one
+ * more token would be granted, so that a flood of refused requests costs no call. Nobody waits for
+ * a Redis that is away, nor longer than the time-out for one that is slow: then
+ * JOTD_LIMITER_ON_ERROR decides.
+ */
+#ifndef AUTH_LIMITS_H
+#define AUTH_LIMITS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "auth/client_record.h"
+#include "auth/counters.h"
+#include "auth/settings.h"
+#include "common/redis.h"
+
+#define LIMITS_LOCAL_MAX 50000 /* clients in the table of the process, some 400 bytes each */
+
+/* What the workers share. */
+struct limits_shared {
+    pthread_mutex_t mutex; /* of what follows */
+    struct lru local;
+    _Atomic unsigned fallen_back; /* workers that are without their Redis */
+    _Atomic unsigned settled;     /* workers that know whether they have it */
+};
+
+/* Embedded in what waits. */
+struct limits_waiter {
+    struct limits_waiter *prev, *next;
+    struct limits_call *call; /* NULL: not waiting */
+    bool asks;                /* for a token; else only for what is left */
+    /* `left` is NULL where nothing is known of it: an unlimited tier, a limiter that is off or
+     * without Redis. Its times are monotonic. Called once, at once or later. */
+    void (*on_decision)(struct limits_waiter *, enum limits_decision decision,
+                        const struct quota_left *left);
+};
+
+struct limits {
+    enum limiter mode;
+    enum limiter_on_error on_error;
+    struct limits_shared *shared;
+    struct counters *counters;
+    struct limits_call *calls; /* of this pass */
+    bool fallen_back;          /* counted in `shared` */
+    bool settled;              /* likewise */
+    char script_sha1[41];
+    struct redis_config config;
+    struct redis redis;
+};
+
+void limits_shared_open(struct limits_shared *shared);
+void limits_shared_close(struct limits_shared *shared);
+
+/* Begins to connect, where JOTD_LIMITER=redis. */
+void limits_open(struct limits *limits, const struct settings *settings,
+                 struct limits_shared *shared, h2o_loop_t *loop, struct timers *timers,
+                 struct counters *counters);
+
+/* Who waits is answered as without Redis. */
+void limits_close(struct limits *limits);
+
+/* Asks for a token of the client (`waiter->asks`), or for what is left. */
+void limits_take(struct limits *limits, struct client *client, struct limits_waiter *waiter);
+
+/* The waiter is not called any more; harmless when it was. */
+void limits_stop_waiting(struct limits_waiter *waiter);
+
+/* Sends what was asked for in this pass. */
+void limits_end_pass(struct limits *limits);
+
+/* For `jotd tier usage`, which runs the script by itself. */
+
+extern const char limits_script[];
+
+#define LIMITS_KEY "jotd:{%.*s}" /* the client's id; printf's length and bytes */
+
+/* What the script returns; false when it is something else. Times in Unix milliseconds. */
+MUST_USE bool limits_read_reply(const redisReply *reply, int64_t *granted, int64_t *now_ms,
+                                struct quota_left *left);
+
+#endif
