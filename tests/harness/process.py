@@ -15,8 +15,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
+def is_long():
+    """Whether the long tests were asked for."""
+    return bool(os.environ.get("JOTD_TEST_LONG"))
+
+
 long_test = pytest.mark.skipif(
-    not os.environ.get("JOTD_TEST_LONG"), reason="takes long: only with JOTD_TEST_LONG=1"
+    not is_long(), reason="takes long: only with JOTD_TEST_LONG=1"
 )
 
 

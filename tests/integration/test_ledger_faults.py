@@ -12,8 +12,9 @@ import time
 import pytest
 
 from harness import Load, Proxy, abandon, claims_of, long_test, recorded, until
+from harness.process import is_long
 
-LONG = bool(os.environ.get("JOTD_TEST_LONG"))
+LONG = is_long()
 NEVER = 3600  # seconds: a batch that only its rows close
 RANDOM = random.Random()
 
