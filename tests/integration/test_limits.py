@@ -180,8 +180,8 @@ def used_up(server, client, count, leaves_in_slots=1):
     slot = seconds // 5
     counts = [0] * 13
     counts[leaves_in_slots - 1] = count
-    # MessagePack: an array of 14, an unsigned 32-bit number, and small ones.
-    packed = bytes([0x9E, 0xCE]) + struct.pack(">I", slot) + bytes(counts)
+    # MessagePack: an array of 14, small numbers, and one of 32 bits.
+    packed = bytes([0x9E]) + bytes(counts) + bytes([0xCE]) + struct.pack(">I", slot)
     connection.hset(f"jotd:{{{client.id}}}", "minute", packed)
     return (slot + leaves_in_slots) * 5
 

@@ -165,10 +165,10 @@ def test_a_clock_that_is_set_back_a_little(script, back):
 
 
 @many
-@given(back=st.integers(65_000, 10**10))
+@given(back=st.integers(62 * 86_400_000, 10**10))
 def test_a_clock_that_was_far_ahead(script, back):
     """Nobody is refused until the time comes that a wrong clock has told."""
-    client = Client(script, minute=10)
+    client = Client(script, minute=10, hour=10, month=10)
     now = START + 10**11
     assert client.ask(now, 10)[0] == 10
     assert client.ask(now - back, 20)[0] == 10
@@ -182,6 +182,18 @@ def test_memory_does_not_grow_with_traffic_or_limits(script, redis_server):
         client.ask(START + i * 997, 1000)
         sizes.add(connection.memory_usage(client.key))
     assert max(sizes) < 400
+
+
+@many
+@given(before=st.integers(1, 4_000_000), hour=st.booleans(), month=st.booleans())
+def test_a_key_lives_as_long_as_it_says_anything(script, redis_server, before, hour, month):
+    now = month_end(START) - before
+    client = Client(script, minute=10, hour=hour * 10, month=month * 10)
+    client.ask(now)
+    needed = max(now // 5000 * 5000 + 65_000, (now // 300_000 + 13) * 300_000 if hour else 0,
+                 month_end(now) if month else 0) - now
+    lives = redis_server.connect().pttl(client.key)
+    assert needed - 5000 < lives <= needed
 
 
 def test_looking_writes_nothing(script, redis_server):
