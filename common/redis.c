@@ -248,10 +248,14 @@ static void on_resolved(struct resolve *resolve, const struct addrinfo *addresse
 static void connect_start(struct redis *redis)
 {
     const struct redis_url *url = &redis->config->url;
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST}, *numeric;
 
     timer_start(redis->timers, &redis->timer, redis->config->connect_timeout_ms);
     if (url->host[0] == '\0') {
         connect_with(redis, redisAsyncConnectUnix(url->path));
+    } else if (getaddrinfo(url->host, NULL, &hints, &numeric) == 0) {
+        freeaddrinfo(numeric);
+        connect_with(redis, redisAsyncConnect(url->host, atoi(url->port)));
     } else {
         set_state(redis, REDIS_RESOLVING);
         redis->resolve.on_done = on_resolved;

@@ -111,6 +111,11 @@ def binary():
     pytest.exit(f"no jotd at {' or '.join(map(str, candidates))}: build it, or set JOTD_BIN", 2)
 
 
+def has_sanitizer(name):
+    """Whether the jotd under test was built with that one: asan or tsan."""
+    return f"__{name}_init".encode() in pathlib.Path(binary()).read_bytes()
+
+
 def clean_environment(**settings):
     """This process's environment without what would configure jotd, and with `settings`."""
     kept = {

@@ -9,7 +9,7 @@ import tempfile
 
 import requests
 
-from .process import binary, clean_environment, free_port, run_jotd, spawn, until
+from .process import binary, clean_environment, free_port, has_sanitizer, run_jotd, spawn, until
 from .wire import parse_metrics, take_answer
 
 SANITIZER_REPORTS = (
@@ -205,8 +205,7 @@ class Server:
 
     @property
     def is_sanitized(self):
-        program = pathlib.Path(binary()).read_bytes()
-        return b"__asan_init" in program or b"__tsan_init" in program
+        return has_sanitizer("asan") or has_sanitizer("tsan")
 
 
 def receive(connection, timeout, answers=None):
