@@ -73,7 +73,7 @@ static void clear(struct lru *table)
 
 void throttle_close(struct throttle *throttle)
 {
-    for (size_t by = 0; by != THROTTLE_BY_COUNT; ++by)
+    for (enum throttle_by by = 0; by != THROTTLE_BY_COUNT; ++by)
         clear(&throttle->tables[by]);
     pthread_mutex_destroy(&throttle->mutex);
 }
@@ -93,7 +93,7 @@ static struct throttle_refusal find_refusal(struct bucket *const buckets[THROTTL
 {
     struct throttle_refusal refusal = {0};
 
-    for (size_t by = 0; by != THROTTLE_BY_COUNT; ++by) {
+    for (enum throttle_by by = 0; by != THROTTLE_BY_COUNT; ++by) {
         uint64_t wait = wait_ms(buckets[by], by, now_ms);
 
         if (wait > refusal.wait_ms)
@@ -112,7 +112,7 @@ struct throttle_refusal throttle_check(struct throttle *throttle,
 
     make_keys(&keys, peer, id);
     pthread_mutex_lock(&throttle->mutex);
-    for (size_t by = 0; by != THROTTLE_BY_COUNT; ++by)
+    for (enum throttle_by by = 0; by != THROTTLE_BY_COUNT; ++by)
         buckets[by] = bucket_of(lru_find(&throttle->tables[by], keys.slices[by]));
     if (buckets[THROTTLE_ID] != NULL && buckets[THROTTLE_ID]->exists)
         buckets[THROTTLE_ID] = NULL;
@@ -143,11 +143,11 @@ struct throttle_refusal throttle_fail(struct throttle *throttle, const struct ne
 
     make_keys(&keys, peer, id);
     pthread_mutex_lock(&throttle->mutex);
-    for (size_t by = 0; by != THROTTLE_BY_COUNT; ++by)
+    for (enum throttle_by by = 0; by != THROTTLE_BY_COUNT; ++by)
         buckets[by] = find_or_add(&throttle->tables[by], keys.slices[by]);
     buckets[THROTTLE_ID]->exists = exists;
     refusal = find_refusal(buckets, now_ms);
-    for (size_t by = 0; refusal.wait_ms == 0 && by != THROTTLE_BY_COUNT; ++by) {
+    for (enum throttle_by by = 0; refusal.wait_ms == 0 && by != THROTTLE_BY_COUNT; ++by) {
         uint64_t from_ms = buckets[by]->full_at_ms > now_ms ? buckets[by]->full_at_ms : now_ms;
 
         buckets[by]->full_at_ms = from_ms + rates[by].interval_ms;
