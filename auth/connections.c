@@ -48,10 +48,19 @@ static void remove_stale(const struct address *address)
     close(fd);
 }
 
+/* Inherited by what is accepted: a peer that takes nothing any more is given up. Local sockets have
+ * none of this. */
+static void set_peer_timeouts(int fd)
+{
+    int on = 1, user_timeout_ms = USER_TIMEOUT_MS;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
 static int open_socket(const struct address *address, struct failure *failure)
 {
     int fd, on = 1;
-    int user_timeout_ms = USER_TIMEOUT_MS;
     bool local = address->socket.any.sa_family == AF_UNIX;
 
     if (local)
@@ -64,9 +73,6 @@ static int open_socket(const struct address *address, struct failure *failure)
     if (!local) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-        /* Inherited by what is accepted: a peer that takes nothing any more is given up. */
-        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
     }
     if (bind(fd, &address->socket.any, address->length) == -1 || listen(fd, LISTEN_BACKLOG) == -1) {
         failure_set(failure, "%s%s", strerror(errno),
@@ -77,28 +83,47 @@ static int open_socket(const struct address *address, struct failure *failure)
     return fd;
 }
 
-int connections_listen(struct connections *connections, const struct address *address,
-                       bool operations, int shared_fd, struct failure *failure)
+static void open_listener(struct connections *connections, int fd, bool operations)
 {
     struct listener *listener = &connections->listeners[operations];
-    int fd = shared_fd != -1 ? fcntl(shared_fd, F_DUPFD_CLOEXEC, 0) : open_socket(address, failure);
 
-    if (fd == -1)
-        return -1;
-    listener->connections = connections;
-    listener->operations = operations;
+    set_peer_timeouts(fd);
+    *listener = (struct listener){.connections = connections, .operations = operations};
     listener->socket =
         h2o_evloop_socket_create(connections->h2o->loop, fd, H2O_SOCKET_FLAG_DONT_READ);
     listener->socket->data = listener;
-    h2o_socket_read_start(listener->socket, on_accept);
-    return fd;
+}
+
+bool connections_listen(struct connections *connections, const struct address *address,
+                        bool operations, struct failure *failure)
+{
+    int fd = open_socket(address, failure);
+
+    if (fd == -1)
+        return false;
+    open_listener(connections, fd, operations);
+    connections->listeners[operations].is_ours = true;
+    connections->listeners[operations].is_shared = address->socket.any.sa_family != AF_UNIX;
+    return true;
+}
+
+bool connections_listen_with(struct connections *connections, int fd, bool operations,
+                             bool inherited, struct failure *failure)
+{
+    int own_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+    if (own_fd == -1)
+        return failure_set(failure, "%s", strerror(errno));
+    open_listener(connections, own_fd, operations);
+    connections->listeners[operations].is_ours = !inherited;
+    return true;
 }
 
 static void close_listener(struct listener *listener)
 {
     if (listener->socket != NULL)
         h2o_socket_close(listener->socket);
-    listener->socket = NULL;
+    *listener = (struct listener){0};
 }
 
 /* While there is no room, what comes waits in the kernel's queue. A close or the tick resumes. */
@@ -112,12 +137,20 @@ static void pause_listeners(struct connections *connections)
 
 static void resume_listeners(struct connections *connections)
 {
+    if (!connections->accepts)
+        return;
     for (size_t i = 0; i != COUNT_OF(connections->listeners); ++i) {
         h2o_socket_t *socket = connections->listeners[i].socket;
 
         if (socket != NULL && !h2o_socket_is_reading(socket))
             h2o_socket_read_start(socket, on_accept);
     }
+}
+
+void connections_accept(struct connections *connections)
+{
+    connections->accepts = true;
+    resume_listeners(connections);
 }
 
 static void unlist(struct connection *connection)
@@ -323,7 +356,7 @@ void connections_drain(struct connections *connections, uint64_t end_idle_at_ms)
         struct listener *listener = connections->listeners + i;
 
         /* What waits in the queue would be reset by closing. */
-        while (listener->socket != NULL && accept_one(listener))
+        while (listener->is_ours && accept_one(listener))
             ;
         close_listener(listener);
     }

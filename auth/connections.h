@@ -50,6 +50,8 @@ struct listener {
     h2o_socket_t *socket; /* NULL: closed */
     struct connections *connections;
     bool operations;
+    bool is_ours;   /* nobody listens on it once we have closed it */
+    bool is_shared; /* ours, and others may listen at its address (SO_REUSEPORT) */
 };
 
 struct connections {
@@ -63,6 +65,7 @@ struct connections {
     size_t swept_bytes;           /* what h2o holds of those looked at in this round */
     bool over_budget;             /* in the last round it was too much */
     bool out_of_files;            /* the last accept failed for want of a descriptor */
+    bool accepts;                 /* else what comes waits in the kernel's queue */
     struct timer tick;
     struct connection_bound *bound;
     uint64_t idle_ms;
@@ -75,13 +78,20 @@ void connections_open(struct connections *connections, h2o_context_t *h2o, struc
                       struct connection_bound *bound, uint64_t idle_ms);
 
 /* Listens on the address. Several sockets may listen on the same one and share what comes
- * (SO_REUSEPORT); for a local socket, `shared_fd` (or -1) is one that listens already. Returns the
- * descriptor, which belongs to the listener, or -1. */
-MUST_USE int connections_listen(struct connections *connections, const struct address *address,
-                                bool operations, int shared_fd, struct failure *failure);
+ * (SO_REUSEPORT). */
+MUST_USE bool connections_listen(struct connections *connections, const struct address *address,
+                                 bool operations, struct failure *failure);
 
-/* No new ones: what waits to be accepted is accepted, then the listeners are closed. Idle ones
- * stay until `end_idle_at_ms`, since a request may be on the wire. */
+/* Accepts from a socket that listens already, and stays open elsewhere where that is `inherited`.
+ */
+MUST_USE bool connections_listen_with(struct connections *connections, int fd, bool operations,
+                                      bool inherited, struct failure *failure);
+
+/* Begins to accept. */
+void connections_accept(struct connections *connections);
+
+/* No new ones: what waits to be accepted at sockets that are ours is accepted, then the listeners
+ * are closed. Idle ones stay until `end_idle_at_ms`, since a request may be on the wire. */
 void connections_drain(struct connections *connections, uint64_t end_idle_at_ms);
 
 /* Ends all at once. */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "auth/connections.h"
+#include "auth/handover.h"
 #include "auth/keyring.h"
 #include "auth/ledger.h"
 #include "auth/limits.h"
@@ -27,6 +28,7 @@ struct process {
     size_t worker_count;
     _Atomic int workers_running; /* threads */
     struct connection_bound connections;
+    struct handover handover;
     _Atomic size_t workers_verified;    /* those that have seen the schema that they know */
     _Atomic uint64_t drain_deadline_ms; /* monotonic; 0: not draining */
 };

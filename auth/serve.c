@@ -14,6 +14,7 @@
 
 #include "auth/cli.h"
 #include "auth/discovery.h"
+#include "auth/handover.h"
 #include "auth/routes.h"
 #include "auth/worker.h"
 #include "common/clock.h"
@@ -96,7 +97,10 @@ static int wait_for_signal(int signals, int timeout_ms)
 static void wait_for_end(struct process *process, int signals)
 {
     for (;;) {
-        int signal_number = wait_for_signal(signals, KEYS_EVERY_MS);
+        int signal_number;
+
+        handover_watch(process);
+        signal_number = wait_for_signal(signals, KEYS_EVERY_MS);
 
         if (signal_number == SIGTERM || signal_number == SIGINT) {
             log_info("serve.draining", log_str("signal", strsignal(signal_number)),
@@ -107,19 +111,27 @@ static void wait_for_end(struct process *process, int signals)
     }
 }
 
+static void wait_while_draining(struct process *process, int signals, int timeout_ms)
+{
+    int signal_number = wait_for_signal(signals, timeout_ms);
+
+    if (signal_number == SIGTERM || signal_number == SIGINT) {
+        log_warn("serve.stopped", log_str("reason", "a second signal"));
+        _exit(CLI_FAILED);
+    }
+    keyring_refresh(&process->keys, false);
+}
+
 static void drain(struct process *process, int signals)
 {
+    if (atomic_load(&process->workers_running) != 0 && handover_begin(process)) {
+        wait_while_draining(process, signals, HANDOVER_MS);
+        handover_end(process);
+    }
     atomic_store(&process->drain_deadline_ms,
                  clock_monotonic_ms() + (uint64_t)process->settings.drain_timeout * 1000);
-    while (atomic_load(&process->workers_running) != 0) {
-        int signal_number = wait_for_signal(signals, 20);
-
-        if (signal_number == SIGTERM || signal_number == SIGINT) {
-            log_warn("serve.stopped", log_str("reason", "a second signal"));
-            _exit(CLI_FAILED);
-        }
-        keyring_refresh(&process->keys, false);
-    }
+    while (atomic_load(&process->workers_running) != 0)
+        wait_while_draining(process, signals, 20);
 }
 
 static bool open_workers(struct process *process, struct failure *failure)
@@ -181,8 +193,8 @@ static int run(struct process *process, struct failure *failure)
     routes_setup(&process->h2o);
 
     if (ledger_open(&process->ledger, &process->settings, failure) &&
-        open_workers(process, failure) && ledger_start(&process->ledger, failure) &&
-        start_workers(process, failure)) {
+        handover_open(process, failure) && open_workers(process, failure) &&
+        ledger_start(&process->ledger, failure) && start_workers(process, failure)) {
         wait_for_end(process, signals);
         status = CLI_DONE;
     }
@@ -193,6 +205,7 @@ static int run(struct process *process, struct failure *failure)
         _exit(status); /* its thread is stuck and still uses all this; the spool is complete */
 
     close_workers(process);
+    handover_close(process);
     ledger_close(&process->ledger);
     h2o_config_dispose(&process->h2o);
     free(process->metadata);
@@ -205,7 +218,7 @@ static int run(struct process *process, struct failure *failure)
 
 int serve(int argc, char **argv)
 {
-    struct process process = {0};
+    struct process process = {.handover = {.inherited = {-1, -1}}};
     struct failure failure;
     int status = CLI_FAILED;
 

@@ -21,6 +21,7 @@
 #define CONNECT_TIMEOUT_MS 5000
 #define LOOKUP_TIMEOUT_MS  5000
 #define ABORT_MS           1000 /* for connections that are ended by force to be gone */
+#define START_MS           2000 /* for PostgreSQL to be reached before connections are accepted */
 
 static bool check_schema(void *owner, const PGresult *result, struct failure *failure)
 {
@@ -87,23 +88,28 @@ static void on_pg_notify(void *owner, const char *payload)
     throttle_forget(&worker->process->throttle, slice_of(payload));
 }
 
-/* The workers of one local socket share the first one's listening descriptor. */
+/* The workers share a socket that was handed over; those of a local one the first one's. */
 static bool listen_at(struct worker *worker, const char *text, bool operations,
                       struct failure *failure)
 {
+    struct connections *connections = &worker->connections;
     struct address address;
     struct failure cause;
     h2o_socket_t *first = worker->process->workers[0].connections.listeners[operations].socket;
-    int shared = -1;
+    int inherited = worker->process->handover.inherited[operations];
+    bool listens;
 
     if (!address_parse(text, &address))
         return failure_set(failure, "cannot listen at %s", text);
-    if (address.socket.any.sa_family == AF_UNIX && first != NULL)
-        shared = h2o_socket_get_fd(first);
-    if (connections_listen(&worker->connections, &address, operations, shared, &cause) == -1)
-        return failure_set(failure, "cannot listen at %s: %s; set %s", text, cause.reason,
-                           operations ? "JOTD_METRICS_LISTEN" : "JOTD_LISTEN");
-    return true;
+    if (inherited != -1)
+        listens = connections_listen_with(connections, inherited, operations, true, &cause);
+    else if (address.socket.any.sa_family == AF_UNIX && first != NULL)
+        listens = connections_listen_with(connections, h2o_socket_get_fd(first), operations, false,
+                                          &cause);
+    else
+        listens = connections_listen(connections, &address, operations, &cause);
+    return listens || failure_set(failure, "cannot listen at %s: %s; set %s", text, cause.reason,
+                                  operations ? "JOTD_METRICS_LISTEN" : "JOTD_LISTEN");
 }
 
 bool worker_open(struct worker *worker, struct process *process, struct failure *failure)
@@ -157,10 +163,20 @@ static bool drain(struct worker *worker, uint64_t deadline_ms)
     return now_ms >= deadline_ms || atomic_load(&worker->connections.count) == 0;
 }
 
+/* Who takes the place of another process is sent requests from the first moment on. They wait for
+ * the connection that they need, rather than be refused. */
+static void accept_when_ready(struct worker *worker)
+{
+    if (!worker->connections.accepts &&
+        (pg_was_tried(&worker->pg) || clock_monotonic_ms() >= worker->accept_at_ms))
+        connections_accept(&worker->connections);
+}
+
 /* One turn. True when something was sent. */
 static bool pass(struct worker *worker, int32_t max_wait_ms)
 {
     h2o_evloop_run(worker->loop, max_wait_ms); /* -1 for EINTR: there is always a next turn */
+    accept_when_ready(worker);
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
     limits_end_pass(&worker->limits);
     /* Tokens leave when they are recorded, or not at all. */
@@ -197,6 +213,7 @@ bool worker_start(struct worker *worker, struct failure *failure)
     int error;
 
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
+    worker->accept_at_ms = clock_monotonic_ms() + START_MS;
     atomic_fetch_add(&worker->process->workers_running, 1);
     error = pthread_create(&worker->thread, NULL, run, worker);
     worker->started = error == 0;

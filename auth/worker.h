@@ -36,6 +36,7 @@ struct worker {
     h2o_context_t h2o;
     struct timers timers;
     struct connections connections;
+    uint64_t accept_at_ms; /* monotonic: from then on in any case */
     struct pg_config pg_config;
     struct pg_setup pg_setup[7]; /* worker.c */
     char warm_sql[1024];

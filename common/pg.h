@@ -112,4 +112,10 @@ static inline bool pg_is_ready(const struct pg *pg)
     return pg->state == PG_READY;
 }
 
+/* It is ready, or could not be made at the first try. */
+static inline bool pg_was_tried(const struct pg *pg)
+{
+    return pg_is_ready(pg) || pg->last.reason[0] != '\0';
+}
+
 #endif

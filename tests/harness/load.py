@@ -21,13 +21,15 @@ class Load:
     """with Load([server], client) as load: load.progress(100)
 
     Each thread has one connection, to one of the servers, and asks for the client, or for any
-    one of a list. `jtis` are those of answers that were read whole; `statuses` counts the answers;
-    `broken` the connections that were refused or cut.
+    one of a list; after `per_connection` requests it takes another connection. `jtis` are those of
+    answers that were read whole; `statuses` counts the answers; `broken` the connections that were
+    refused or cut.
     """
 
-    def __init__(self, servers, client, threads=4):
+    def __init__(self, servers, client, threads=4, per_connection=None):
         self.servers = servers
         clients = client if isinstance(client, list) else [client]
+        self.per_connection = per_connection
         self.requests = [servers[0].token_request(client) for client in clients]
         self.jtis = set()
         self.statuses = collections.Counter()
@@ -67,7 +69,9 @@ class Load:
 
     def ask(self, connection):
         """Asks until the connection ends."""
-        while not self.stopping.is_set():
+        asked = 0
+        while not self.stopping.is_set() and asked != self.per_connection:
+            asked += 1
             connection.sendall(random.choice(self.requests))
             taken = take_answer(receive(connection, timeout=30, answers=1))
             if taken is None:

@@ -31,6 +31,7 @@ class Server:
         self.drain_timeout = int(environment.get("JOTD_DRAIN_TIMEOUT", 10))
         self.process = None
         self.ended = False  # the test itself ended it, and looks at its exit status
+        self.sockets = []  # that listen, handed over as by systemd
 
     # Starting and ending
 
@@ -38,9 +39,18 @@ class Server:
         self.ended = False
         with open(self.directory / "stderr", "ab") as stderr:
             self.process = spawn(
-                [binary(), "serve"], cwd=self.directory, env=self.environment, stderr=stderr,
-                stdout=stderr,
+                [*self.hand_over(), binary(), "serve"], cwd=self.directory, env=self.environment,
+                stderr=stderr, stdout=stderr, pass_fds=[s.fileno() for s in self.sockets],
             )
+
+    def hand_over(self):
+        """What puts the sockets at descriptor 3 and on, and says whom they are for."""
+        if not self.sockets:
+            return []
+        fds = [s.fileno() for s in self.sockets]
+        assert min(fds) >= 3 + len(fds), "they would overwrite each other"
+        moves = " ".join(f"{3 + i}<&{fd} {fd}<&-" for i, fd in enumerate(fds))
+        return ["bash", "-c", f'LISTEN_PID=$$ LISTEN_FDS={len(fds)} exec "$@" {moves}', "bash"]
 
     def wait(self, timeout=None):
         """Waits for the end of the process and returns its exit status."""
@@ -229,12 +239,13 @@ def receive(connection, timeout, answers=None):
 
 
 @contextlib.contextmanager
-def jotd(database=None, workers=1, keys="ES256", ready=True, **settings):
+def jotd(database=None, workers=1, keys="ES256", ready=True, sockets=(), environ=None,
+         **settings):
     """Runs jotd on `database` (a Database or a URL) with a signing key of its own.
 
     `keys` is the algorithm of the first key; True means ES256, False none. `settings` are the
-    environment's names in lower case without JOTD_: `client_cache_ttl=1`. With ready=False it is
-    enough that the server lives.
+    environment's names in lower case without JOTD_: `client_cache_ttl=1`; `environ` are others as
+    they are. `sockets` are handed over to it. With ready=False it is enough that the server lives.
     """
     with tempfile.TemporaryDirectory(prefix="jotd-test-") as directory:
         environment = {
@@ -249,7 +260,8 @@ def jotd(database=None, workers=1, keys="ES256", ready=True, **settings):
             name = name.upper()
             prefix = "" if name in ("REDIS_URL", "DATABASE_URL") else "JOTD_"
             environment[prefix + name] = str(value)
-        server = Server(directory, clean_environment(**environment))
+        server = Server(directory, clean_environment(**environment, **(environ or {})))
+        server.sockets = list(sockets)
         if keys is False:
             pathlib.Path(directory, "keys").mkdir(mode=0o700)
         else:

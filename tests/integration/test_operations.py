@@ -6,7 +6,6 @@ import http.client
 import json
 import signal
 import socket
-import threading
 import time
 import urllib.parse
 
@@ -403,30 +402,6 @@ def test_sighup_and_sigpipe_do_no_harm(database, jotd):
         for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGHUP):
             s.process.send_signal(number)
         assert s.token(database.client()).status_code == 200
-
-
-def test_a_new_process_takes_over_the_port(database, jotd):
-    """SO_REUSEPORT: the next one may start before the last one ends; clients see no refusal."""
-    client = database.client(tier="unlimited")
-    with jotd(database) as old:
-        with jotd(database, listen=old.listen) as new:
-            new.wait_log("pg.connected")  # /ready may have been answered by the old one
-            stop, failures = threading.Event(), []
-
-            def load():
-                while not stop.is_set():
-                    try:
-                        assert old.token(client).status_code == 200
-                    except Exception as error:
-                        failures.append(error)
-
-            asking = threading.Thread(target=load)
-            asking.start()
-            assert old.stop() == 0
-            until(lambda: new.metric("jotd_tokens_issued_total") > 50, timeout=20)
-            stop.set()
-            asking.join()
-            assert len(failures) <= 1, failures  # what was reset in the very moment
 
 
 # The commands that look at a server

@@ -1,0 +1,168 @@
+"""One process takes the place of another while clients go on asking: nothing fails.
+
+The clients are wrk's, fast enough to meet the instant in which a socket is closed: some have a
+connection for each request, some keep theirs until an answer says `Connection: close`. A refused or
+cut connection is a failure, and so is any answer but a token.
+"""
+
+import base64
+import contextlib
+import fcntl
+import re
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from harness import until
+from harness.process import free_port, spawn
+
+RESTARTS = 10
+SCRIPT = """
+wrk.method = "POST"
+wrk.body = "grant_type=client_credentials"
+wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
+wrk.headers["Authorization"] = "Basic {credentials}"
+{more}
+"""
+
+
+@pytest.fixture
+def client(database):
+    return database.client(tier="unlimited")
+
+
+@contextlib.contextmanager
+def wrk(server, client, directory, more=""):
+    credentials = base64.b64encode(f"{client.id}:{client.secret}".encode()).decode()
+    script = directory / f"{len(more)}.lua"
+    script.write_text(SCRIPT.format(credentials=credentials, more=more))
+    process = spawn(["wrk", "-t1", "-c8", "-d300", "--timeout", "30", "-s", script,
+                     f"{server.url}/token"], stdout=subprocess.PIPE, text=True)
+    try:
+        yield
+        process.send_signal(signal.SIGINT)  # it ends with its figures
+        said = process.communicate(timeout=60)[0]
+        assert int(re.search(r"(\d+) requests in", said)[1]) > 100, said
+        assert "Socket errors" not in said and "Non-2xx" not in said, said
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def asking(server, client, directory):
+    with wrk(server, client, directory, 'wrk.headers["Connection"] = "close"'):
+        with wrk(server, client, directory):
+            yield
+
+
+def is_serving(server):
+    until(lambda: server.metric("jotd_tokens_issued_total") > 200, timeout=60)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_next_process_listens_before_the_last_one_drains(
+        database, jotd, client, tmp_path, workers):
+    """Sockets of both at one address: the kernel is told which to choose."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(jotd(database, workers=workers))
+        with asking(server, client, tmp_path):
+            for _ in range(RESTARTS):
+                is_serving(server)
+                following = stack.enter_context(
+                    jotd(database, workers=workers, listen=server.listen, ready=False))
+                following.wait_log("schema.verified")
+                assert server.stop() == 0
+                server = following
+            is_serving(server)
+
+
+def test_the_later_process_leaves(database, jotd, client, tmp_path):
+    """As after a change that was none for the better. It does not know its place among the sockets,
+    so that who connects in that moment may wait a second, but is not turned away."""
+    with jotd(database, workers=2) as server:
+        server.wait_log("schema.verified")
+        with asking(server, client, tmp_path):
+            for _ in range(3):
+                with jotd(database, workers=2, listen=server.listen, ready=False) as later:
+                    later.wait_log("schema.verified")
+                    is_serving(server)
+                    assert later.stop() == 0
+
+
+def test_what_the_kernel_was_told_does_not_outlive_the_process(database, jotd, client):
+    """Else the next one that listens would be sent everything from its first moment on."""
+    def own(**settings):
+        return jotd(database, ready=False, log_level="debug", metrics_listen=f"[::1]:{free_port()}",
+                    **settings)
+
+    with own() as first:
+        with own(listen=first.listen) as second:
+            second.wait_log("schema.verified")
+            assert first.stop() == 0
+            second.wait_log("serve.alone", address=first.listen)
+            with own(listen=first.listen) as third:
+                third.wait_log("schema.verified")
+
+                def both_issue():
+                    assert third.token(client).status_code == 200
+                    return all(s.metric("jotd_tokens_issued_total") for s in (second, third))
+
+                until(both_issue)
+
+
+# Sockets that the service manager holds
+
+@pytest.fixture
+def listening():
+    """listening(): a socket that listens, with a high number."""
+    with contextlib.ExitStack() as stack:
+        def make():
+            made = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=4096))
+            return stack.enter_context(socket.socket(fileno=fcntl.fcntl(
+                made.fileno(), fcntl.F_DUPFD_CLOEXEC, 100)))
+
+        yield make
+
+
+def address_of(listener):
+    return "%s:%d" % listener.getsockname()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sockets_that_are_handed_over(database, jotd, client, tmp_path, listening, workers):
+    """No process overlaps with the next one: what comes between them waits."""
+    public, metrics = listening(), listening()
+    options = {"workers": workers, "sockets": [public, metrics], "listen": address_of(public),
+               "metrics_listen": address_of(metrics)}
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(jotd(database, **options))
+        with asking(server, client, tmp_path):
+            for _ in range(RESTARTS):
+                is_serving(server)
+                assert server.stop() == 0
+                server = stack.enter_context(jotd(database, **options))
+            is_serving(server)
+        assert server.get("/metrics").status_code == 404  # it has an address of its own
+
+
+def test_a_socket_is_for_metrics_by_its_name(database, jotd, listening):
+    metrics, public = listening(), listening()
+    with jotd(database, sockets=[metrics, public], listen=address_of(public),
+              metrics_listen=address_of(metrics), environ={"LISTEN_FDNAMES": "metrics:jotd"}) as s:
+        assert s.ready().status_code == 200
+        assert s.get("/ready").status_code == 404
+        assert s.get("/.well-known/jwks.json").status_code == 200
+
+
+@pytest.mark.parametrize("count, settings, said", [
+    (2, {}, "JOTD_METRICS_LISTEN"),
+    (3, {"metrics_listen": "127.0.0.1:1"}, "at most one"),
+])
+def test_sockets_that_nobody_asked_for_stop_the_start(
+        database, jotd, listening, count, settings, said):
+    with pytest.raises(AssertionError, match=f"(?s)jotd has ended.*{said}"):
+        with jotd(database, sockets=[listening() for _ in range(count)], **settings):
+            pass
