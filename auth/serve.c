@@ -2,6 +2,7 @@
 #include "auth/serve.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "auth/cli.h"
@@ -94,8 +96,23 @@ static int wait_for_signal(int signals, int timeout_ms)
     return (int)info.ssi_signo;
 }
 
+/* To the service manager, see sd_notify(3). */
+static void notify_ready(const struct process *process)
+{
+    sd_notifyf(0, "READY=1\nSTATUS=Serving at %s, workers: %zu", process->settings.listen,
+               process->worker_count);
+}
+
+static void reload(struct process *process)
+{
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic_us());
+    keyring_refresh(&process->keys, true);
+    notify_ready(process);
+}
+
 static void wait_for_end(struct process *process, int signals)
 {
+    notify_ready(process);
     for (;;) {
         int signal_number;
 
@@ -107,7 +124,10 @@ static void wait_for_end(struct process *process, int signals)
                      log_int("timeout_s", process->settings.drain_timeout));
             return;
         }
-        keyring_refresh(&process->keys, signal_number == SIGHUP);
+        if (signal_number == SIGHUP)
+            reload(process);
+        else
+            keyring_refresh(&process->keys, false);
     }
 }
 
@@ -124,6 +144,7 @@ static void wait_while_draining(struct process *process, int signals, int timeou
 
 static void drain(struct process *process, int signals)
 {
+    sd_notify(0, "STOPPING=1\nSTATUS=Draining");
     if (atomic_load(&process->workers_running) != 0 && handover_begin(process)) {
         wait_while_draining(process, signals, HANDOVER_MS);
         handover_end(process);

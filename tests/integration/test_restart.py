@@ -12,11 +12,12 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
 from harness import until
-from harness.process import free_port, spawn
+from harness.process import free_port, run_jotd, spawn
 
 RESTARTS = 10
 SCRIPT = """
@@ -166,3 +167,57 @@ def test_sockets_that_nobody_asked_for_stop_the_start(
     with pytest.raises(AssertionError, match=f"(?s)jotd has ended.*{said}"):
         with jotd(database, sockets=[listening() for _ in range(count)], **settings):
             pass
+
+
+# What the service manager is told
+
+class Manager:
+    """Takes the datagrams that sd_notify(3) sends."""
+
+    def __init__(self, listener, path):
+        self.listener = listener
+        self.environ = {"NOTIFY_SOCKET": path}
+
+    def told(self):
+        """The next one: a dict of its lines."""
+        return dict(line.split("=", 1) for line in self.listener.recv(4096).decode().splitlines())
+
+
+@pytest.fixture
+def manager(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        path = str(tmp_path / "notify")
+        listener.bind(path)
+        listener.settimeout(20)
+        yield Manager(listener, path)
+
+
+def test_the_service_manager_is_told(database, jotd, manager):
+    with jotd(database, environ=manager.environ) as s:
+        told = manager.told()
+        assert told["READY"] == "1"
+        assert s.listen in told["STATUS"]
+
+        before = time.monotonic_ns() // 1000
+        s.process.send_signal(signal.SIGHUP)
+        told = manager.told()
+        assert told["RELOADING"] == "1"
+        assert before <= int(told["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+        assert manager.told()["READY"] == "1"
+
+        s.process.send_signal(signal.SIGTERM)
+        assert manager.told()["STOPPING"] == "1"
+        assert s.wait() == 0
+
+
+def test_a_start_that_fails_is_not_ready(database, manager, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        done = run_jotd("serve", check=False, env={
+            "DATABASE_URL": database.url, "JOTD_KEYS_DIR": str(tmp_path),
+            "JOTD_SPOOL_DIR": str(tmp_path / "spool"), "JOTD_LISTEN": address_of(other),
+            **manager.environ})
+    assert done.returncode == 1
+    manager.listener.settimeout(0)
+    with pytest.raises(BlockingIOError):
+        while True:
+            assert "READY" not in manager.told()
