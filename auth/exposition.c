@@ -12,6 +12,7 @@
 #include "auth/token_reply.h"
 #include "auth/worker.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 static const char *const endpoint_names[ENDPOINT_COUNT] = {
     [ENDPOINT_TOKEN] = "/token",
@@ -313,5 +314,8 @@ void exposition_write(struct buffer *text, const struct process *process,
     write_limiter(text, process);
     write_ledger(text, process);
     write_keys(text, keys);
+    metrics_family(text, "jotd_log_dropped_total", "counter",
+                   "Lines of the log that could not be written, for want of a reader.");
+    metrics_value(text, "jotd_log_dropped_total", "", log_dropped());
     metrics_process(text);
 }

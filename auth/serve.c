@@ -23,6 +23,7 @@
 #include "common/log.h"
 
 #define KEYS_EVERY_MS 1000
+#define LOG_STOP_MS   500 /* for the reader of the log to take the last lines */
 
 static const struct cli_command help = {
     .name = "serve",
@@ -131,13 +132,20 @@ static void wait_for_end(struct process *process, int signals)
     }
 }
 
+/* Threads are left as they are. */
+_Noreturn static void end_now(int status)
+{
+    log_stop(LOG_STOP_MS);
+    _exit(status);
+}
+
 static void wait_while_draining(struct process *process, int signals, int timeout_ms)
 {
     int signal_number = wait_for_signal(signals, timeout_ms);
 
     if (signal_number == SIGTERM || signal_number == SIGINT) {
         log_warn("serve.stopped", log_str("reason", "a second signal"));
-        _exit(CLI_FAILED);
+        end_now(CLI_FAILED);
     }
     keyring_refresh(&process->keys, false);
 }
@@ -223,7 +231,7 @@ static int run(struct process *process, struct failure *failure)
     for (size_t i = 0; i != process->worker_count; ++i)
         worker_join(&process->workers[i]);
     if (!ledger_stop(&process->ledger, ledger_deadline_ms(process)))
-        _exit(status); /* its thread is stuck and still uses all this; the spool is complete */
+        end_now(status); /* its thread is stuck and still uses all this; the spool is complete */
 
     close_workers(process);
     handover_close(process);
@@ -249,12 +257,16 @@ int serve(int argc, char **argv)
     }
     if (argc > 1)
         return cli_usage(&help, "unexpected argument: %s", argv[1]);
-    if (settings_load(&process.settings, SETTINGS_NEED_DATABASE | SETTINGS_NEED_ISSUER, &failure))
+    if (!log_start())
+        failure_set(&failure, "cannot start a thread");
+    else if (settings_load(&process.settings, SETTINGS_NEED_DATABASE | SETTINGS_NEED_ISSUER,
+                           &failure))
         status = run(&process, &failure);
+    if (status == CLI_DONE)
+        log_info("serve.ended", log_int("status", status));
+    log_stop(LOG_STOP_MS);
     if (status == CLI_FAILED)
         cli_fail(&failure);
-    else
-        log_info("serve.ended", log_int("status", status));
     settings_dispose(&process.settings);
     return status;
 }

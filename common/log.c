@@ -1,9 +1,17 @@
-/* Log lines: see log.h. */
+/* Log lines: see log.h.
+ *
+ * While the log's thread runs, lines are appended to what it has to write, up to a bound; the
+ * thread takes all of that at once and may wait for a reader as long as it likes. What does not fit
+ * is counted, and the count is written after what was there before.
+ */
 #include "common/log.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,7 +25,18 @@ static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 static _Atomic int log_level = LOG_LEVEL_INFO;
 static enum log_format log_format = LOG_FORMAT_TEXT;
-static _Atomic unsigned lost_lines;
+static _Atomic uint64_t dropped_total;
+
+/* Between those who log and the thread. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* something to write, or the thread has ended */
+    pthread_t thread;
+    enum { DIRECT, RUNNING, STOPPING, ENDED } state;
+    bool idle; /* the thread waits for something to write */
+    struct buffer pending;
+    uint64_t dropped; /* lines, since that was written last */
+} queue = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void log_setup(enum log_level level, enum log_format format)
 {
@@ -30,15 +49,20 @@ void log_set_level(enum log_level level)
     atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
 }
 
+/* The seconds are made into text once a second. */
 static void append_time(struct buffer *line)
 {
+    static _Thread_local time_t shown;
+    static _Thread_local char text[32];
     int64_t now_ms = clock_unix_ms();
     time_t seconds = (time_t)(now_ms / 1000);
     struct tm utc;
-    char text[32];
 
-    gmtime_r(&seconds, &utc);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+    if (seconds != shown) {
+        gmtime_r(&seconds, &utc);
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+        shown = seconds;
+    }
     buffer_printf(line, "%s.%03dZ", text, (int)(now_ms % 1000));
 }
 
@@ -61,7 +85,9 @@ static void append_field(struct buffer *line, const struct log_field *field)
     struct slice value = field->string;
     bool json = log_format == LOG_FORMAT_JSON;
 
-    buffer_printf(line, json ? ",\"%s\":" : " %s=", field->name);
+    buffer_append_text(line, json ? ",\"" : " ");
+    buffer_append_text(line, field->name);
+    buffer_append_text(line, json ? "\":" : "=");
     if (field->kind == LOG_INTEGER) {
         buffer_printf(line, "%lld", (long long)field->integer);
         return;
@@ -77,22 +103,187 @@ static void append_field(struct buffer *line, const struct log_field *field)
     }
 }
 
-/* A log that nobody reads must not stop the service: what does not fit now is counted and lost. */
-static void write_line(const struct buffer *line)
+static void append_line(struct buffer *line, enum log_level level, const char *event,
+                        const struct log_field *fields, size_t count)
 {
-    struct pollfd log = {.fd = STDERR_FILENO, .events = POLLOUT};
-    unsigned lost;
-    ssize_t written;
+    buffer_append_text(line, log_format == LOG_FORMAT_JSON ? "{\"time\":\"" : "");
+    append_time(line);
+    buffer_printf(line,
+                  log_format == LOG_FORMAT_JSON ? "\",\"level\":\"%s\",\"event\":\"%s\""
+                                                : " %-5s event=%s",
+                  level_names[level], event);
+    for (size_t i = 0; i != count; ++i)
+        append_field(line, fields + i);
+    buffer_append_text(line, log_format == LOG_FORMAT_JSON ? "}\n" : "\n");
+}
 
-    if (poll(&log, 1, 0) != 1 || (log.revents & POLLOUT) == 0) {
-        atomic_fetch_add(&lost_lines, 1);
-        return;
+static void drop_lines(const char *bytes, size_t size)
+{
+    uint64_t lines = 0;
+
+    for (size_t i = 0; i != size; ++i)
+        lines += bytes[i] == '\n';
+    atomic_fetch_add_explicit(&dropped_total, lines, memory_order_relaxed);
+}
+
+/* Waits as long as stderr takes. */
+static void write_all(const char *bytes, size_t size)
+{
+    struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    while (size != 0) {
+        ssize_t written = write(STDERR_FILENO, bytes, size);
+
+        if (written >= 0) {
+            bytes += written;
+            size -= (size_t)written;
+        } else if (errno == EAGAIN) {
+            poll(&output, 1, -1); /* somebody who shares it does not want it to block */
+        } else if (errno != EINTR) {
+            drop_lines(bytes, size);
+            return;
+        }
     }
-    written = write(STDERR_FILENO, line->bytes, line->size);
-    (void)written;
-    if ((lost = atomic_exchange(&lost_lines, 0)) != 0)
-        log_warn("log.lost", log_int("lines", lost),
-                 log_str("reason", "stderr was not read fast enough"));
+}
+
+/* Whole lines, as many at once as nobody else who writes there can tear apart. */
+static void write_lines(const struct buffer *lines)
+{
+    size_t at = 0;
+
+    while (at != lines->size) {
+        size_t size = lines->size - at;
+        const char *end = size > PIPE_BUF ? memrchr(lines->bytes + at, '\n', PIPE_BUF) : NULL;
+
+        if (end == NULL && size > PIPE_BUF)
+            end = memchr(lines->bytes + at, '\n', size);
+        if (end != NULL)
+            size = (size_t)(end + 1 - (lines->bytes + at));
+        write_all(lines->bytes + at, size);
+        at += size;
+    }
+}
+
+/* Takes what there is to write; false when there will be no more. */
+static bool take(struct buffer *lines)
+{
+    struct buffer empty = *lines;
+    uint64_t dropped;
+    bool ends;
+
+    pthread_mutex_lock(&queue.lock);
+    while (queue.pending.size == 0 && queue.state == RUNNING) {
+        queue.idle = true;
+        pthread_cond_wait(&queue.changed, &queue.lock);
+    }
+    queue.idle = false;
+    *lines = queue.pending;
+    queue.pending = empty;
+    dropped = queue.dropped;
+    queue.dropped = 0;
+    ends = queue.state != RUNNING && lines->size == 0;
+    pthread_mutex_unlock(&queue.lock);
+    if (dropped != 0) {
+        struct log_field fields[] = {log_int("lines", (int64_t)dropped),
+                                     log_str("reason", "stderr was not read fast enough")};
+
+        append_line(lines, LOG_LEVEL_WARN, "log.dropped", fields, 2);
+    }
+    return !ends;
+}
+
+static void *run(void *unused)
+{
+    struct buffer lines = {0};
+
+    (void)unused;
+    while (take(&lines)) {
+        write_lines(&lines);
+        buffer_clear(&lines);
+    }
+    buffer_dispose(&lines);
+    pthread_mutex_lock(&queue.lock);
+    queue.state = ENDED;
+    pthread_cond_broadcast(&queue.changed);
+    pthread_mutex_unlock(&queue.lock);
+    return NULL;
+}
+
+bool log_start(void)
+{
+    pthread_condattr_t monotonic;
+    sigset_t all, before;
+    int error;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&queue.changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    queue.state = RUNNING;
+    sigfillset(&all); /* signals are for other threads */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(&queue.thread, NULL, run, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0)
+        queue.state = DIRECT;
+    return error == 0;
+}
+
+void log_stop(unsigned timeout_ms)
+{
+    struct timespec until;
+    bool ended;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += timeout_ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        ++until.tv_sec;
+    }
+    pthread_mutex_lock(&queue.lock);
+    if (queue.state == RUNNING) {
+        queue.state = STOPPING;
+        pthread_cond_broadcast(&queue.changed);
+    }
+    while (queue.state == STOPPING &&
+           pthread_cond_timedwait(&queue.changed, &queue.lock, &until) == 0)
+        ;
+    ended = queue.state == ENDED;
+    pthread_mutex_unlock(&queue.lock);
+    if (ended) {
+        pthread_join(queue.thread, NULL);
+        pthread_cond_destroy(&queue.changed);
+        buffer_dispose(&queue.pending);
+        queue.state = DIRECT;
+    }
+}
+
+uint64_t log_dropped(void)
+{
+    return atomic_load_explicit(&dropped_total, memory_order_relaxed);
+}
+
+/* False when there is no thread that would write it. */
+static bool hand_over(const struct buffer *line)
+{
+    bool direct;
+
+    pthread_mutex_lock(&queue.lock);
+    direct = queue.state == DIRECT;
+    if (direct) {
+        /* not here */
+    } else if (queue.state != RUNNING || queue.pending.size + line->size > LOG_QUEUE_BYTES) {
+        atomic_fetch_add_explicit(&dropped_total, 1, memory_order_relaxed);
+        ++queue.dropped;
+    } else {
+        buffer_append(&queue.pending, line->bytes, line->size);
+        if (queue.idle)
+            pthread_cond_signal(&queue.changed);
+        queue.idle = false;
+    }
+    pthread_mutex_unlock(&queue.lock);
+    return !direct;
 }
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
@@ -102,15 +293,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 
     if ((int)level > atomic_load_explicit(&log_level, memory_order_relaxed))
         return;
-    buffer_append_text(&line, log_format == LOG_FORMAT_JSON ? "{\"time\":\"" : "");
-    append_time(&line);
-    buffer_printf(&line,
-                  log_format == LOG_FORMAT_JSON ? "\",\"level\":\"%s\",\"event\":\"%s\""
-                                                : " %-5s event=%s",
-                  level_names[level], event);
-    for (size_t i = 0; i != count; ++i)
-        append_field(&line, fields + i);
-    buffer_append_text(&line, log_format == LOG_FORMAT_JSON ? "}\n" : "\n");
-    write_line(&line);
+    append_line(&line, level, event, fields, count);
+    if (!hand_over(&line))
+        write_all(line.bytes, line.size);
     buffer_dispose(&line);
 }

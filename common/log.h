@@ -4,15 +4,20 @@
  *     log_info("pg.connected", log_str("host", host), log_int("ms", elapsed));
  *
  * Names of events and fields are constants of [a-z0-9_.]; values may be anything: they are escaped,
- * and cut past 512 bytes. Thread-safe: a line is one write(), which does not wait for a reader.
+ * and cut past 512 bytes. Thread-safe. A line is written before the call returns, which waits for
+ * the reader of stderr; between log_start and log_stop a thread does that, and nobody waits.
  */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/attributes.h"
 #include "common/slice.h"
+
+#define LOG_QUEUE_BYTES (256 * 1024) /* of lines that wait for the thread; more are dropped */
 
 enum log_level {
     LOG_LEVEL_ERROR,
@@ -51,6 +56,16 @@ static inline struct log_field log_int(const char *name, int64_t value)
 /* Before the first thread; the level may be changed at any time. */
 void log_setup(enum log_level level, enum log_format format);
 void log_set_level(enum log_level level);
+
+/* Starts the thread. False when there can be none. */
+MUST_USE bool log_start(void);
+
+/* Ends it when all is written; when that takes longer than the time, what is left is given up, and
+ * so is what comes after. Harmless without a thread. */
+void log_stop(unsigned timeout_ms);
+
+/* Lines that could not be written, since the start. */
+uint64_t log_dropped(void);
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t count);

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -99,17 +101,88 @@ static void cuts_long_values(void **state)
     assert_int_equal(strlen(strstr(written(), "value=")), strlen("value=") + 512 + 1);
 }
 
+/* Reads until the text holds `wanted`, for 20 s at most; counts the lines of the event `flood`. */
+static unsigned read_until(const char *wanted, char last[4096])
+{
+    struct pollfd end = {.fd = ends[0], .events = POLLIN};
+    unsigned lines = 0;
+    size_t size = 0;
+
+    last[0] = '\0';
+    while (strstr(last, wanted) == NULL) {
+        char *newline, *line = last;
+        ssize_t got;
+
+        assert_int_equal(poll(&end, 1, 20000), 1);
+        got = read(ends[0], last + size, 4095 - size);
+        assert_true(got > 0);
+        size += (size_t)got;
+        last[size] = '\0';
+        for (; (newline = strchr(line, '\n')) != NULL; line = newline + 1) {
+            *newline = '\0';
+            lines += strstr(line, "event=flood") != NULL;
+            if (strstr(line, wanted) != NULL) {
+                memmove(last, line, strlen(line) + 1);
+                return lines;
+            }
+        }
+        size -= (size_t)(line - last);
+        memmove(last, line, size + 1);
+    }
+    return lines;
+}
+
+#define FLOOD 20000 /* lines: far more than a pipe and the queue hold */
+
 static void does_not_wait_for_a_reader(void **state)
+{
+    uint64_t before = log_dropped();
+    unsigned lines, dropped = 0;
+    char last[4096];
+
+    (void)state;
+    log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    assert_true(log_start());
+    for (int i = 0; i != FLOOD; ++i)
+        log_info("flood", log_int("n", i));
+    lines = read_until("event=log.dropped", last);
+    assert_int_equal(sscanf(strstr(last, " lines="), " lines=%u", &dropped), 1);
+    assert_true(dropped > 0);
+    assert_int_equal(lines + dropped, FLOOD);
+    assert_int_equal(log_dropped() - before, dropped);
+    log_info("after", log_int("n", 1));
+    read_until("event=after", last);
+    log_stop(20000);
+}
+
+static void writes_the_rest_when_it_is_stopped(void **state)
 {
     (void)state;
     log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
-    for (int i = 0; i != 5000; ++i) /* far more than a pipe holds */
+    assert_true(log_start());
+    for (int i = 0; i != 20; ++i)
+        log_info("line", log_int("n", i));
+    log_info("last", log_int("n", 20));
+    log_stop(20000);
+    assert_non_null(strstr(written(), "event=last n=20"));
+    log_info("direct", log_int("n", 21));
+    assert_non_null(strstr(written(), "event=direct"));
+}
+
+static void stops_without_a_reader(void **state)
+{
+    char last[4096];
+
+    (void)state;
+    log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    assert_true(log_start());
+    for (int i = 0; i != FLOOD; ++i)
         log_info("flood", log_int("n", i));
-    while (strlen(written()) != 0)
-        ;
-    log_info("after", log_int("n", 1));
-    log_info("after", log_int("n", 2));
-    assert_non_null(strstr(written(), "event=log.lost lines="));
+    log_stop(50);
+    log_info("after", log_int("n", 1)); /* is dropped */
+    read_until("event=log.dropped", last);
+    log_stop(20000);
+    assert_string_equal(written(), "");
 }
 
 int main(void)
@@ -120,6 +193,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(leaves_out_what_is_below_the_level, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cuts_long_values, set_up, tear_down),
         cmocka_unit_test_setup_teardown(does_not_wait_for_a_reader, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(writes_the_rest_when_it_is_stopped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(stops_without_a_reader, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
