@@ -17,6 +17,7 @@
 #include "auth/cli.h"
 #include "auth/discovery.h"
 #include "auth/handover.h"
+#include "auth/log_level.h"
 #include "auth/routes.h"
 #include "auth/worker.h"
 #include "common/clock.h"
@@ -37,7 +38,7 @@ static const struct cli_command help = {
         "key (`jotd key create`).\n"
         "\n"
         "Signals: SIGTERM and SIGINT drain (what is on the wire is answered) and end, a second\n"
-        "one ends at once; SIGHUP reads the key directory again.\n",
+        "one ends at once; SIGHUP reads the key directory and JOTD_LOG_LEVEL_FILE again.\n",
 };
 
 /* Keys and digests are in memory: no core file, no other process that looks in. */
@@ -108,6 +109,7 @@ static void reload(struct process *process)
 {
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic_us());
     keyring_refresh(&process->keys, true);
+    log_level_apply(&process->settings);
     notify_ready(process);
 }
 
@@ -210,6 +212,7 @@ static int run(struct process *process, struct failure *failure)
 {
     int signals, status = CLI_FAILED;
 
+    log_level_apply(&process->settings);
     forbid_core_files();
     raise_descriptor_limit(&process->settings);
     process->connections.max = (int)process->settings.max_connections;

@@ -58,6 +58,7 @@ struct settings {
     long long idle_timeout;  /* seconds */
     long long max_connections;
     long long log_level;  /* an enum log_level */
+    char *log_level_file; /* NULL: none */
     long long log_format; /* an enum log_format */
 };
 

@@ -23,7 +23,7 @@
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
-static _Atomic int log_level = LOG_LEVEL_INFO;
+static _Atomic int current_level = LOG_LEVEL_INFO;
 static enum log_format log_format = LOG_FORMAT_TEXT;
 static _Atomic uint64_t dropped_total;
 
@@ -46,7 +46,28 @@ void log_setup(enum log_level level, enum log_format format)
 
 void log_set_level(enum log_level level)
 {
-    atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
+    atomic_store_explicit(&current_level, (int)level, memory_order_relaxed);
+}
+
+enum log_level log_level(void)
+{
+    return (enum log_level)atomic_load_explicit(&current_level, memory_order_relaxed);
+}
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
+bool log_level_parse(const char *name, enum log_level *level)
+{
+    for (size_t i = 0; i != COUNT_OF(level_names); ++i) {
+        if (strcmp(name, level_names[i]) == 0) {
+            *level = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The seconds are made into text once a second. */
@@ -286,15 +307,25 @@ static bool hand_over(const struct buffer *line)
     return !direct;
 }
 
-void log_write(enum log_level level, const char *event, const struct log_field *fields,
-               size_t count)
+static void put(enum log_level level, const char *event, const struct log_field *fields,
+                size_t count)
 {
     struct buffer line = {0};
 
-    if ((int)level > atomic_load_explicit(&log_level, memory_order_relaxed))
-        return;
     append_line(&line, level, event, fields, count);
     if (!hand_over(&line))
         write_all(line.bytes, line.size);
     buffer_dispose(&line);
+}
+
+void log_write(enum log_level level, const char *event, const struct log_field *fields,
+               size_t count)
+{
+    if (level <= log_level())
+        put(level, event, fields, count);
+}
+
+void log_always(const char *event, const struct log_field *fields, size_t count)
+{
+    put(LOG_LEVEL_INFO, event, fields, count);
 }

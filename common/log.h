@@ -56,6 +56,12 @@ static inline struct log_field log_int(const char *name, int64_t value)
 /* Before the first thread; the level may be changed at any time. */
 void log_setup(enum log_level level, enum log_format format);
 void log_set_level(enum log_level level);
+enum log_level log_level(void);
+
+const char *log_level_name(enum log_level level);
+
+/* False when there is no level of that name. */
+MUST_USE bool log_level_parse(const char *name, enum log_level *level);
 
 /* Starts the thread. False when there can be none. */
 MUST_USE bool log_start(void);
@@ -69,6 +75,9 @@ uint64_t log_dropped(void);
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t count);
+
+/* At any level: for what has a switch of its own. Shown as of level info. */
+void log_always(const char *event, const struct log_field *fields, size_t count);
 
 #define LOG_AT(level, event, ...)                                                                  \
     log_write(level, event, (const struct log_field[]){__VA_ARGS__},                               \

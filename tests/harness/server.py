@@ -32,6 +32,7 @@ class Server:
         self.process = None
         self.ended = False  # the test itself ended it, and looks at its exit status
         self.sockets = []  # that listen, handed over as by systemd
+        self.log_pipe = None  # a descriptor for its log, instead of the file
 
     # Starting and ending
 
@@ -40,7 +41,7 @@ class Server:
         with open(self.directory / "stderr", "ab") as stderr:
             self.process = spawn(
                 [*self.hand_over(), binary(), "serve"], cwd=self.directory, env=self.environment,
-                stderr=stderr, stdout=stderr, pass_fds=[s.fileno() for s in self.sockets],
+                stderr=self.log_pipe or stderr, stdout=stderr, pass_fds=[s.fileno() for s in self.sockets],
             )
 
     def hand_over(self):
@@ -240,12 +241,13 @@ def receive(connection, timeout, answers=None):
 
 @contextlib.contextmanager
 def jotd(database=None, workers=1, keys="ES256", ready=True, sockets=(), environ=None,
-         **settings):
+         log_pipe=None, **settings):
     """Runs jotd on `database` (a Database or a URL) with a signing key of its own.
 
     `keys` is the algorithm of the first key; True means ES256, False none. `settings` are the
     environment's names in lower case without JOTD_: `client_cache_ttl=1`; `environ` are others as
-    they are. `sockets` are handed over to it. With ready=False it is enough that the server lives.
+    they are. `sockets` are handed over to it; `log_pipe` takes its log. With ready=False it is
+    enough that the server lives.
     """
     with tempfile.TemporaryDirectory(prefix="jotd-test-") as directory:
         environment = {
@@ -262,6 +264,7 @@ def jotd(database=None, workers=1, keys="ES256", ready=True, sockets=(), environ
             environment[prefix + name] = str(value)
         server = Server(directory, clean_environment(**environment, **(environ or {})))
         server.sockets = list(sockets)
+        server.log_pipe = log_pipe
         if keys is False:
             pathlib.Path(directory, "keys").mkdir(mode=0o700)
         else:
