@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "auth/counters.h"
 #include "auth/quota.h"
 #include "auth/secret.h"
 #include "common/attributes.h"
@@ -72,6 +73,10 @@ void client_release(struct client *client);
  * client, a disabled one, and any number of secrets. `now_ms` in Unix milliseconds. */
 MUST_USE bool client_authenticate(const struct client *client, const struct secret_digest *digest,
                                   int64_t now_ms);
+
+/* Why that was false; takes the same time for whatever reason. */
+enum auth_failure client_auth_failure(const struct client *client,
+                                      const struct secret_digest *digest, int64_t now_ms);
 
 /* Whether `id` has the form [A-Za-z0-9._-]{1,64}. */
 MUST_USE bool client_id_is_valid(struct slice id);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "auth/access_log.h"
 #include "common/address.h"
 #include "common/attributes.h"
 #include "common/failure.h"
@@ -37,6 +38,7 @@ struct connection {
     bool busy;           /* with a request; else waiting for one */
     bool closing;        /* shut down, and in no list */
     bool operations;     /* accepted at the address for metrics */
+    struct access_note note;
 };
 
 /* Shared by the workers of a process. */

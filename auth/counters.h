@@ -38,6 +38,17 @@ enum token_error {
     TOKEN_ERROR_COUNT,
 };
 
+/* Why a client was not authenticated, as the label `reason`. */
+enum auth_failure {
+    AUTH_UNKNOWN_CLIENT,
+    AUTH_WRONG_SECRET,
+    AUTH_EXPIRED_SECRET,
+    AUTH_DISABLED_CLIENT,
+    AUTH_MALFORMED_SECRET,
+    AUTH_NO_CREDENTIALS,
+    AUTH_FAILURE_COUNT,
+};
+
 enum lookup_result {
     LOOKUP_FOUND,
     LOOKUP_UNKNOWN,
@@ -61,6 +72,7 @@ struct counters {
     struct histogram request_durations[ENDPOINT_COUNT];
     struct counter tokens_issued[TIER_MAX];
     struct counter token_errors[TOKEN_ERROR_COUNT];
+    struct counter auth_failures[AUTH_FAILURE_COUNT];
     struct counter auth_throttled[THROTTLE_BY_COUNT];
     struct histogram sign_durations[KEY_ALG_COUNT];
     struct counter limiter_decisions[TIER_MAX][LIMITS_DECISION_COUNT];

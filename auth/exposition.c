@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "auth/auth_log.h"
 #include "auth/tier.h"
 #include "auth/token_reply.h"
 #include "auth/worker.h"
@@ -116,6 +117,13 @@ static void write_tokens(struct buffer *text, const struct process *process)
         snprintf(labels, sizeof(labels), "error=\"%s\"", token_error_name((enum token_error)e));
         metrics_value(text, "jotd_token_errors_total", labels,
                       sum(process, OFFSET_AT(token_errors, e)));
+    }
+    metrics_family(text, "jotd_auth_failures_total", "counter",
+                   "Authentications that failed, by the reason.");
+    for (size_t r = 0; r != AUTH_FAILURE_COUNT; ++r) {
+        snprintf(labels, sizeof(labels), "reason=\"%s\"", auth_failure_name((enum auth_failure)r));
+        metrics_value(text, "jotd_auth_failures_total", labels,
+                      sum(process, OFFSET_AT(auth_failures, r)));
     }
     metrics_family(text, "jotd_auth_throttled_total", "counter",
                    "Authentications refused for too many failures, by whose they were.");

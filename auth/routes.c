@@ -1,6 +1,7 @@
 /* Routing: see routes.h. */
 #include "auth/routes.h"
 
+#include "auth/access_log.h"
 #include "auth/connections.h"
 #include "auth/counters.h"
 #include "auth/discovery.h"
@@ -52,10 +53,8 @@ static struct slice path_of(const h2o_req_t *req)
     return path;
 }
 
-static const struct route *find_route(const h2o_req_t *req)
+static const struct route *find_route(struct slice path)
 {
-    struct slice path = path_of(req);
-
     for (size_t i = 0; i != COUNT_OF(routes); ++i) {
         if (slice_equal(path, routes[i].path))
             return routes + i;
@@ -77,7 +76,7 @@ static bool has_method(const h2o_req_t *req, struct slice method)
 
 static int on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
-    const struct route *route = find_route(req);
+    const struct route *route = find_route(path_of(req));
     struct connection *connection = connection_of(req);
 
     (void)handler;
@@ -111,16 +110,19 @@ static void on_finished(h2o_logger_t *logger, h2o_req_t *req)
 {
     struct counters *counters = &worker_of(req)->counters;
     struct connection *connection = connection_of(req);
-    const struct route *route = req->path_normalized.base != NULL ? find_route(req) : NULL;
+    struct slice path = req->path_normalized.base != NULL ? path_of(req) : SLICE("");
+    const struct route *route = find_route(path);
     enum endpoint endpoint = route != NULL ? route->endpoint : ENDPOINT_OTHER;
+    uint64_t duration_us = 0;
 
     (void)logger;
     counter_add(&counters->requests[endpoint][status_index(req->res.status)], 1);
     if (connection->busy) { /* what h2o refused by itself was never handed to a handler */
-        histogram_observe(&counters->request_durations[endpoint],
-                          clock_monotonic_us() - connection->request_us);
+        duration_us = clock_monotonic_us() - connection->request_us;
+        histogram_observe(&counters->request_durations[endpoint], duration_us);
         connection_set_busy(connection, false);
     }
+    access_log_request(req, path, duration_us);
 }
 
 void routes_setup(h2o_globalconf_t *config)

@@ -78,6 +78,17 @@ bool secret_is_well_formed(struct slice text)
     return CRYPTO_memcmp(text.bytes + CHECKED_LENGTH, expected, CHECKSUM_LENGTH) == 0;
 }
 
+bool secret_is_suspected(struct slice text)
+{
+    static const char jwt[] = "eyJ"; /* `{"` in base64url */
+
+    if (text.length == 0)
+        return false; /* and maybe no bytes to search */
+    return memmem(text.bytes, text.length, PREFIX, PREFIX_LENGTH) != NULL ||
+           (text.length > SECRET_LENGTH &&
+            memmem(text.bytes, text.length, jwt, sizeof(jwt) - 1) != NULL);
+}
+
 void secret_digest(struct slice text, struct secret_digest *digest)
 {
     SHA256((const unsigned char *)text.bytes, text.length, digest->bytes);

@@ -25,6 +25,9 @@ MUST_USE bool secret_make(char text[SECRET_LENGTH + 1]);
 /* Whether `text` has the form and the checksum of a secret. */
 MUST_USE bool secret_is_well_formed(struct slice text);
 
+/* Whether a secret, or a token, may stand somewhere in `text`, which then is not to be logged. */
+MUST_USE bool secret_is_suspected(struct slice text);
+
 /* SHA-256 of `text`. */
 void secret_digest(struct slice text, struct secret_digest *digest);
 

@@ -82,6 +82,7 @@ static const char *check_networks(const char *value)
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 
+static const char *const access_logs[] = {"off", "errors", "all", NULL};
 static const char *const spool_full[] = {"refuse", "drop", NULL};
 static const char *const limiters[] = {"redis", "local", "off", NULL};
 static const char *const limiter_on_error[] = {"local", "allow", "deny", NULL};
@@ -243,6 +244,12 @@ static const struct config_option options[] = {
      .offset = FIELD(log_format),
      .choices = log_formats,
      .help = "text or json; default: text on a terminal, else json"},
+    {.name = "JOTD_ACCESS_LOG",
+     .kind = CONFIG_CHOICE,
+     .offset = FIELD(access_log),
+     .default_value = "off",
+     .choices = access_logs,
+     .help = "a line for each request: off, errors (statuses from 400 on) or all"},
 };
 
 /* The processors that the scheduler and the cgroup (v2) let this process use. */

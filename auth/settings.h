@@ -60,6 +60,7 @@ struct settings {
     long long log_level;  /* an enum log_level */
     char *log_level_file; /* NULL: none */
     long long log_format; /* an enum log_format */
+    long long access_log; /* an enum access_log */
 };
 
 /* What a command cannot do without; the rest is checked all the same. */

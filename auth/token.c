@@ -9,6 +9,7 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
+#include "auth/access_log.h"
 #include "auth/access_token.h"
 #include "auth/client.h"
 #include "auth/client_auth.h"
@@ -44,13 +45,25 @@ struct token_request {
     struct limits_waiter limits_waiter;
 };
 
+/* For the operator only: the answers are the same. */
+static void note_failure(h2o_req_t *req, enum auth_failure reason, struct slice client_id)
+{
+    struct worker *worker = worker_of(req);
+    struct network_address peer = peer_of(req);
+    char text[NETWORK_TEXT_MAX];
+
+    counter_add(&worker->counters.auth_failures[reason], 1);
+    auth_log_refused(&worker->auth_log, reason, client_id, network_address_format(&peer, text));
+}
+
 /* The authentication has failed: 401, or 429 when that happens too often. */
-static void fail(struct token_request *request, bool exists)
+static void fail(struct token_request *request, enum auth_failure reason, bool exists)
 {
     struct network_address peer = peer_of(request->req);
     struct throttle_refusal refusal = throttle_fail(&request->worker->process->throttle, &peer,
                                                     request->id, exists, clock_monotonic_ms());
 
+    note_failure(request->req, reason, request->id);
     if (refusal.wait_ms != 0)
         token_refuse_slow_down(request->req, refusal);
     else
@@ -145,6 +158,7 @@ static bool read_credentials(h2o_req_t *req, const struct form *form,
     case CLIENT_AUTH_OK:
         return true;
     case CLIENT_AUTH_NONE:
+        note_failure(req, AUTH_NO_CREDENTIALS, form->client_id);
         token_refuse_client(req);
         break;
     case CLIENT_AUTH_MALFORMED:
@@ -201,7 +215,7 @@ static void authenticate(struct token_request *request, const struct credentials
         (struct slice){h2o_strdup(&request->req->pool, id.bytes, id.length).base, id.length};
     /* A mistyped secret shows by its checksum, at no cost for the database. */
     if (!secret_is_well_formed(credentials->secret)) {
-        fail(request, false);
+        fail(request, AUTH_MALFORMED_SECRET, false);
         return;
     }
     secret_digest(credentials->secret, &request->digest);
@@ -322,8 +336,10 @@ void token_revoke_answers(struct worker *worker)
         counter_add(&worker->counters.ledger_dropped, worker->spool.lost_rows);
         return;
     }
-    while ((req = reply_take_back(worker)) != NULL)
+    while ((req = reply_take_back(worker)) != NULL) {
+        access_log_token(req, NULL);
         token_refuse_for_now(req, "The token could not be recorded; try again later.");
+    }
 }
 
 static void issue(struct token_request *request)
@@ -370,6 +386,7 @@ static void issue(struct token_request *request)
                       clock_monotonic_us() - started_us);
     counter_add(&worker->counters.tokens_issued[client->tier], 1);
     kept_headers = request->req->res.headers.size;
+    access_log_token(request->req, &claims.jti);
     token_answer(request->req, (struct slice){worker->scratch.bytes, worker->scratch.size}, ttl,
                  request->scope);
     if (room) {
@@ -418,16 +435,18 @@ static void on_client(struct client_waiter *waiter, enum client_status status,
                       struct client *client, enum client_source source)
 {
     struct token_request *request = H2O_STRUCT_FROM_MEMBER(struct token_request, waiter, waiter);
+    int64_t now_ms = clock_unix_ms();
 
     if (status == CLIENT_UNAVAILABLE) {
         token_refuse_for_now(request->req,
                              "The client cannot be looked up at the moment; try again later.");
         return;
     }
-    if (!client_authenticate(client, &request->digest, clock_unix_ms())) {
-        fail(request, client != NULL);
+    if (!client_authenticate(client, &request->digest, now_ms)) {
+        fail(request, client_auth_failure(client, &request->digest, now_ms), client != NULL);
         return;
     }
+    access_log_client(request->req, client->id);
     client_keep(client);
     request->client = client;
     REPLY_HEADER(request->req, "x-cache-status", "X-Cache-Status", cache_status(source));

@@ -123,6 +123,7 @@ bool worker_open(struct worker *worker, struct process *process, struct failure 
         return failure_set(failure, "no file descriptor left; raise the limit of open files");
     connections_open(&worker->connections, &worker->h2o, &worker->timers, &process->connections,
                      (uint64_t)settings->idle_timeout * 1000);
+    auth_log_open(&worker->auth_log, &worker->timers);
     worker->pg_config = (struct pg_config){
         .name = "look-up",
         .url = settings->database_url,
@@ -238,6 +239,7 @@ void worker_close(struct worker *worker)
     keyring_view_dispose(&worker->keys);
     buffer_dispose(&worker->scratch);
     connections_close(&worker->connections);
+    auth_log_close(&worker->auth_log);
     timers_close(&worker->timers);
     /* h2o asserts that no connection is left: one that could not be ended is left to the kernel. */
     if (atomic_load(&worker->connections.count) == 0) {

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "auth/auth_log.h"
 #include "auth/client.h"
 #include "auth/connections.h"
 #include "auth/counters.h"
@@ -46,6 +47,7 @@ struct worker {
     struct keyring_view keys;
     struct spool_writer spool;
     struct uuid_source uuids;
+    struct auth_log auth_log;
     struct answer *answers; /* of this pass, to be sent at its end */
     struct buffer scratch;  /* for whoever builds a body, within one call */
 };

@@ -1,0 +1,33 @@
+/* One line for each finished request (JOTD_ACCESS_LOG), whatever the log's level is. */
+#ifndef AUTH_ACCESS_LOG_H
+#define AUTH_ACCESS_LOG_H
+
+#include <h2o.h>
+#include <stdint.h>
+
+#include "common/slice.h"
+#include "common/uuid.h"
+
+/* JOTD_ACCESS_LOG */
+enum access_log {
+    ACCESS_LOG_OFF,
+    ACCESS_LOG_ERRORS, /* statuses from 400 on, and requests without an answer */
+    ACCESS_LOG_ALL,
+};
+
+/* What is known of the request at hand; part of its connection. */
+struct access_note {
+    struct slice client_id; /* empty: not authenticated */
+    char jti[UUID_TEXT_LENGTH + 1];
+};
+
+/* The request's client is authenticated. */
+void access_log_client(h2o_req_t *req, struct slice client_id);
+
+/* It is answered with this token; NULL: not after all. */
+void access_log_token(h2o_req_t *req, const struct uuid *jti);
+
+/* It is finished. `path` is the one that was routed. */
+void access_log_request(h2o_req_t *req, struct slice path, uint64_t duration_us);
+
+#endif

@@ -1,0 +1,262 @@
+"""The log: requests, refused authentications, its level, and a reader that does not read."""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+
+import pytest
+
+from harness import Load, claims_of, until
+from harness.process import binary, clean_environment, run_jotd, spawn
+
+
+def requests_after_start(s):
+    """Ends the server; the lines of its access log, without those of the wait for its start."""
+    s.stop()
+    lines = [line for line in s.log if line["event"] == "http.request"]
+    return [line for line in lines if line["path"] != "/ready"]
+
+
+# Requests
+
+def test_every_request_is_a_line(database, jotd):
+    client = database.client()
+    with jotd(database, access_log="all", log_level="error") as s:
+        token = s.access_token(client)
+        s.token(client, scope="admin")
+        s.get("/.well-known/jwks.json?cache=1")
+        s.request("DELETE", "/nowhere/x")
+        issued, refused, jwks, nowhere = requests_after_start(s)
+    assert (issued["method"], issued["path"], issued["status"]) == ("POST", "/token", 200)
+    assert (issued["peer"], issued["client"]) == ("127.0.0.1", client.id)
+    assert uuid.UUID(issued["jti"]).version == 7
+    assert issued["jti"] == claims_of(token)["jti"]
+    assert issued["bytes"] > len(token)
+    assert 0 < issued["duration_us"] < 10_000_000
+    assert (refused["status"], refused["client"], refused.get("jti")) == (400, client.id, None)
+    assert (jwks["path"], jwks["status"]) == ("/.well-known/jwks.json", 200)
+    assert "client" not in jwks
+    assert (nowhere["method"], nowhere["path"], nowhere["status"]) == ("DELETE", "/nowhere/x", 404)
+
+
+def test_what_a_connection_was_for_before_is_not_told_again(database, jotd):
+    client = database.client()
+    with jotd(database, access_log="all") as s:
+        with s.connect() as connection:
+            connection.sendall(s.token_request(client))
+            until(lambda: b'"}' in connection.recv(1 << 16), interval=0)
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            until(lambda: not connection.recv(1 << 16), interval=0)
+        token, health = requests_after_start(s)
+    assert (token["client"], health["path"]) == (client.id, "/health")
+    assert not {"client", "jti"} & set(health)
+
+
+def test_only_errors(database, jotd):
+    client = database.client()
+    with jotd(database, access_log="errors") as s:
+        s.access_token(client)
+        s.token(client_id=client.id, client_secret=database.client().secret)
+        s.token(client, scope="admin")
+        lines = requests_after_start(s)
+    assert [line["status"] for line in lines] == [401, 400]
+    assert ["client" in line for line in lines] == [False, True]
+
+
+def test_no_line_unless_it_is_asked_for(database, jotd):
+    with jotd(database) as s:
+        s.access_token(database.client())
+        assert not requests_after_start(s)
+
+
+def test_a_token_that_could_not_be_recorded_is_not_told(database, jotd, tmp_path):
+    client = database.client()
+    with jotd(database, access_log="all", spool_max_bytes=32768, batch_interval=3600,
+              batch_rows=1000000) as s:
+        def refused():
+            return s.token(client).status_code == 503
+
+        until(refused, timeout=60, interval=0)
+        lines = requests_after_start(s)
+        assert {line["status"]: "jti" in line for line in lines} == {200: True, 503: False}
+
+
+def test_secrets_are_in_no_line(database, jotd):
+    """Also where they do not belong: a client that mixes things up is no rarity."""
+    good, other = database.client(), database.client()
+    with jotd(database, access_log="all", log_level="debug") as s:
+        token = s.access_token(good)
+        s.token(client_id=good.id, client_secret=other.secret)
+        s.token(client_id=other.secret, client_secret=other.id)
+        s.token(client_id=other.secret)
+        s.token(client_id=token, client_secret=other.secret)
+        s.post("/token", auth=(other.secret, other.id), data={"grant_type": "client_credentials"})
+        s.get(f"/token?client_secret={other.secret}")
+        s.get(f"/token/{other.secret}")
+        s.get(f"/introspect/{token}")
+        s.get("/token/%6Aot_" + other.secret[4:])
+        s.stop()
+        for secret in (good.secret, other.secret, other.secret[4:], token, token.split(".")[2]):
+            assert secret not in s.stderr
+        for part in (good.secret[4:40], other.secret[4:40], token[:40]):
+            assert part not in s.stderr
+
+
+# Refused authentications
+
+def refusals(s):
+    return [line for line in s.log if line["event"] == "auth.refused"]
+
+
+def test_a_refused_authentication_is_a_line_with_its_reason(database, jotd):
+    client, disabled, rotated = database.client(), database.client(), database.client()
+    with jotd(database, client_cache_ttl=600) as s:
+        run_jotd("client", "disable", disabled.id, env=s.environment)
+        until(lambda: s.token(rotated).status_code == 200)
+        run_jotd("client", "rotate", rotated.id, "--overlap", "2", env=s.environment)
+        until(lambda: s.token(rotated).status_code == 200)  # cached with both secrets
+        before = len(refusals(s))
+        wrong = database.client().secret
+        asked = [
+            ("unknown_client", {"client_id": "nobody", "client_secret": wrong}),
+            ("wrong_secret", {"client_id": client.id, "client_secret": wrong}),
+            ("disabled_client", {"client_id": disabled.id, "client_secret": disabled.secret}),
+            ("malformed_secret", {"client_id": client.id, "client_secret": wrong[:-1] + "!"}),
+            ("no_credentials", {}),
+            ("no_credentials", {"client_id": client.id}),
+        ]
+        for _, form in asked:
+            assert s.token(**form).status_code == 401
+        until(lambda: s.token(rotated).status_code == 401)
+        until(lambda: len(refusals(s)) == before + len(asked) + 1)
+        found = refusals(s)[before:]
+        assert [line["reason"] for line in found] == [
+            *(reason for reason, _ in asked), "expired_secret"]
+        assert [line["client"] for line in found] == [
+            *(form.get("client_id", "") for _, form in asked), rotated.id]
+        assert {line["peer"] for line in found} == {"127.0.0.1"}
+        for reason in {line["reason"] for line in found}:
+            count = sum(line["reason"] == reason for line in refusals(s))
+            assert s.metric("jotd_auth_failures_total", reason=reason) == count
+
+
+def test_the_peer_is_the_one_behind_a_trusted_proxy(database, jotd):
+    with jotd(database, trusted_proxies="127.0.0.1", access_log="errors") as s:
+        s.post("/token", data={"grant_type": "client_credentials"},
+               headers={"X-Forwarded-For": "192.0.2.7"})
+        assert s.wait_log("auth.refused")["peer"] == "192.0.2.7"
+        assert s.wait_log("http.request", path="/token")["peer"] == "192.0.2.7"
+
+
+def test_a_client_id_is_cut_and_escaped(database, jotd):
+    with jotd(database) as s:
+        s.token(client_id='a"\n\x1b[31m' + "x" * 1000, client_secret="y")
+        shown = s.wait_log("auth.refused")["client"]
+        assert shown == ('a"\n\x1b[31m' + "x" * 1000)[:64]
+        assert "\x1b" not in s.stderr
+
+
+def test_many_refusals_are_some_lines_and_their_number(database, jotd):
+    with jotd(database) as s, s.connect() as connection:
+        form = "grant_type=client_credentials&client_id=nobody&client_secret=x"
+        request = (f"POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-"
+                   f"urlencoded\r\nContent-Length: {len(form)}\r\n\r\n{form}").encode()
+        for _ in range(200):
+            connection.sendall(request)
+            assert b" 401 " in connection.recv(4096) or b" 429 "
+        told = until(lambda: [line["lines"] for line in s.log
+                              if line["event"] == "auth.suppressed"])
+        until(lambda: len(refusals(s)) + sum(line["lines"] for line in s.log if
+                                             line["event"] == "auth.suppressed") == 200)
+        assert told[0] > 0
+        assert s.metric("jotd_auth_failures_total") == 200
+
+
+# Its level
+
+def test_the_level_is_read_again_on_sighup(database, jotd, tmp_path):
+    level = tmp_path / "level"
+    level.write_text("error\n")
+    with jotd(database, log_level_file=level, log_level="info") as s:
+        assert [line["event"] for line in s.log] == ["log.level"]
+
+        level.write_text("debug")
+        s.process.send_signal(signal.SIGHUP)
+        s.wait_log("log.level", **{"from": "error", "to": "debug"})
+
+        level.write_text("loud\n")
+        s.process.send_signal(signal.SIGHUP)
+        assert s.wait_log("log.level_file")["path"] == str(level)
+        s.wait_log("log.level", **{"from": "debug", "to": "info"})
+
+        level.unlink()
+        s.process.send_signal(signal.SIGHUP)
+        until(lambda: len([line for line in s.log if line["event"] == "log.level_file"]) == 2)
+        assert len([line for line in s.log if line["event"] == "log.level"]) == 3
+
+
+# A reader that does not read
+
+@contextlib.contextmanager
+def pipe():
+    """A pipe as small as can be."""
+    reader, writer = os.pipe()
+    try:
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        yield reader, writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def flood(s, client):
+    """Asks until lines of the log are lost."""
+    with Load([s], client) as load:
+        until(lambda: s.metric("jotd_log_dropped_total") > 100, timeout=60, interval=0.2)
+        load.progress(200)
+    assert (load.broken, set(load.statuses)) == (0, {200})
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_log_that_nobody_reads_stops_nothing(database, jotd, workers):
+    client = database.client(tier="unlimited")
+    with pipe() as (reader, writer), jotd(
+            database, workers=workers, access_log="all", log_pipe=writer) as s:
+        flood(s, client)
+        dropped = s.metric("jotd_log_dropped_total")
+
+        received = bytearray()
+
+        def told():
+            received.extend(os.read(reader, 1 << 16))
+            return b"log.dropped" in received and received.endswith(b"}\n")
+
+        until(told, interval=0, timeout=30)
+        lines = [json.loads(line) for line in received.splitlines()]
+        told = [line["lines"] for line in lines if line["event"] == "log.dropped"]
+        assert sum(told) >= dropped
+
+        flood(s, client)
+        start = time.monotonic()
+        assert s.stop() == 0  # although its last lines find no room
+        assert time.monotonic() - start < 6
+
+
+def test_the_commands_wait_for_their_reader(database):
+    """What they say is not lost, however slowly it is read."""
+    with pipe() as (reader, writer):
+        os.write(writer, b"x" * 4096)  # it is full
+        with open(os.devnull, "wb") as null:
+            process = spawn([binary(), "config", "check"], stdout=null, stderr=writer,
+                            env=clean_environment(DATABASE_URL="postgresql://127.0.0.1:1/x",
+                                                  JOTD_WORKER="1"))
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            assert os.read(reader, 4096) == b"x" * 4096
+            assert process.wait(20) == 0
+            assert b"config.unknown" in os.read(reader, 4096)
