@@ -257,10 +257,7 @@ static void close_segment(struct spool_writer *writer, enum spool_trigger trigge
         abandon_segment(writer);
         return;
     }
-    /* What was reserved and not used goes back to the disk; failing that costs room only. */
-    if (ftruncate(writer->fd, (off_t)segment->bytes) == -1)
-        log_warn("spool.truncate", log_str("path", segment->path),
-                 log_str("reason", strerror(errno)));
+    segment->has_spare = writer->reserved > segment->bytes;
     close(writer->fd);
     writer->segment = NULL;
     writer->fd = -1;

@@ -49,7 +49,8 @@ struct spool_segment {
     uint64_t bytes;
     uint64_t batch; /* number of the process's batch; of no meaning after a recovery */
     enum spool_trigger trigger;
-    bool synced; /* to disk */
+    bool synced;    /* to disk */
+    bool has_spare; /* more of the disk is reserved for it than it needs */
 };
 
 struct spool_config {
@@ -142,8 +143,9 @@ enum spool_synced {
     SPOOL_LOST,    /* the file is gone, or the disk does not give it */
 };
 
-/* Syncs what is in the file to disk, once. spool_sync_names must follow, once for all that are in
- * one directory. */
+/* Syncs what is in the file to disk, once, and gives back what was reserved and not used: freeing
+ * blocks waits for the file system's journal, so it is no work for the loop. spool_sync_names must
+ * follow, once for all that are in one directory. */
 MUST_USE enum spool_synced spool_sync(struct spool_segment *segment, struct failure *failure);
 
 /* Syncs the directory of this segment and those beside it. */

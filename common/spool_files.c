@@ -71,6 +71,11 @@ enum spool_synced spool_sync(struct spool_segment *segment, struct failure *fail
 
     if (segment->synced)
         return SPOOL_SYNCED;
+    /* Failing that costs room only. */
+    if (segment->has_spare && truncate(segment->path, (off_t)segment->bytes) == -1)
+        log_warn("spool.truncate", log_str("path", segment->path),
+                 log_str("reason", strerror(errno)));
+    segment->has_spare = false;
     fd = open(segment->path, O_RDONLY | O_CLOEXEC);
     segment->synced = fd != -1 && fdatasync(fd) == 0;
     if (!segment->synced) {

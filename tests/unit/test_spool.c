@@ -357,13 +357,16 @@ static void test_what_was_reserved_goes_back(void **state)
 {
     struct spool_segment *taken;
     struct stat status;
+    struct failure failure;
 
     (void)state;
     open_spool(SPOOL_RESERVE, 1, NEVER_MS);
     record(&writer, "one");
     taken = spool_take(&spool, 0);
+    assert_int_equal(spool_sync(taken, &failure), SPOOL_SYNCED);
     assert_int_equal(stat(taken->path, &status), 0);
     assert_true(status.st_blocks * 512 < SPOOL_RESERVE / 2);
+    assert_int_equal(status.st_size, taken->bytes);
     spool_discard(&spool, taken);
     close_spool();
 }
