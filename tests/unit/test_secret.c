@@ -131,6 +131,21 @@ static void digests_are_equal_only_in_every_byte(void **state)
     }
 }
 
+static void suspects_what_may_be_a_secret(void **state)
+{
+    static const char *const secret[] = {
+        "jot_", "x/jot_0123", "jot_YRXsbTsNDh0Xl68Y5CPsJBq4v8yaAbXEuoSW9j0lp2c3wl2hX",
+        "/x/eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJodHRwOi8vMTI3LjAuMC4xOjgwODAifQ"};
+    static const char *const harmless[] = {"", "billing", "heyJude", "/.well-known/jwks.json"};
+
+    (void)state;
+    for (size_t i = 0; i != COUNT_OF(secret); ++i)
+        assert_true(secret_is_suspected(slice_of(secret[i])));
+    for (size_t i = 0; i != COUNT_OF(harmless); ++i)
+        assert_false(secret_is_suspected(slice_of(harmless[i])));
+    assert_false(secret_is_suspected((struct slice){NULL, 0}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +157,7 @@ int main(void)
         cmocka_unit_test(a_right_checksum_does_not_excuse_the_rest),
         cmocka_unit_test(the_digest_is_sha_256),
         cmocka_unit_test(digests_are_equal_only_in_every_byte),
+        cmocka_unit_test(suspects_what_may_be_a_secret),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
