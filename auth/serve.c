@@ -120,6 +120,7 @@ static void wait_for_end(struct process *process, int signals)
         int signal_number;
 
         handover_watch(process);
+        metrics_process_update();
         signal_number = wait_for_signal(signals, KEYS_EVERY_MS);
 
         if (signal_number == SIGTERM || signal_number == SIGINT) {
@@ -213,6 +214,7 @@ static int run(struct process *process, struct failure *failure)
     int signals, status = CLI_FAILED;
 
     log_level_apply(&process->settings);
+    metrics_process_update();
     forbid_core_files();
     raise_descriptor_limit(&process->settings);
     process->connections.max = (int)process->settings.max_connections;

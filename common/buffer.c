@@ -23,15 +23,18 @@ char *buffer_reserve(struct buffer *buffer, size_t length)
 
 void buffer_printf(struct buffer *buffer, const char *format, ...)
 {
+    size_t room = buffer->capacity - buffer->size;
     va_list values, again;
     int length;
 
     va_start(values, format);
     va_copy(again, values);
-    length = vsnprintf(NULL, 0, format, values);
+    length = vsnprintf(room != 0 ? buffer->bytes + buffer->size : NULL, room, format, values);
     va_end(values);
     if (length > 0) {
-        vsnprintf(buffer_reserve(buffer, (size_t)length + 1), (size_t)length + 1, format, again);
+        if ((size_t)length >= room)
+            vsnprintf(buffer_reserve(buffer, (size_t)length + 1), (size_t)length + 1, format,
+                      again);
         buffer->size += (size_t)length;
     }
     va_end(again);

@@ -53,4 +53,8 @@ void metrics_histogram(struct buffer *text, const char *name, const char *labels
 /* The process_* family, named as Prometheus client libraries name them. */
 void metrics_process(struct buffer *text);
 
+/* Takes those of its figures that cost more than a scrape should: to be called at the start, and
+ * now and then, by one thread that keeps nobody waiting. */
+void metrics_process_update(void);
+
 #endif

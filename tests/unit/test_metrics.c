@@ -58,6 +58,7 @@ static void knows_the_process(void **state)
     const char *start;
 
     (void)state;
+    metrics_process_update();
     metrics_process(&text);
     start = strstr(text_of(&text), "\nprocess_start_time_seconds ");
     assert_non_null(start);
