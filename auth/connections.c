@@ -13,6 +13,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "common/lag.h"
 #include "common/log.h"
 
 #define TICK_MS         100
@@ -265,6 +266,7 @@ static void on_accept(h2o_socket_t *socket, const char *error)
     struct connections *connections = listener->connections;
 
     (void)error; /* a listening socket has none */
+    lag_begin();
     if (!has_room(connections))
         return;
     for (int i = 0; i != ACCEPTS_A_PASS && accept_one(listener); ++i) {

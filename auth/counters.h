@@ -91,6 +91,7 @@ struct counters {
     struct counter cache_removed;
     struct counter lookups[LOOKUP_RESULT_COUNT];
     struct histogram lookup_durations;
+    struct histogram loop_lag; /* the turns of its loop */
 };
 
 #endif

@@ -310,6 +310,15 @@ static void write_keys(struct buffer *text, const struct keyring_view *keys)
     }
 }
 
+static void write_loops(struct buffer *text, const struct process *process)
+{
+    struct histogram total = merge(process, OFFSET(loop_lag));
+
+    metrics_family(text, "jotd_loop_lag_seconds", "histogram",
+                   "Turns of the workers' event loops: what else had arrived waited so long.");
+    metrics_histogram(text, "jotd_loop_lag_seconds", "", &total);
+}
+
 void exposition_write(struct buffer *text, const struct process *process,
                       const struct keyring_view *keys)
 {
@@ -322,6 +331,7 @@ void exposition_write(struct buffer *text, const struct process *process,
     write_limiter(text, process);
     write_ledger(text, process);
     write_keys(text, keys);
+    write_loops(text, process);
     metrics_family(text, "jotd_log_dropped_total", "counter",
                    "Lines of the log that could not be written, for want of a reader.");
     metrics_value(text, "jotd_log_dropped_total", "", log_dropped());

@@ -10,6 +10,7 @@
 #include "auth/token.h"
 #include "auth/worker.h"
 #include "common/clock.h"
+#include "common/lag.h"
 
 #define MAX_BODY     (1024 * 1024) /* past it h2o refuses by itself; token.c refuses much less */
 #define TEN_YEARS_MS 315360000000
@@ -80,6 +81,7 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     struct connection *connection = connection_of(req);
 
     (void)handler;
+    lag_begin();
     connection->request_us = clock_monotonic_us();
     connection_set_busy(connection, true);
     if (route == NULL || !is_served_here(route, req)) {

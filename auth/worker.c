@@ -15,6 +15,7 @@
 #include "auth/token.h"
 #include "common/address.h"
 #include "common/clock.h"
+#include "common/lag.h"
 #include "common/log.h"
 
 #define MAX_WAIT_MS        100 /* also how late a drain or a new key set is seen */
@@ -176,6 +177,11 @@ static void accept_when_ready(struct worker *worker)
 /* One turn. True when something was sent. */
 static bool pass(struct worker *worker, int32_t max_wait_ms)
 {
+    bool sent;
+
+    lag_since_us = 0;
+    if (max_wait_ms == 0)
+        lag_begin();                           /* there is no wait to leave out */
     h2o_evloop_run(worker->loop, max_wait_ms); /* -1 for EINTR: there is always a next turn */
     accept_when_ready(worker);
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
@@ -183,7 +189,10 @@ static bool pass(struct worker *worker, int32_t max_wait_ms)
     /* Tokens leave when they are recorded, or not at all. */
     if (!spool_end_pass(&worker->spool))
         token_revoke_answers(worker);
-    return reply_send_all(worker);
+    sent = reply_send_all(worker);
+    if (lag_since_us != 0)
+        histogram_observe(&worker->counters.loop_lag, clock_monotonic_us() - lag_since_us);
+    return sent;
 }
 
 static void *run(void *data)

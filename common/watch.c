@@ -3,11 +3,14 @@
 
 #include <fcntl.h>
 
+#include "common/lag.h"
+
 static void on_readable(h2o_socket_t *socket, const char *error)
 {
     struct watch *watch = socket->data;
 
     (void)error; /* the owner of the descriptor finds out by using it */
+    lag_begin();
     watch->on_ready(watch);
 }
 
@@ -16,6 +19,7 @@ static void on_writable(h2o_socket_t *socket, const char *error)
     struct watch *watch = socket->data;
 
     (void)error;
+    lag_begin();
     watch->on_ready(watch);
 }
 
