@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -20,6 +21,18 @@ def requests_after_start(s):
     s.stop()
     lines = [line for line in s.log if line["event"] == "http.request"]
     return [line for line in lines if line["path"] != "/ready"]
+
+
+@contextlib.contextmanager
+def pipe(size=4096):
+    """A pipe, as small as can be."""
+    reader, writer = os.pipe()
+    try:
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, size)
+        yield reader, writer
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 # Requests
@@ -74,16 +87,21 @@ def test_no_line_unless_it_is_asked_for(database, jotd):
         assert not requests_after_start(s)
 
 
-def test_a_token_that_could_not_be_recorded_is_not_told(database, jotd, tmp_path):
-    client = database.client()
-    with jotd(database, access_log="all", spool_max_bytes=32768, batch_interval=3600,
-              batch_rows=1000000) as s:
-        def refused():
-            return s.token(client).status_code == 503
-
-        until(refused, timeout=60, interval=0)
-        lines = requests_after_start(s)
-        assert {line["status"]: "jti" in line for line in lines} == {200: True, 503: False}
+def test_a_token_that_could_not_be_recorded_is_not_told(database, jotd):
+    """It was signed, but its answer was taken back."""
+    client = database.client(tier="unlimited")
+    with pipe(1 << 20) as (reader, writer), jotd(
+            database, access_log="all", log_pipe=writer, batch_rows=1000000) as s:
+        s.access_token(client)
+        hard = resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (8192, hard))
+        until(lambda: s.token(client).status_code == 503, interval=0)
+        resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        s.stop()
+        lines = [json.loads(line) for line in os.read(reader, 1 << 20).splitlines()]
+    assert "spool.write" in {line["event"] for line in lines}
+    assert {line["status"]: "jti" in line for line in lines if line.get("path") == "/token"} == {
+        200: True, 503: False}
 
 
 def test_secrets_are_in_no_line(database, jotd):
@@ -201,18 +219,6 @@ def test_the_level_is_read_again_on_sighup(database, jotd, tmp_path):
 
 
 # A reader that does not read
-
-@contextlib.contextmanager
-def pipe():
-    """A pipe as small as can be."""
-    reader, writer = os.pipe()
-    try:
-        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-        yield reader, writer
-    finally:
-        os.close(reader)
-        os.close(writer)
-
 
 def flood(s, client):
     """Asks until lines of the log are lost."""

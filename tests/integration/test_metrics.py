@@ -39,3 +39,27 @@ def test_open_descriptors_are_counted(database, jotd):
                 stack.enter_context(s.connect())
             until(lambda: s.metric("process_open_fds") >= before + 50, timeout=5)
         until(lambda: s.metric("process_open_fds") < before + 10, timeout=5)
+
+
+FAMILIES = """
+jotd_build_info jotd_http_requests_total jotd_http_request_duration_seconds jotd_http_connections
+jotd_tokens_issued_total jotd_token_errors_total jotd_auth_failures_total jotd_sign_duration_seconds
+jotd_client_cache_hits_total jotd_client_cache_misses_total jotd_client_cache_stale_total
+jotd_client_cache_evictions_total jotd_client_cache_expirations_total
+jotd_client_cache_invalidations_total jotd_client_cache_entries jotd_client_cache_capacity
+jotd_client_lookups_total jotd_client_lookup_duration_seconds
+jotd_limiter_decisions_total jotd_limiter_backend_duration_seconds
+jotd_limiter_backend_errors_total jotd_limiter_fallback
+jotd_ledger_rows_pending jotd_ledger_rows_written_total jotd_ledger_batches_total
+jotd_ledger_flush_duration_seconds jotd_ledger_flush_errors_total jotd_ledger_spool_bytes
+jotd_ledger_oldest_pending_seconds jotd_ledger_rows_dropped_total jotd_ledger_rows_rejected_total
+jotd_signing_key_info jotd_loop_lag_seconds jotd_log_dropped_total
+process_cpu_seconds_total process_open_fds process_max_fds process_virtual_memory_bytes
+process_resident_memory_bytes process_start_time_seconds
+""".split()
+
+
+def test_dashboards_find_every_family(database, jotd):
+    """The names are fixed, and a family is there before anything has happened."""
+    with jotd(database) as s:
+        assert set(FAMILIES) - set(s.metrics().types) == set()
