@@ -1,0 +1,127 @@
+"""What load tests and the bench stand on: a database of their own on the servers that DATABASE_URL
+and REDIS_URL name, clients in it, and jotd as the tests start it.
+"""
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import psycopg2  # noqa: E402
+import redis  # noqa: E402
+
+import harness  # noqa: E402
+from harness.process import run_jotd  # noqa: E402
+
+DATABASE = "jotd_load"
+REDIS_DATABASE = 1  # ./dev run has 0
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def begin():
+    """The release build is what runs, and SIGTERM ends the program as an exception does."""
+    os.environ.setdefault("JOTD_BIN", str(ROOT / "build" / "jotd"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+def complain(why):
+    """Ends the program as ./dev does."""
+    sys.exit(f"loadtest: {why}")
+
+
+def environment(name):
+    try:
+        return os.environ[name]
+    except KeyError:
+        complain(f"{name} is not set; start this by ./dev, or see loadtest/README.md")
+
+
+@contextlib.contextmanager
+def database():
+    """The URL of a new database with the schema of this jotd, dropped at the end."""
+    url = urllib.parse.urlsplit(environment("DATABASE_URL"))
+    own = url._replace(path=f"/{DATABASE}").geturl()
+
+    def drop(*then):
+        with contextlib.closing(psycopg2.connect(url.geturl())) as connection:
+            connection.autocommit = True
+            for sql in (f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", *then):
+                connection.cursor().execute(sql)
+
+    drop(f"CREATE DATABASE {DATABASE}")
+    try:
+        run_jotd("migrate", env={"DATABASE_URL": own})
+        yield own
+    finally:
+        drop()
+
+
+@contextlib.contextmanager
+def redis_database():
+    """The URL of a Redis database that is empty, and is so again at the end."""
+    url = urllib.parse.urlsplit(environment("REDIS_URL"))._replace(path=f"/{REDIS_DATABASE}")
+    with redis.from_url(url.geturl()) as connection:
+        connection.flushdb()
+        try:
+            yield url.geturl()
+        finally:
+            connection.flushdb()
+
+
+@contextlib.contextmanager
+def on_processors(numbers):
+    """Whatever is started inside runs on these processors alone."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, numbers)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@contextlib.contextmanager
+def jotd(database_url, redis_url, processors, **settings):
+    """jotd as the tests start it, on these processors."""
+    with contextlib.ExitStack() as stack:
+        with on_processors(processors):
+            server = stack.enter_context(
+                harness.jotd(database_url, redis_url=redis_url, **settings))
+        yield server
+
+
+def cpu_seconds(pid):
+    """User and system time of all threads of a process, those that have ended too."""
+    clock = ctypes.c_int()
+    if LIBC.clock_getcpuclockid(pid, ctypes.byref(clock)) != 0:
+        raise ProcessLookupError(pid)
+    return time.clock_gettime(clock.value)
+
+
+def resident_kib(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def versions():
+    """What was measured with, for the record."""
+    def package(name):
+        return subprocess.run(["dpkg-query", "-W", "-f", "${Version}", name], check=True, text=True,
+                              capture_output=True).stdout
+
+    model = pathlib.Path("/proc/cpuinfo").read_text().partition("model name")[2]
+    return {
+        "processor": f"{model.partition(': ')[2].splitlines()[0]}, {len(os.sched_getaffinity(0))} "
+                     "of it",
+        "kernel": os.uname().release,
+        "OpenSSL": package("libssl3"),
+        "libh2o-evloop": package("libh2o-evloop0.13"),
+        "libjwt": package("libjwt0"),
+    }

@@ -1,0 +1,106 @@
+// A token request, and whether its answer is what it must be.
+import encoding from 'k6/encoding';
+import http from 'k6/http';
+import { check } from 'k6';
+import { Counter } from 'k6/metrics';
+
+export const tokens = new Counter('tokens');
+export const hits = new Counter('cache_hits');
+export const misses = new Counter('cache_misses');
+export const overQuota = new Counter('over_quota');
+export const wrongSecrets = new Counter('wrong_secrets');
+
+const URL = `${__ENV.URL}/token`;
+const FORM = { grant_type: 'client_credentials' };
+const PART = /^[A-Za-z0-9_-]+$/;
+
+// The three are refusals that a scenario asks for; any other status is a failure.
+const EXPECTED = http.expectedStatuses(200, 401, 429);
+
+function decode(part) {
+  return JSON.parse(encoding.b64decode(part, 'rawurl', 's'));
+}
+
+// RFC 9068 2: three parts, header and claims as they must be for this client.
+function isToken(text, client) {
+  const parts = text.split('.');
+  if (parts.length !== 3 || !parts.every((part) => PART.test(part))) return false;
+  const header = decode(parts[0]);
+  const claims = decode(parts[1]);
+  const now = Date.now() / 1000;
+  return header.alg === __ENV.ALG && header.typ === 'at+jwt' && header.kid.length === 43 &&
+    claims.sub === client.id && claims.client_id === client.id && claims.scope === 'read write' &&
+    claims.aud === 'https://api.example.com' && claims.jti.length === 36 &&
+    claims.exp - claims.iat === 3600 && Math.abs(claims.iat - now) < 60;
+}
+
+// Together, and in agreement; a client of tier unlimited has none.
+function tellsQuota(response, client) {
+  const limit = response.headers['X-Ratelimit-Limit'];
+  if (client.tier === 'unlimited') return limit === undefined;
+  return response.headers['Ratelimit-Policy'] !== undefined &&
+    response.headers.Ratelimit !== undefined &&
+    Number(response.headers['X-Ratelimit-Remaining']) <= Number(limit) &&
+    Number(response.headers['X-Ratelimit-Reset']) > 0;
+}
+
+const common = {
+  'is JSON that no cache keeps': (r) => r.headers['Content-Type'] === 'application/json' &&
+    r.headers['Cache-Control'] === 'no-store' && r.headers.Pragma === 'no-cache',
+};
+
+const issued = {
+  ...common,
+  'status 200': (r) => r.status === 200,
+  'a bearer token for an hour': (r) => r.json('token_type') === 'Bearer' &&
+    r.json('expires_in') === 3600,
+  'X-Cache-Status': (r) => /^(HIT|MISS|STALE)$/.test(r.headers['X-Cache-Status']),
+};
+
+const refusedForQuota = {
+  ...common,
+  'status 429 rate_limit_exceeded': (r) => r.status === 429 &&
+    r.json('error') === 'rate_limit_exceeded',
+  'Retry-After in seconds': (r) => /^[1-9][0-9]*$/.test(r.headers['Retry-After']),
+};
+
+const refused = {
+  ...common,
+  'status 401 invalid_client, or 429 slow_down': (r) =>
+    (r.status === 401 && r.json('error') === 'invalid_client' &&
+      r.headers['Www-Authenticate'] !== undefined) ||
+    (r.status === 429 && r.json('error') === 'slow_down' &&
+      r.headers['Retry-After'] !== undefined),
+};
+
+function post(client, secret, headers) {
+  return http.post(URL, FORM, {
+    headers: { Authorization: `Basic ${encoding.b64encode(`${client.id}:${secret}`)}`, ...headers },
+    responseCallback: EXPECTED,
+  });
+}
+
+// A client with the right secret; one that `mayBeLimited` may also be told that its quota is used.
+export function ask(client, mayBeLimited = false) {
+  const response = post(client, client.secret);
+  if (mayBeLimited && response.status === 429) {
+    overQuota.add(1);
+    check(response, { ...refusedForQuota, 'quota headers': (r) => tellsQuota(r, client) });
+    return;
+  }
+  if (!check(response, issued)) return;
+  tokens.add(1);
+  (response.headers['X-Cache-Status'] === 'MISS' ? misses : hits).add(1);
+  check(response, {
+    'an RFC 9068 token of this client': (r) => isToken(r.json('access_token'), client),
+    'quota headers': (r) => tellsQuota(r, client),
+  });
+}
+
+// A well-formed secret that is another client's, from somewhere else: failures count by address.
+export function guess(client, other) {
+  const byte = () => Math.floor(Math.random() * 256);
+  wrongSecrets.add(1);
+  check(post(client, other.secret, { 'X-Forwarded-For': `10.${byte()}.${byte()}.${byte()}` }),
+    refused);
+}

@@ -1,0 +1,43 @@
+"""What the load tests stand on, and the smallest of them."""
+
+import stat
+import sys
+import types
+
+import pytest
+
+from harness.process import ROOT
+
+sys.path.insert(0, str(ROOT / "loadtest"))
+import load  # noqa: E402
+import seed  # noqa: E402
+
+CLIENTS = 100
+
+
+@pytest.fixture(scope="module")
+def credentials(shared, tmp_path_factory):
+    path = tmp_path_factory.mktemp("load") / "credentials"
+    seed.seed(shared.database.url, path, clients=CLIENTS, free=10)
+    return path
+
+
+def test_seeded_clients_get_tokens(shared, credentials):
+    assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
+    lines = [line.split("\t") for line in credentials.read_text().splitlines()]
+    assert len({client_id for client_id, _, _ in lines}) == CLIENTS
+    for client_id, secret, tier in (lines[0], lines[-1]):
+        client = types.SimpleNamespace(id=client_id, secret=secret)
+        assert shared.token(client).status_code == 200
+        shown = shared.database.cli("client", "show", client_id).stdout
+        assert tier in shown
+        assert shared.token(types.SimpleNamespace(id=client_id, secret=lines[1][1])
+                            ).status_code == 401
+    assert [tier for _, _, tier in lines].count("free") == 10
+
+
+def test_smoke(shared, credentials):
+    k6 = load.find_k6()
+    if k6 is None:
+        pytest.skip("no k6 on PATH or in .local/bin: `./dev load smoke` builds it where Go is")
+    assert load.run_k6(k6, shared, credentials, "smoke", "ES256", load.SMOKE_RATE, seconds=5)
