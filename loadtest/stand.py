@@ -7,6 +7,7 @@ import ctypes
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ import psycopg2  # noqa: E402
 import redis  # noqa: E402
 
 import harness  # noqa: E402
-from harness.process import run_jotd  # noqa: E402
+from harness.process import free_port, run_jotd, spawn, until  # noqa: E402
 
 DATABASE = "jotd_load"
 REDIS_DATABASE = 1  # ./dev run has 0
@@ -88,6 +89,17 @@ def on_processors(numbers):
 
 
 @contextlib.contextmanager
+def binary(path):
+    """What is started inside is that jotd."""
+    usual = os.environ["JOTD_BIN"]
+    os.environ["JOTD_BIN"] = str(path)
+    try:
+        yield
+    finally:
+        os.environ["JOTD_BIN"] = usual
+
+
+@contextlib.contextmanager
 def jotd(database_url, redis_url, processors, **settings):
     """jotd as the tests start it, on these processors."""
     with contextlib.ExitStack() as stack:
@@ -95,6 +107,11 @@ def jotd(database_url, redis_url, processors, **settings):
             server = stack.enter_context(
                 harness.jotd(database_url, redis_url=redis_url, **settings))
         yield server
+
+
+def wait_for_port(port):
+    """Until somebody listens there."""
+    until(lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close() or True)
 
 
 def cpu_seconds(pid):
