@@ -5,7 +5,6 @@
  */
 #include "auth/access_token.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -79,8 +78,11 @@ static void write_payload(struct buffer *out, const struct access_token_claims *
     append_slice(out, claims->client_id);
     buffer_append_text(out, "\",\"aud\":");
     append_audiences(out, claims->audiences, claims->audience_count);
-    buffer_printf(out, ",\"exp\":%" PRId64 ",\"iat\":%" PRId64 ",\"jti\":\"", claims->expires_at,
-                  claims->issued_at);
+    buffer_append_text(out, ",\"exp\":");
+    buffer_append_integer(out, claims->expires_at);
+    buffer_append_text(out, ",\"iat\":");
+    buffer_append_integer(out, claims->issued_at);
+    buffer_append_text(out, ",\"jti\":\"");
     uuid_format(&claims->jti, buffer_reserve(out, UUID_TEXT_LENGTH));
     out->size += UUID_TEXT_LENGTH;
     if (claims->scope.length != 0) {

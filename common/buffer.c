@@ -21,6 +21,20 @@ char *buffer_reserve(struct buffer *buffer, size_t length)
     return buffer->bytes + buffer->size;
 }
 
+void buffer_append_integer(struct buffer *buffer, int64_t number)
+{
+    char text[20], *start = text + sizeof(text); /* the longest is -9223372036854775808 */
+    uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
+
+    do {
+        *--start = (char)('0' + left % 10);
+        left /= 10;
+    } while (left != 0);
+    if (number < 0)
+        *--start = '-';
+    buffer_append(buffer, start, (size_t)(text + sizeof(text) - start));
+}
+
 void buffer_printf(struct buffer *buffer, const char *format, ...)
 {
     size_t room = buffer->capacity - buffer->size;

@@ -33,6 +33,9 @@ static inline void buffer_append_text(struct buffer *buffer, const char *text)
     buffer_append(buffer, text, strlen(text));
 }
 
+/* In decimal; much cheaper than buffer_printf. */
+void buffer_append_integer(struct buffer *buffer, int64_t number);
+
 void buffer_printf(struct buffer *buffer, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* As the inside of a JSON string: quotes, backslashes and control characters escaped, and every

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <inttypes.h>
 
 #include "common/buffer.h"
 
@@ -32,6 +33,23 @@ static void grows_and_keeps_its_memory(void **state)
     assert_int_equal(buffer.capacity, capacity);
     buffer_dispose(&buffer);
     assert_null(buffer.bytes);
+}
+
+static void writes_integers(void **state)
+{
+    static const int64_t numbers[] = {0, 7, -1, 1700000000, INT64_MAX, INT64_MIN};
+    struct buffer written = {0}, printed = {0};
+
+    (void)state;
+    for (size_t i = 0; i != COUNT_OF(numbers); ++i) {
+        buffer_append_integer(&written, numbers[i]);
+        buffer_append(&written, " ", 1);
+        buffer_printf(&printed, "%" PRId64 " ", numbers[i]);
+    }
+    buffer_append(&printed, "", 1);
+    assert_bytes(&written, printed.bytes);
+    buffer_dispose(&written);
+    buffer_dispose(&printed);
 }
 
 static void escapes_json(void **state)
@@ -62,6 +80,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grows_and_keeps_its_memory),
+        cmocka_unit_test(writes_integers),
         cmocka_unit_test(escapes_json),
     };
 
