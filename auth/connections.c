@@ -384,8 +384,26 @@ struct connection *connection_of(const h2o_req_t *req)
     return req->conn->callbacks->get_socket(req->conn)->on_close.data;
 }
 
+/* What comes before the answer has left waits in the kernel; h2o reads it then. */
+static void on_early(h2o_socket_t *socket, const char *error)
+{
+    (void)error;
+    h2o_socket_read_stop(socket);
+}
+
+/* h2o does not read while a request is worked on. By itself it would take the connection out of
+ * epoll at the end of the turn and put it back after the answer: two system calls for every token.
+ * So the connection stays there, and its bytes are left alone. */
+static void stay_in_epoll(h2o_socket_t *socket, bool busy)
+{
+    h2o_socket_dont_read(socket, busy);
+    if (busy)
+        h2o_socket_read_start(socket, on_early);
+}
+
 void connection_set_busy(struct connection *connection, bool busy)
 {
+    stay_in_epoll(connection->socket, busy);
     unlist(connection);
     connection->busy = busy;
     connection->partial_ms = 0;

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import http.client
+import socket
 import statistics
 import time
 import urllib.parse
@@ -10,7 +11,7 @@ import urllib.parse
 import jwt as pyjwt
 import pytest
 
-from harness import long_test, until
+from harness import claims_of, long_test, parse_answers, until
 from harness.process import free_port
 from harness.server import receive
 
@@ -166,6 +167,45 @@ def test_a_connection_that_waits_for_its_answer_is_not_idle(database, jotd):
             until(database.waiting_for_lock)
             assert receive(connection, timeout=2) == b""
         assert receive(connection, timeout=10, answers=1).startswith(b"HTTP/1.1 200 ")
+
+
+def test_what_comes_before_the_answer_waits(database, jotd):
+    """Much of the next request arrives while the first is worked on, whose bytes must stay where they
+    are; the server does not spin, and answers both."""
+    clients = [database.client(), database.client()]
+    with jotd(database) as s, s.connect() as connection:
+        requests = [
+            s.token_request(clients[0], form="grant_type=client_credentials&scope=write"),
+            s.token_request(clients[1], headers=f"X-Padding: {'x' * 20000}\r\n"),
+        ]
+        with database.locked():
+            connection.sendall(requests[0])
+            until(database.waiting_for_lock)
+            connection.sendall(requests[1][:-5])
+            assert_idle_for_half_a_second(s, connection)
+        connection.sendall(requests[1][-5:])
+        answers = parse_answers(receive(connection, timeout=10, answers=2))
+        claims = [claims_of(answer.json()["access_token"]) for answer in answers]
+        assert [claim["sub"] for claim in claims] == [client.id for client in clients]
+        assert claims[0]["scope"] == "write"
+
+
+def test_a_half_closed_connection_gets_its_answer(database, jotd):
+    client = database.client()
+    with jotd(database) as s, s.connect() as connection:
+        with database.locked():
+            connection.sendall(s.token_request(client))
+            until(database.waiting_for_lock)
+            connection.shutdown(socket.SHUT_WR)
+            assert_idle_for_half_a_second(s, connection)
+        assert receive(connection, timeout=10).startswith(b"HTTP/1.1 200 ")
+
+
+def assert_idle_for_half_a_second(server, connection):
+    """Nothing comes on the connection, and the server uses next to no processor time."""
+    before = server.metric("process_cpu_seconds_total")
+    assert receive(connection, timeout=0.5) == b""
+    assert server.metric("process_cpu_seconds_total") - before < 0.25
 
 
 @long_test
