@@ -172,7 +172,7 @@ static void on_reply(struct redis_call *redis_call, const redisReply *reply, con
 static bool send_call(struct limits_call *call)
 {
     const struct client *client = call->client;
-    char key[CLIENT_ID_MAX + 8], numbers[1 + QUOTA_WINDOWS][24];
+    char key[CLIENT_ID_MAX + 8], numbers[1 + QUOTA_WINDOWS][INTEGER_LENGTH_MAX + 1];
     const char *arguments[8] = {
         call->by_script ? "EVAL" : "EVALSHA",
         call->by_script ? limits_script : call->limits->script_sha1,
@@ -185,11 +185,12 @@ static bool send_call(struct limits_call *call)
     DL_FOREACH (call->waiters, waiter)
         asked += waiter->asks;
     snprintf(key, sizeof(key), LIMITS_KEY, (int)client->id.length, client->id.bytes);
-    snprintf(numbers[0], sizeof(numbers[0]), "%" PRId64, asked);
-    for (size_t w = 0; w != QUOTA_WINDOWS; ++w)
-        snprintf(numbers[1 + w], sizeof(numbers[1 + w]), "%" PRId64, client->quota.limits[w]);
-    for (size_t i = 0; i != COUNT_OF(numbers); ++i)
+    for (size_t i = 0; i != COUNT_OF(numbers); ++i) {
+        int64_t number = i == 0 ? asked : client->quota.limits[i - 1];
+
+        numbers[i][integer_write(number, numbers[i])] = '\0';
         arguments[4 + i] = numbers[i];
+    }
     call->redis.on_reply = on_reply;
     return redis_send(&call->limits->redis, &call->redis, COUNT_OF(arguments), arguments, NULL);
 }

@@ -54,9 +54,21 @@ void token_refuse_client(h2o_req_t *req)
 /* A number as the value of a header. */
 static struct slice number(h2o_req_t *req, uint64_t value)
 {
-    char *text = h2o_mem_alloc_pool(&req->pool, 24);
+    char *text = h2o_mem_alloc_pool(&req->pool, INTEGER_LENGTH_MAX);
 
-    return (struct slice){text, (size_t)snprintf(text, 24, "%" PRIu64, value)};
+    return (struct slice){text, integer_write((int64_t)value, text)};
+}
+
+/* What every token needs is put together by these: printf would cost more than the rest of it. */
+static char *append(char *to, struct slice text)
+{
+    memcpy(to, text.bytes, text.length);
+    return to + text.length;
+}
+
+static char *append_integer(char *to, int64_t number)
+{
+    return to + integer_write(number, to);
 }
 
 static uint64_t whole_seconds(uint64_t duration_ms)
@@ -100,8 +112,7 @@ void token_tell_quota(h2o_req_t *req, const struct client *client, const struct 
     const struct quota *quota = &client->quota;
     enum quota_window window;
     uint64_t remaining, wait_ms;
-    char *state;
-    int length;
+    char *state, *end;
 
     if (quota_is_unlimited(quota) || worker_of(req)->limits.mode == LIMITER_OFF)
         return;
@@ -111,10 +122,14 @@ void token_tell_quota(h2o_req_t *req, const struct client *client, const struct 
     window = quota_binding(quota, left);
     remaining = left->remaining[window] > 0 ? (uint64_t)left->remaining[window] : 0;
     wait_ms = time_to_reset(left, window);
-    state = h2o_mem_alloc_pool(&req->pool, 80);
-    length = snprintf(state, 80, "\"%s\";r=%" PRIu64 ";t=%" PRIu64, quota_window_name(window),
-                      remaining, whole_seconds(wait_ms));
-    REPLY_HEADER(req, "ratelimit", "RateLimit", ((struct slice){state, (size_t)length}));
+    state = end = h2o_mem_alloc_pool(&req->pool, 80);
+    end = append(end, SLICE("\""));
+    end = append(end, slice_of(quota_window_name(window)));
+    end = append(end, SLICE("\";r="));
+    end = append_integer(end, (int64_t)remaining);
+    end = append(end, SLICE(";t="));
+    end = append_integer(end, (int64_t)whole_seconds(wait_ms));
+    REPLY_HEADER(req, "ratelimit", "RateLimit", ((struct slice){state, (size_t)(end - state)}));
     REPLY_HEADER(req, "x-ratelimit-limit", "X-RateLimit-Limit",
                  number(req, (uint64_t)quota->limits[window]));
     REPLY_HEADER(req, "x-ratelimit-remaining", "X-RateLimit-Remaining", number(req, remaining));
@@ -141,17 +156,18 @@ void token_refuse_quota(h2o_req_t *req, const struct client *client, const struc
 /* RFC 6749 5.1. */
 void token_answer(h2o_req_t *req, struct slice token, int64_t expires_in, struct slice scope)
 {
-    size_t size = token.length + scope.length + 112;
-    char *body = h2o_mem_alloc_pool(&req->pool, size);
-    int length = snprintf(body, size,
-                          "{\"access_token\":\"%.*s\",\"token_type\":\"Bearer\","
-                          "\"expires_in\":%" PRId64,
-                          (int)token.length, token.bytes, expires_in);
+    char *body = h2o_mem_alloc_pool(&req->pool, token.length + scope.length + 112), *end = body;
 
-    if (scope.length != 0)
-        length += snprintf(body + length, size - (size_t)length, ",\"scope\":\"%.*s\"",
-                           (int)scope.length, scope.bytes);
-    body[length++] = '}';
+    end = append(end, SLICE("{\"access_token\":\""));
+    end = append(end, token);
+    end = append(end, SLICE("\",\"token_type\":\"Bearer\",\"expires_in\":"));
+    end = append_integer(end, expires_in);
+    if (scope.length != 0) {
+        end = append(end, SLICE(",\"scope\":\""));
+        end = append(end, scope);
+        end = append(end, SLICE("\""));
+    }
+    end = append(end, SLICE("}"));
     reply_no_store(req);
-    reply_json(req, 200, (struct slice){body, (size_t)length});
+    reply_json(req, 200, (struct slice){body, (size_t)(end - body)});
 }

@@ -21,10 +21,11 @@ char *buffer_reserve(struct buffer *buffer, size_t length)
     return buffer->bytes + buffer->size;
 }
 
-void buffer_append_integer(struct buffer *buffer, int64_t number)
+size_t integer_write(int64_t number, char *text)
 {
-    char text[20], *start = text + sizeof(text); /* the longest is -9223372036854775808 */
+    char digits[INTEGER_LENGTH_MAX], *start = digits + sizeof(digits);
     uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    size_t length;
 
     do {
         *--start = (char)('0' + left % 10);
@@ -32,7 +33,9 @@ void buffer_append_integer(struct buffer *buffer, int64_t number)
     } while (left != 0);
     if (number < 0)
         *--start = '-';
-    buffer_append(buffer, start, (size_t)(text + sizeof(text) - start));
+    length = (size_t)(digits + sizeof(digits) - start);
+    memcpy(text, start, length);
+    return length;
 }
 
 void buffer_printf(struct buffer *buffer, const char *format, ...)
