@@ -223,6 +223,10 @@ static void write_ledger(struct buffer *text, const struct process *process)
     metrics_family(text, "jotd_ledger_spool_bytes", "gauge", "Bytes of segments in the spool.");
     metrics_value(text, "jotd_ledger_spool_bytes", "",
                   atomic_load(&ledger->spool.bytes) + atomic_load(&ledger->recovering_bytes));
+    metrics_family(text, "jotd_ledger_spool_max_bytes", "gauge",
+                   "The bound of the spool, JOTD_SPOOL_MAX_BYTES.");
+    metrics_value(text, "jotd_ledger_spool_max_bytes", "",
+                  (uint64_t)process->settings.spool_max_bytes);
     metrics_family(text, "jotd_ledger_rows_written_total", "counter", "Rows that were committed.");
     metrics_value(text, "jotd_ledger_rows_written_total", "",
                   counter_read(&ledger->sender.rows_written));
@@ -307,6 +311,18 @@ static void write_keys(struct buffer *text, const struct keyring_view *keys)
         snprintf(labels, sizeof(labels), "kid=\"%s\",alg=\"%s\",state=\"%s\"", key->kid,
                  key_alg_name(key->alg), key_state_name(keys_state(keys->set, key, now)));
         metrics_value(text, "jotd_signing_key_info", labels, 1);
+    }
+    metrics_family(text, "jotd_signing_key_retires_timestamp_seconds", "gauge",
+                   "When a signing key is no longer published; +Inf when that is not set.");
+    for (size_t i = 0; keys->set != NULL && i != keys->set->count; ++i) {
+        const struct signing_key *key = keys->set->keys + i;
+
+        snprintf(labels, sizeof(labels), "kid=\"%s\",alg=\"%s\"", key->kid, key_alg_name(key->alg));
+        if (key->retire_at != 0)
+            metrics_value(text, "jotd_signing_key_retires_timestamp_seconds", labels,
+                          (uint64_t)key->retire_at);
+        else
+            buffer_printf(text, "jotd_signing_key_retires_timestamp_seconds{%s} +Inf\n", labels);
     }
 }
 

@@ -220,6 +220,9 @@ def test_a_rotation_under_load_fails_no_verification(database, jotd):
             assert verify(s.access_token(client)) == new
         assert {key["kid"] for key in s.jwks()["keys"]} == {old, new}
         assert s.metric("jotd_signing_key_info", kid=old, state="retiring") == 1
+        (retires,) = {int(path.name.split(".")[3]) for path in s.keys_dir.glob(f"{old}.*")}
+        assert s.metric("jotd_signing_key_retires_timestamp_seconds", kid=old) == retires
+        assert s.metric("jotd_signing_key_retires_timestamp_seconds", kid=new) == float("inf")
 
 
 def test_ready_means_that_the_first_request_is_served(database, jotd):
@@ -261,6 +264,7 @@ def test_the_metrics_are_there(database, jotd):
         ("jotd_client_cache_entries", "gauge", 1, {}),
         ("jotd_client_cache_capacity", "gauge", 5000, {}),
         ("jotd_client_lookups_total", "counter", 1, {}),
+        ("jotd_ledger_spool_max_bytes", "gauge", 1 << 30, {}),
         ("jotd_signing_key_info", "gauge", 1, {"kid": kid, "alg": "ES256", "state": "signing"}),
     ]:
         assert metrics.types[name] == kind, name
