@@ -1,0 +1,208 @@
+"""What an operator watches: the real metrics in a real Prometheus, the alerts, the dashboard."""
+
+import contextlib
+import itertools
+import json
+import re
+import subprocess
+import time
+
+import pytest
+import yaml
+
+from harness import Load, until
+from harness.process import ROOT
+from harness.prometheus import RULES, Prometheus, alerts
+from harness.services import Redis
+
+DASHBOARD = ROOT / "deploy" / "grafana" / "jotd.json"
+RUNBOOK = ROOT / "deploy" / "RUNBOOK.md"
+TESTS = RULES.with_name("tests.yml")
+
+
+def promtool(*arguments, **options):
+    done = subprocess.run(["promtool", *arguments], text=True, capture_output=True, check=False,
+                          cwd=RULES.parent, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+# The files, without a server
+
+def test_promtool_accepts_the_configuration_and_the_rules():
+    promtool("check", "config", "prometheus.yml")
+    promtool("check", "rules", "--lint-fatal", "rules.yml")
+
+
+def test_the_cases_of_the_rules():
+    promtool("test", "rules", "tests.yml")
+
+
+def cases():
+    """Every query of ALERTS in tests.yml: its text, and the labels that are expected."""
+    for test in yaml.safe_load(TESTS.read_text())["tests"]:
+        for query in test["promql_expr_test"]:
+            if query["expr"].startswith("ALERTS"):
+                yield query["expr"], [dict(re.findall(r'(\w+)="([^"]*)"', sample["labels"]))
+                                      for sample in query["exp_samples"]]
+
+
+@pytest.mark.parametrize("name", alerts())
+def test_every_alert_is_complete(name):
+    """It has a case in which it fires and one in which it does not, names only labels that it has,
+    and leads to a section of the runbook."""
+    rule = alerts()[name]
+    assert rule["labels"]["severity"] in ("critical", "warning", "info")
+    fires = [labels for _, expected in cases() for labels in expected
+             if labels["alertname"] == name]
+    assert fires, "no case in which it fires"
+    assert any(not expected and (name in query or "alertname=" not in query)
+               for query, expected in cases()), "no case in which it is silent"
+    for text in rule["annotations"].values():
+        for label in re.findall(r"\$labels\.(\w+)", text):
+            assert all(label in labels for labels in fires), label
+    page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+    assert page == str(RUNBOOK.relative_to(ROOT))
+    assert anchor == name.lower()
+    assert f"\n### {name}\n" in RUNBOOK.read_text()
+    assert {"summary", "description", "runbook_url"} == set(rule["annotations"])
+
+
+# With a server
+
+@pytest.fixture(scope="module")
+def watched(directory, databases, jotd):
+    """jotd with a Redis of its own, and a Prometheus that watches it."""
+    with contextlib.ExitStack() as stack:
+        def running(service):
+            service.start()
+            stack.callback(service.stop)
+            return service
+
+        homes = [directory / name for name in ("watched-redis", "prometheus")]
+        for home in homes:
+            home.mkdir()
+        redis = running(Redis(homes[0]))
+        database = stack.enter_context(databases.migrated())
+        # Every record is sent at once, so that a second's wait is long.
+        server = stack.enter_context(jotd(database, redis_url=redis.url, batch_rows=1))
+        server.database, server.redis = database, redis
+        server.prometheus = running(Prometheus(homes[1], [server.listen]))
+        yield server
+
+
+@pytest.fixture
+def traffic(watched):
+    """A client that is served a few dozen times a second."""
+    client = watched.database.client(tier="unlimited")
+    with Load([watched], client, threads=1, pause=0.02) as load:
+        load.progress(1)
+        yield load
+
+
+def wait_for_alerts(watched, *names, but=()):
+    """Waits until these alerts fire and no other, whatever `but` do; returns all that fire."""
+    firing = {}
+
+    def as_expected():
+        nonlocal firing
+        firing = watched.prometheus.firing()
+        return set(firing) - set(but) == set(names)
+
+    try:
+        until(as_expected, timeout=30, interval=0.1)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; firing: {sorted(firing)}") from None
+    return firing
+
+
+def test_promtool_finds_no_fault_in_the_metrics(watched, traffic):
+    assert promtool("check", "metrics", input=watched.get("/metrics").text) == ""
+
+
+def metric_names(expression):
+    """Names in a query that look like those of jotd's metrics, without the suffix of a part."""
+    return {re.sub(r"_(bucket|sum|count)$", "", name)
+            for name in re.findall(r"\b(?:jotd|process)_\w+", expression)}
+
+
+def dashboard_queries():
+    dashboard = json.loads(DASHBOARD.read_text())
+    return [(panel["title"], target["expr"]) for panel in dashboard["panels"]
+            for target in panel["targets"]]
+
+
+def test_rules_and_dashboard_name_only_metrics_that_exist(watched):
+    known = set(watched.metrics().types)
+    rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"]
+             for rule in group["rules"]]
+    for expression in [rule["expr"] for rule in rules] + [query for _, query in dashboard_queries()]:
+        assert metric_names(expression) <= known, expression
+
+
+def test_every_query_of_the_dashboard_returns_data(watched, traffic):
+    client = watched.database.client()
+    unknown = (f"made-up-{number}" for number in itertools.count())
+
+    def shown(expression):
+        expression = expression.replace("$__rate_interval", "2s").replace("$instance", ".*")
+        assert "$" not in expression
+        return any(value == value for _, value in watched.prometheus.query(expression))  # no NaN
+
+    for title, expression in dashboard_queries():
+        def has_data():
+            watched.token(client_id=next(unknown), client_secret=client.secret)
+            return shown(expression)
+
+        try:
+            until(has_data, interval=0.1)
+        except AssertionError:
+            raise AssertionError(f"{title}: no data for {expression}") from None
+
+
+def test_the_dashboard_does_not_overlap_itself():
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken = set()
+    for place in (panel["gridPos"] for panel in panels):
+        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"])
+                 for y in range(place["y"], place["y"] + place["h"])}
+        assert not cells & taken and max(x for x, _ in cells) < 24
+        taken |= cells
+
+
+SLOW = "JotdErrorBudgetBurnSlow"  # looks at hours: what has failed goes on counting
+
+
+def test_alerts_while_postgres_is_away(watched, traffic, postgres):
+    """A client that is not in the cache is refused, and what is issued waits in the spool."""
+    uncached = watched.database.client()
+    wait_for_alerts(watched, but=[SLOW])
+    postgres.stop()
+    with Load([watched], uncached, threads=1, pause=0.02) as refused:
+        firing = wait_for_alerts(watched, "JotdLedgerBehind", "JotdErrorBudgetBurnFast", but=[SLOW])
+        assert refused.statuses[503] > 0
+    assert watched.listen in firing["JotdLedgerBehind"]["annotations"]["summary"]
+    assert "%" in firing["JotdErrorBudgetBurnFast"]["annotations"]["description"]
+    postgres.start()
+    wait_for_alerts(watched, but=[SLOW])
+
+
+def test_alerts_when_the_only_key_retires_and_is_gone(watched, traffic):
+    (key,) = watched.keys_dir.glob("*.pem")
+    wait_for_alerts(watched, but=[SLOW])
+    key = key.rename(key.with_name(key.name.replace(".pem", f".{int(time.time()) + 3600}.pem")))
+    wait_for_alerts(watched, "JotdSigningKeyRetiresSoon", but=[SLOW])
+    key.unlink()
+    wait_for_alerts(watched, "JotdNoSigningKey", "JotdErrorBudgetBurnFast", but=[SLOW])
+    watched.create_key()
+    wait_for_alerts(watched, but=[SLOW])
+
+
+def test_an_alert_when_jotd_is_gone(watched):
+    wait_for_alerts(watched, but=[SLOW])
+    assert watched.stop() == 0
+    firing = wait_for_alerts(watched, "JotdDown", but=[SLOW])
+    assert firing["JotdDown"]["labels"]["instance"] == watched.listen
+    watched.start()
+    wait_for_alerts(watched, but=[SLOW])
