@@ -1,0 +1,184 @@
+"""auth/openapi.yaml and the server say the same: every answer that stands there is given, and looks
+as it stands there; no other is."""
+
+import base64
+import contextlib
+import json
+
+import jsonschema
+import pytest
+import yaml
+
+from harness import until
+from harness.process import ROOT
+
+PLAIN = {"date", "connection", "content-length", "content-type"}  # of every answer
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+class Document:
+    """The document, and which of its answers have been seen."""
+
+    def __init__(self):
+        self.root = yaml.safe_load((ROOT / "auth" / "openapi.yaml").read_text())
+        self.resolver = jsonschema.RefResolver("", self.root)
+        self.seen = set()
+
+    def resolve(self, node):
+        while set(node) == {"$ref"}:
+            node = self.resolver.resolve(node["$ref"])[1]
+        return node
+
+    def validator(self, schema):
+        return jsonschema.Draft202012Validator(schema, resolver=self.resolver)
+
+    def operations(self):
+        return {(method.upper(), path): operation for path, item in self.root["paths"].items()
+                for method, operation in item.items()}
+
+    def answers(self):
+        """(method, path, status) of every documented answer."""
+        return {(*key, int(status)) for key, operation in self.operations().items()
+                for status in operation["responses"]}
+
+    def check(self, answer, method, path, response=None):
+        """The answer is documented, with these headers and this body. Returns it."""
+        if response is None:
+            responses = self.operations()[method, path]["responses"]
+            assert str(answer.status_code) in responses, f"undocumented: {answer.status_code}"
+            response = responses[str(answer.status_code)]
+            self.seen.add((method, path, answer.status_code))
+        self.check_headers(answer, self.resolve(response))
+        content = self.resolve(response).get("content", {})
+        if not content:
+            assert not answer.content
+            assert "Content-Type" not in answer.headers
+            return answer
+        media = content[answer.headers["Content-Type"]]
+        body = answer.json() if answer.headers["Content-Type"] == "application/json" else answer.text
+        self.validator(media["schema"]).validate(body)
+        return answer
+
+    def check_headers(self, answer, response):
+        documented = {name: self.resolve(header)
+                      for name, header in response.get("headers", {}).items()}
+        for name, header in documented.items():
+            if name in answer.headers:
+                self.validator(header["schema"]).validate(answer.headers[name])
+            else:
+                assert not header.get("required"), f"{name} is missing"
+        found = {name.lower() for name in answer.headers}
+        assert found - PLAIN <= {name.lower() for name in documented}
+
+
+@pytest.fixture(scope="module")
+def document():
+    return Document()
+
+
+def references(node):
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "$ref":
+                yield value
+            else:
+                yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def schemas(node):
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "schema":
+                yield value
+            yield from schemas(value)
+
+
+def test_the_document_is_sound(document):
+    """All references lead somewhere, nothing that they could lead to is unused, all schemas are."""
+    assert document.root["openapi"].startswith("3.1.")
+    used = set(references(document.root))
+    for reference in used:
+        document.resolver.resolve(reference)
+    for kind in ("headers", "schemas"):
+        for name in document.root["components"][kind]:
+            # The parts of a token are in the JWT, where no media type refers to them.
+            assert f"#/components/{kind}/{name}" in used or name.startswith("AccessToken"), name
+    for schema in [*schemas(document.root), *document.root["components"]["schemas"].values()]:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    names = [operation["operationId"] for operation in document.operations().values()]
+    assert len(names) == len(set(names))
+
+
+def test_other_methods_and_paths(document, shared):
+    responses = document.root["components"]["responses"]
+    for path in document.root["paths"]:
+        taken = {method for method, at in document.operations() if at == path}
+        for method in set(METHODS) - taken:
+            answer = document.check(shared.request(method, path), method, path,
+                                    responses["MethodNotAllowed"])
+            assert answer.status_code == 405
+            assert set(answer.headers["Allow"].split(", ")) - {"HEAD"} == taken
+        assert shared.request("HEAD", path).status_code == (200 if "GET" in taken else 405)
+    for path in ("/", "/nothing", "/token/", "/metrics/x"):
+        answer = document.check(shared.get(path), "GET", path, responses["NotFound"])
+        assert answer.status_code == 404
+
+
+def decode(part):
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def test_every_documented_answer_is_given(document, databases, jotd, postgres):
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(databases.migrated())
+        client = database.client(audience=["https://a.example", "https://b.example"])
+        bare = database.client(scope=None)
+        uncached = database.client()
+
+        def token(s, client=client, **form):
+            return document.check(s.token(client, **form), "POST", "/token")
+
+        def get(s, path, **options):
+            return document.check(s.get(path, **options), "GET", path)
+
+        s = stack.enter_context(jotd(database))
+        for asking, form in ((client, {}), (client, {"scope": "read"}), (bare, {})):
+            answer = token(s, asking, **form)
+            assert "X-Cache-Status" in answer.headers
+            header, claims, _ = answer.json()["access_token"].split(".")
+            parts = document.root["components"]["schemas"]
+            document.validator(parts["AccessTokenHeader"]).validate(decode(header))
+            document.validator(parts["AccessTokenClaims"]).validate(decode(claims))
+        for form, error in (({"grant_type": None}, "invalid_request"),
+                            ({"grant_type": "password"}, "unsupported_grant_type"),
+                            ({"scope": "admin"}, "invalid_scope"),
+                            ({"resource": "https://c.example"}, "invalid_target")):
+            answer = token(s, **form)
+            assert (answer.status_code, answer.json()["error"]) == (400, error)
+        assert token(s, None).status_code == 401
+        assert token(s, scope="x" * 17000).status_code == 413
+        get(s, "/.well-known/oauth-authorization-server")
+        get(s, "/.well-known/openid-configuration")
+        s.create_key("RS256")
+        until(lambda: len(s.jwks()["keys"]) == 2)
+        etag = get(s, "/.well-known/jwks.json").headers["ETag"]
+        get(s, "/.well-known/jwks.json", headers={"If-None-Match": etag})
+        get(s, "/health")
+        get(s, "/metrics")
+        assert get(s, "/ready").json()["status"] == "ok"
+
+        keyless = stack.enter_context(
+            jotd(database, keys=False, ready=False, keys_dir="missing"))
+        assert get(keyless, "/ready").json()["status"] == "unavailable"
+        assert get(keyless, "/.well-known/jwks.json").status_code == 503
+
+        postgres.stop()
+        stack.callback(postgres.start)
+        until(lambda: get(s, "/ready").json()["status"] == "degraded")
+        assert token(s, uncached).status_code == 503
+        assert token(s).headers["X-Cache-Status"] == "STALE"
+
+    assert document.seen == document.answers()
