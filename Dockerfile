@@ -1,0 +1,26 @@
+# jotd and what it links with on Debian's slim image. Runs as 10001, writes to /var/lib/jotd only:
+#   docker run --read-only -v spool:/var/lib/jotd/spool -v keys:/var/lib/jotd/keys -e DATABASE_URL=…
+FROM debian:12-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends \
+        gcc libc6-dev cmake ninja-build pkg-config libh2o-evloop-dev libjwt-dev libpq-dev \
+        libssl-dev libjansson-dev zlib1g-dev uthash-dev libcmocka-dev
+WORKDIR /src
+COPY . .
+RUN cmake --preset release && cmake --build build --target jotd && strip build/jotd
+
+FROM debian:12-slim
+RUN apt-get update && apt-get install -y --no-install-recommends \
+        libh2o-evloop0.13 libjwt0 libpq5 libssl3 libjansson4 zlib1g && \
+    rm -rf /var/lib/apt/lists/* && \
+    useradd --system --uid 10001 --user-group --home-dir /var/lib/jotd \
+        --shell /usr/sbin/nologin jotd && \
+    install -d -m 700 -o jotd -g jotd /var/lib/jotd /var/lib/jotd/keys /var/lib/jotd/spool
+COPY --from=build /src/build/jotd /usr/bin/jotd
+ENV JOTD_LISTEN=0.0.0.0:8080 \
+    JOTD_KEYS_DIR=/var/lib/jotd/keys \
+    JOTD_SPOOL_DIR=/var/lib/jotd/spool
+USER 10001:10001
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["jotd", "healthcheck"]
+ENTRYPOINT ["jotd"]
+CMD ["serve"]

@@ -1,0 +1,143 @@
+"""The Kubernetes manifests: they name each other, the image and jotd's settings rightly."""
+
+import re
+
+import pytest
+import yaml
+
+from harness.deployment import DEPLOY, environment, port_of, settings
+from harness.process import ROOT
+
+MANIFESTS = DEPLOY / "kubernetes"
+
+
+
+def load(name):
+    return list(yaml.safe_load_all((MANIFESTS / name).read_text()))
+
+
+@pytest.fixture(scope="module")
+def kustomization():
+    (found,) = load("kustomization.yaml")
+    return found
+
+
+@pytest.fixture(scope="module")
+def objects(kustomization):
+    """Every object by kind and name."""
+    found = [item for name in kustomization["resources"] for item in load(name)]
+    by_name = {(item["kind"], item["metadata"]["name"]): item for item in found}
+    assert len(by_name) == len(found)
+    return by_name
+
+
+@pytest.fixture(scope="module")
+def server(objects):
+    return objects["StatefulSet", "jotd"]
+
+
+@pytest.fixture(scope="module")
+def pods(objects):
+    """The pod templates, of the server and of the job."""
+    return [item["spec"]["template"] for kind, item in
+            ((key[0], value) for key, value in objects.items()) if kind in ("StatefulSet", "Job")]
+
+
+@pytest.fixture(scope="module")
+def config():
+    return environment(MANIFESTS / "jotd.env")
+
+
+def test_every_file_is_used(kustomization):
+    used = {*kustomization["resources"], *kustomization["configMapGenerator"][0]["envs"]}
+    there = {path.name for path in MANIFESTS.iterdir()}
+    assert there - used == {"kustomization.yaml", "secret.example.yaml"}
+
+
+def test_the_image_is_that_of_this_version(kustomization, pods):
+    version = re.search(r"project\(jotd VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text())[1]
+    (image,) = kustomization["images"]
+    assert image["newTag"] == version
+    for pod in pods:
+        assert [container["image"] for container in pod["spec"]["containers"]] == [image["name"]]
+
+
+def test_selectors_find_the_pods_of_the_server_and_no_others(objects, server, pods):
+    labels = server["spec"]["template"]["metadata"]["labels"]
+    for (kind, name), item in objects.items():
+        if kind == "Service":
+            selector = item["spec"]["selector"]
+        elif kind in ("StatefulSet", "PodDisruptionBudget"):
+            selector = item["spec"]["selector"]["matchLabels"]
+        else:
+            continue
+        matching = [pod for pod in pods if selector.items() <= pod["metadata"]["labels"].items()]
+        assert [pod["metadata"]["labels"] for pod in matching] == [labels], (kind, name)
+    target = objects["HorizontalPodAutoscaler", "jotd"]["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) in objects
+    assert "replicas" not in server["spec"]
+    assert ("Service", server["spec"]["serviceName"]) in objects
+
+
+def test_the_ports(objects, server, config):
+    (container,) = server["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": port_of(config["JOTD_LISTEN"]),
+                     "metrics": port_of(config["JOTD_METRICS_LISTEN"])}
+    for (kind, name), item in objects.items():
+        if kind == "Service":
+            assert {port["targetPort"] for port in item["spec"]["ports"]} <= set(ports), name
+    probes = {container[probe]["httpGet"]["path"]: container[probe]["httpGet"]["port"]
+              for probe in ("livenessProbe", "readinessProbe")}
+    assert probes == {"/health": "metrics", "/ready": "metrics"}
+    notes = server["spec"]["template"]["metadata"]["annotations"]
+    assert int(notes["prometheus.io/port"]) == ports["metrics"]
+
+
+def test_the_configuration_is_there(pods, kustomization):
+    (secret,) = load("secret.example.yaml")
+    assert set(secret["stringData"]) <= set(settings())
+    assert "DATABASE_URL" in secret["stringData"]
+    maps = {generator["name"] for generator in kustomization["configMapGenerator"]}
+    for pod in pods:
+        for source in pod["spec"]["containers"][0]["envFrom"]:
+            assert source.get("configMapRef", {"name": "jotd"})["name"] in maps
+            assert source.get("secretRef", secret["metadata"])["name"] == secret["metadata"]["name"]
+
+
+def test_the_volumes(server, config):
+    spec = server["spec"]["template"]["spec"]
+    mounts = {mount["name"]: mount for mount in spec["containers"][0]["volumeMounts"]}
+    assert mounts["keys"]["mountPath"] == config["JOTD_KEYS_DIR"]
+    assert mounts["spool"]["mountPath"] == config["JOTD_SPOOL_DIR"]
+    (claim,) = server["spec"]["volumeClaimTemplates"]
+    volumes = {volume["name"] for volume in spec["volumes"]} | {claim["metadata"]["name"]}
+    assert set(mounts) == volumes
+    size = re.fullmatch(r"(\d+)Gi", claim["spec"]["resources"]["requests"]["storage"])
+    assert int(size[1]) << 30 > int(config["JOTD_SPOOL_MAX_BYTES"])
+    text = (MANIFESTS / "secret.example.yaml").read_text()
+    (keys,) = spec["volumes"]
+    assert f"create secret generic {keys['secret']['secretName']} " in text
+
+
+def test_a_pod_has_the_time_to_drain(server, config):
+    spec = server["spec"]["template"]["spec"]
+    command = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert command[0] == "sleep"
+    assert (spec["terminationGracePeriodSeconds"]
+            > int(command[1]) + int(config["JOTD_DRAIN_TIMEOUT"]) + 5)
+
+
+def test_the_pods_are_locked_down(pods):
+    for pod in pods:
+        spec, (container,) = pod["spec"], pod["spec"]["containers"]
+        assert spec["enableServiceLinks"] is False
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert f"USER {spec['securityContext']['runAsUser']}:" in (ROOT / "Dockerfile").read_text()
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False, "privileged": False,
+            "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+        }
+        assert "cpu" in container["resources"]["requests"]  # the autoscaler goes by it
