@@ -139,7 +139,8 @@ def test_compose_needs_no_edit(compose):
     postgres = services[database[3]]["environment"]
     assert (database[1], database[2]) == (postgres["POSTGRES_USER"], postgres["POSTGRES_PASSWORD"])
     assert database[4] == postgres["POSTGRES_USER"]  # the default of the image
-    assert services["jotd"]["depends_on"].keys() == {"migrate", "first-key"}
+    redis = re.fullmatch(r"redis://(\w+):6379/0", services["jotd"]["environment"]["REDIS_URL"])
+    assert services["jotd"]["depends_on"].keys() == {"migrate", "first-key", redis[1]}
 
 
 def test_prometheus_and_grafana_find_each_other_and_jotd(compose):

@@ -97,7 +97,7 @@ def test_the_ports(objects, server, config):
 def test_the_configuration_is_there(pods, kustomization):
     (secret,) = load("secret.example.yaml")
     assert set(secret["stringData"]) <= set(settings())
-    assert "DATABASE_URL" in secret["stringData"]
+    assert {"DATABASE_URL", "REDIS_URL"} == set(secret["stringData"])
     maps = {generator["name"] for generator in kustomization["configMapGenerator"]}
     for pod in pods:
         for source in pod["spec"]["containers"][0]["envFrom"]:

@@ -4,6 +4,7 @@ as it stands there; no other is."""
 import base64
 import contextlib
 import json
+import types
 
 import jsonschema
 import pytest
@@ -160,6 +161,18 @@ def test_every_documented_answer_is_given(document, databases, jotd, postgres):
             assert (answer.status_code, answer.json()["error"]) == (400, error)
         assert token(s, None).status_code == 401
         assert token(s, scope="x" * 17000).status_code == 413
+        database.cli("tier", "set", "single", "--per-minute", 1)
+        single = database.client(tier="single")
+        for status in (200, 429):
+            answer = token(s, single)
+            assert answer.status_code == status
+            assert {name for name in answer.headers if "RateLimit" in name} == {
+                "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining",
+                "X-RateLimit-Reset"}
+        assert answer.json()["error"] == "rate_limit_exceeded"
+        wrong = types.SimpleNamespace(id=client.id, secret=bare.secret)
+        until(lambda: token(s, wrong).status_code == 429, interval=0)
+        assert token(s, wrong).json()["error"] == "slow_down"
         get(s, "/.well-known/oauth-authorization-server")
         get(s, "/.well-known/openid-configuration")
         s.create_key("RS256")

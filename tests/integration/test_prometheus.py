@@ -140,7 +140,18 @@ def test_rules_and_dashboard_name_only_metrics_that_exist(watched):
         assert metric_names(expression) <= known, expression
 
 
-def test_every_query_of_the_dashboard_returns_data(watched, traffic):
+@pytest.fixture
+def limited(watched):
+    """A client that goes on past 80 % of its quota while this is used."""
+    watched.database.cli("tier", "set", "narrow", "--per-hour", 3000)
+    client = watched.database.client(tier="narrow")
+    request = watched.token_request(client)
+    with Load([watched], client, threads=1, pause=0.02) as load:
+        watched.raw(request * 2400, answers=2400, timeout=20)
+        yield load
+
+
+def test_every_query_of_the_dashboard_returns_data(watched, traffic, limited):
     client = watched.database.client()
     unknown = (f"made-up-{number}" for number in itertools.count())
 
@@ -185,6 +196,15 @@ def test_alerts_while_postgres_is_away(watched, traffic, postgres):
     assert watched.listen in firing["JotdLedgerBehind"]["annotations"]["summary"]
     assert "%" in firing["JotdErrorBudgetBurnFast"]["annotations"]["description"]
     postgres.start()
+    wait_for_alerts(watched, but=[SLOW])
+
+
+def test_an_alert_while_redis_is_away(watched, traffic):
+    wait_for_alerts(watched, but=[SLOW])
+    watched.redis.stop()
+    firing = wait_for_alerts(watched, "JotdLimiterFallback", but=[SLOW])
+    assert watched.listen in firing["JotdLimiterFallback"]["annotations"]["summary"]
+    watched.redis.start()
     wait_for_alerts(watched, but=[SLOW])
 
 
