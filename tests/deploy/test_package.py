@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from harness.process import ROOT, binary
 
 APT = ["apt-get", "-qy", "-o", "DPkg::Lock::Timeout=120", "-o", "APT::Sandbox::User=root"]
+RUNBOOK = ROOT / "deploy" / "RUNBOOK.md"
 STATE = pathlib.Path("/var/lib/jotd")
 
 
@@ -92,11 +94,17 @@ def test_install_use_and_purge(installed, database, tmp_path):
         assert f"/usr/share/doc/jotd/migrations/{migration.name}" in listed
     assert "/usr/share/doc/jotd/env.example" in listed
 
-    # As its user, on its directories: a key, which a purge removes, and a record, which stays.
-    run("runuser", "-u", "jotd", "--", "env", "JOTD_KEYS_DIR=/var/lib/jotd/keys", "jotd", "key",
-        "create")
+    # The commands of the runbook: a client, and a key, which a purge removes.
+    settings = pathlib.Path("/etc/jotd/jotd.env")
+    settings.write_text(settings.read_text().replace(
+        "DATABASE_URL=postgresql://jotd@127.0.0.1:5432/jotd", f"DATABASE_URL={database.url}"))
+    (setup,) = re.findall(r"```\n(set -a.*?)```", RUNBOOK.read_text(), re.S)
+    made = run("bash", "-ec", f"{setup}\njotd client create --name billing")
+    assert "jot_" in made
+    run("bash", "-ec", f"{setup}\nrunuser -u jotd -- env -u DATABASE_URL jotd key create")
     (key,) = (STATE / "keys").iterdir()
     assert looks(key) == (0o600, "jotd")
+    # A record that PostgreSQL has not got, which stays.
     waiting = STATE / "spool" / "0198-dead" / "segment"
     waiting.parent.mkdir()
     waiting.write_text("a record\n")
