@@ -68,6 +68,15 @@ def test_every_alert_is_complete(name):
     assert {"summary", "description", "runbook_url"} == set(rule["annotations"])
 
 
+def test_the_links_of_the_runbook_lead_somewhere():
+    text = RUNBOOK.read_text()
+    headings = [re.sub(r"[^\w -]", "", line.lower()).strip().replace(" ", "-")
+                for line in re.findall(r"^#+ (.*)$", text, re.M)]
+    for page, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text):
+        assert (RUNBOOK.parent / page).exists(), page
+        assert page or anchor in headings, anchor
+
+
 # With a server
 
 @pytest.fixture(scope="module")
