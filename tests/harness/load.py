@@ -26,12 +26,13 @@ class Load:
     refused or cut.
     """
 
-    def __init__(self, servers, client, threads=4, per_connection=None, pause=0):
+    pause = 0  # seconds that a thread rests after an answer
+
+    def __init__(self, servers, client, threads=4, per_connection=None):
         self.servers = servers
         clients = client if isinstance(client, list) else [client]
         self.per_connection = per_connection
         self.requests = [servers[0].token_request(client) for client in clients]
-        self.pause = pause
         self.jtis = set()
         self.statuses = collections.Counter()
         self.broken = 0
@@ -82,9 +83,9 @@ class Load:
                 self.statuses[answer.status] += 1
                 if answer.status == 200:
                     self.jtis.add(claims_of(answer.json()["access_token"])["jti"])
+            self.stopping.wait(self.pause)
             if answer.headers.get("connection") == "close":
                 return
-            self.stopping.wait(self.pause)
 
     def progress(self, tokens, timeout=60):
         """Returns when so many more tokens have been answered with."""

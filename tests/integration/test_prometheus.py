@@ -79,6 +79,12 @@ def test_the_links_of_the_runbook_lead_somewhere():
 
 # With a server
 
+class Gentle(Load):
+    """A few dozen requests a second."""
+
+    pause = 0.02
+
+
 @pytest.fixture(scope="module")
 def watched(directory, databases, jotd):
     """jotd with a Redis of its own, and a Prometheus that watches it."""
@@ -104,7 +110,7 @@ def watched(directory, databases, jotd):
 def traffic(watched):
     """A client that is served a few dozen times a second."""
     client = watched.database.client(tier="unlimited")
-    with Load([watched], client, threads=1, pause=0.02) as load:
+    with Gentle([watched], client, threads=1) as load:
         load.progress(1)
         yield load
 
@@ -155,7 +161,7 @@ def limited(watched):
     watched.database.cli("tier", "set", "narrow", "--per-hour", 3000)
     client = watched.database.client(tier="narrow")
     request = watched.token_request(client)
-    with Load([watched], client, threads=1, pause=0.02) as load:
+    with Gentle([watched], client, threads=1) as load:
         watched.raw(request * 2400, answers=2400, timeout=20)
         yield load
 
@@ -199,7 +205,7 @@ def test_alerts_while_postgres_is_away(watched, traffic, postgres):
     uncached = watched.database.client()
     wait_for_alerts(watched, but=[SLOW])
     postgres.stop()
-    with Load([watched], uncached, threads=1, pause=0.02) as refused:
+    with Gentle([watched], uncached, threads=1) as refused:
         firing = wait_for_alerts(watched, "JotdLedgerBehind", "JotdErrorBudgetBurnFast", but=[SLOW])
         assert refused.statuses[503] > 0
     assert watched.listen in firing["JotdLedgerBehind"]["annotations"]["summary"]
