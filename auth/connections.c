@@ -241,9 +241,28 @@ static bool has_room(struct connections *connections)
     return false;
 }
 
+/* The peer is known from here on: the kernel would not tell it any more once the connection is
+ * reset, and h2o's own accept does not ask. NULL, with errno, when there is none. */
+static h2o_socket_t *accept_socket(struct listener *listener)
+{
+    h2o_loop_t *loop = listener->connections->h2o->loop;
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof(peer);
+    h2o_socket_t *socket;
+    int on = 1, fd = accept4(h2o_socket_get_fd(listener->socket), (struct sockaddr *)&peer, &length,
+                             SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd == -1)
+        return NULL;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* a local socket has none */
+    socket = h2o_evloop_socket_create(loop, fd, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
+    h2o_socket_setpeername(socket, (struct sockaddr *)&peer, length);
+    return socket;
+}
+
 static bool accept_one(struct listener *listener)
 {
-    h2o_socket_t *socket = h2o_evloop_socket_accept(listener->socket);
+    h2o_socket_t *socket = accept_socket(listener);
 
     if (socket == NULL) {
         if (errno == EMFILE || errno == ENFILE) {

@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import signal
+import socket
+import struct
 import subprocess
 import time
 import uuid
@@ -68,6 +70,19 @@ def test_what_a_connection_was_for_before_is_not_told_again(database, jotd):
         token, health = requests_after_start(s)
     assert (token["client"], health["path"]) == (client.id, "/health")
     assert not {"client", "jti"} & set(health)
+
+
+def test_a_peer_that_is_gone_is_known_all_the_same(database, jotd):
+    """The kernel does not tell it any more; else a reset would hide who guesses at secrets."""
+    with jotd(database, access_log="all") as s:
+        for _ in range(20):
+            with s.connect() as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.sendall(b"POST /token HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(lambda: s.metric("jotd_http_requests_total", endpoint="/token") == 20)
+        lines = requests_after_start(s)
+    assert {line["peer"] for line in lines} == {"127.0.0.1"}
+    assert len([line for line in lines if line["path"] == "/token"]) == 20
 
 
 def test_only_errors(database, jotd):
