@@ -3,14 +3,15 @@
 FROM debian:12-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         gcc libc6-dev cmake ninja-build pkg-config libh2o-evloop-dev libjwt-dev libpq-dev \
-        libhiredis-dev libssl-dev libjansson-dev zlib1g-dev uthash-dev libcmocka-dev
+        libhiredis-dev libssl-dev libjansson-dev libsystemd-dev zlib1g-dev uthash-dev \
+        libcmocka-dev
 WORKDIR /src
 COPY . .
 RUN cmake --preset release && cmake --build build --target jotd && strip build/jotd
 
 FROM debian:12-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        libh2o-evloop0.13 libjwt0 libpq5 libhiredis0.14 libssl3 libjansson4 zlib1g && \
+        libh2o-evloop0.13 libjwt0 libpq5 libhiredis0.14 libssl3 libjansson4 libsystemd0 zlib1g && \
     rm -rf /var/lib/apt/lists/* && \
     useradd --system --uid 10001 --user-group --home-dir /var/lib/jotd \
         --shell /usr/sbin/nologin jotd && \
