@@ -3,6 +3,7 @@
  */
 #include "auth/limits.h"
 
+#include <endian.h>
 #include <h2o.h>
 #include <inttypes.h>
 #include <openssl/evp.h>
@@ -234,17 +235,16 @@ void limits_end_pass(struct limits *limits)
 bool limits_read_reply(const redisReply *reply, int64_t *granted, int64_t *now_ms,
                        struct quota_left *left)
 {
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 + 2 * QUOTA_WINDOWS)
+    uint64_t numbers[2 + 2 * QUOTA_WINDOWS];
+
+    if (reply->type != REDIS_REPLY_STRING || (size_t)reply->len != sizeof(numbers))
         return false;
-    for (size_t i = 0; i != reply->elements; ++i) {
-        if (reply->element[i]->type != REDIS_REPLY_INTEGER)
-            return false;
-    }
-    *granted = reply->element[0]->integer;
-    *now_ms = reply->element[1]->integer;
+    memcpy(numbers, reply->str, sizeof(numbers));
+    *granted = (int64_t)le64toh(numbers[0]);
+    *now_ms = (int64_t)le64toh(numbers[1]);
     for (size_t w = 0; w != QUOTA_WINDOWS; ++w) {
-        left->remaining[w] = reply->element[2 + 2 * w]->integer;
-        left->reset_ms[w] = reply->element[3 + 2 * w]->integer;
+        left->remaining[w] = (int64_t)le64toh(numbers[2 + 2 * w]);
+        left->reset_ms[w] = (int64_t)le64toh(numbers[3 + 2 * w]);
     }
     return true;
 }

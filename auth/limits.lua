@@ -5,7 +5,9 @@
 --   ARGV      tokens asked for (0: only look); the limits of the minute, the hour and the month
 --             (0: unlimited); for tests, the time in Unix milliseconds in place of Redis's own
 --   returns   tokens granted, the time, and for each window: what remains (below 0 when the limit
---             has been lowered) and when more comes back, both times in Unix milliseconds
+--             has been lowered) and when more comes back, both times in Unix milliseconds; as one
+--             string of 8-byte integers, least significant byte first, since a reply of many parts
+--             costs the reader an allocation each
 --
 -- The minute and the hour slide over slots of a twelfth of their length. Every slot that overlaps
 -- the window counts in full, which are 13, so that no span of that length ever holds more than the
@@ -121,4 +123,5 @@ if #written > 0 then
     redis.call('HSET', key, unpack(written))
     redis.call('PEXPIRE', key, expires - now)
 end
-return {granted, now, remaining[1], resets[1], remaining[2], resets[2], remaining[3], resets[3]}
+return struct.pack('<i8i8i8i8i8i8i8i8', granted, now, remaining[1], resets[1], remaining[2],
+    resets[2], remaining[3], resets[3])

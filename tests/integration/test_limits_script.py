@@ -3,6 +3,7 @@
 import calendar
 import datetime
 import pathlib
+import struct
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -35,7 +36,7 @@ class Client:
     def ask(self, now, tokens=1):
         """What was granted, and by window what remains and when more comes."""
         reply = self.script(keys=[self.key], args=[tokens, *self.limits.values(), now])
-        granted, said, *rest = reply
+        granted, said, *rest = struct.unpack("<8q", reply)
         assert said == now and 0 <= granted <= tokens
         if granted:
             self.grants.append((now, granted))
