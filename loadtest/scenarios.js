@@ -68,7 +68,7 @@ const table = {
     scenarios: { smoke: { ...constant(1, 0, duration), preAllocatedVUs: 8, maxVUs: 32 } },
   },
   load: {
-    scenarios: { load: ramp([0.4, 0.3 * duration], [0.4, 0.6 * duration], [0, 0.1 * duration]) },
+    scenarios: { load: ramp([0.3, 0.3 * duration], [0.3, 0.6 * duration], [0, 0.1 * duration]) },
     thresholds: { http_req_duration: LATENCY, dropped_iterations: MAY_DROP },
   },
   stress: burst(0.25, 1.5),
