@@ -22,7 +22,7 @@
 #define CONNECT_TIMEOUT_MS 5000
 #define LOOKUP_TIMEOUT_MS  5000
 #define ABORT_MS           1000 /* for connections that are ended by force to be gone */
-#define START_MS           2000 /* for PostgreSQL to be reached before connections are accepted */
+#define START_MS           2000 /* for PostgreSQL and Redis to be reached before connections are accepted */
 
 static bool check_schema(void *owner, const PGresult *result, struct failure *failure)
 {
@@ -169,8 +169,8 @@ static bool drain(struct worker *worker, uint64_t deadline_ms)
  * the connection that they need, rather than be refused. */
 static void accept_when_ready(struct worker *worker)
 {
-    if (!worker->connections.accepts &&
-        (pg_was_tried(&worker->pg) || clock_monotonic_ms() >= worker->accept_at_ms))
+    if (!worker->connections.accepts && ((pg_was_tried(&worker->pg) && worker->limits.settled) ||
+                                         clock_monotonic_ms() >= worker->accept_at_ms))
         connections_accept(&worker->connections);
 }
 
