@@ -72,6 +72,9 @@ void reply(h2o_req_t *req, int status, struct slice content_type, struct slice b
     struct worker *worker = worker_of(req);
     struct answer *answer = h2o_mem_alloc_shared(&req->pool, sizeof(*answer), on_dispose);
 
+    /* Here and not when it is sent, so that it fits with what the answer says of a drain. */
+    if (process_is_draining(worker->process))
+        req->http1_is_persistent = 0;
     req->res.status = status;
     req->res.reason = reason_phrase(status);
     /* RFC 9110 8.6: in a 304 it would have to be the length of the 200. */
@@ -129,8 +132,7 @@ static void send_answer(struct answer *answer)
     bool bodiless =
         answer->body.len == 0 || h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
 
-    if (process_is_draining(answer->worker->process) ||
-        req->entity.len > KEPT_BODY) /* h2o would keep the buffer as large */
+    if (req->entity.len > KEPT_BODY) /* h2o would keep the buffer as large */
         req->http1_is_persistent = 0;
     answer->worker = NULL;
     h2o_start_response(req, &generator);
