@@ -10,6 +10,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "common/failure.h"
 #include "common/log.h"
 
 /* An id that PostgreSQL did not know. */
@@ -77,7 +78,8 @@ void clients_close(struct clients *clients)
 
 static bool is_fresh(const struct clients *clients, const struct client *client, uint64_t now_ms)
 {
-    return client->event >= clients->lost_event && now_ms < client->fresh_until_ms;
+    return pg_is_ready(clients->pg) && client->event >= clients->lost_event &&
+           now_ms < client->fresh_until_ms;
 }
 
 /* Whether it may serve although it is not fresh. */
@@ -354,6 +356,20 @@ static void send_queued(struct clients *clients)
     }
 }
 
+/* One line a second at most. */
+static void note_error(struct clients *clients, const char *reason)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    struct failure failure;
+
+    if (now_ms - clients->error_logged_ms < 1000)
+        return;
+    clients->error_logged_ms = now_ms;
+    failure_set(&failure, "%s", reason);
+    failure_one_line(&failure);
+    log_warn("client.lookup_failed", log_str("reason", failure.reason));
+}
+
 static void on_result(struct pg_query *query, const PGresult *result, const char *reason)
 {
     struct client_lookup *lookup = H2O_STRUCT_FROM_MEMBER(struct client_lookup, query, query);
@@ -361,7 +377,7 @@ static void on_result(struct pg_query *query, const PGresult *result, const char
 
     --clients->sent_count;
     if (result == NULL || PQnfields(result) != CLIENT_COLUMN_COUNT) {
-        log_debug("client.lookup_failed", log_str("reason", reason));
+        note_error(clients, reason);
         finish(lookup, CLIENT_UNAVAILABLE, NULL, LOOKUP_ERROR);
     } else if (PQntuples(result) == 0) {
         keep_unknown(clients, lookup);

@@ -54,7 +54,8 @@ struct client {
     "c.client_id, c.tier, c.enabled, coalesce(c.token_ttl, 0),"                                    \
     " array_to_string(c.scopes, ' '), array_to_string(c.audiences, ' '),"                          \
     " (SELECT string_agg(encode(s.digest, 'hex') || ':' ||"                                        \
-    "   coalesce(floor(extract(epoch FROM s.expires_at) * 1000)::bigint::text, ''), ' ')"          \
+    "   CASE WHEN isfinite(s.expires_at)"                                                          \
+    "    THEN floor(extract(epoch FROM s.expires_at) * 1000)::bigint::text ELSE '' END, ' ')"      \
     "  FROM (SELECT digest, expires_at FROM client_secrets"                                        \
     "   WHERE client_id = c.client_id AND (expires_at IS NULL OR expires_at > now())"              \
     "   ORDER BY created_at DESC LIMIT 4) s),"                                                     \

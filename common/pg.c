@@ -66,7 +66,7 @@ static void disconnect(struct pg *pg)
  * for the same reason is logged once. */
 static void lose(struct pg *pg, const char *reason)
 {
-    bool was_ready = pg->state == PG_READY;
+    bool was_ready = pg->state == PG_READY, was_setting_up = pg->state == PG_SETTING_UP;
     const char *event = was_ready                    ? "pg.lost"
                         : pg->state == PG_SETTING_UP ? "pg.unusable"
                                                      : "pg.unreachable";
@@ -77,6 +77,8 @@ static void lose(struct pg *pg, const char *reason)
     failure_one_line(&failure);
     disconnect(pg);
     set_state(pg, PG_DOWN);
+    if (was_setting_up) /* what its statements have brought is not to be relied on */
+        pg->config->on_change(pg->config->owner, false);
     if (was_ready || strcmp(failure.reason, pg->last.reason) != 0)
         log_warn(event, log_str("connection", pg->config->name), log_str("reason", failure.reason));
     pg->last = failure;
@@ -264,23 +266,31 @@ static void on_resolved(struct resolve *resolve, const struct addrinfo *addresse
     resolve_next(pg);
 }
 
-/* The next statement of the set-up: the caller's, then our own; false when there is none left. */
+#define OWN_STEPS 3 /* of a connection that listens; the first one looks for a pooler */
+
+/* The step of the caller's set-up, NULL while our own comes first. */
+static const struct pg_setup *given_step(const struct pg *pg)
+{
+    size_t own = pg->config->on_notify != NULL ? OWN_STEPS : 0;
+
+    return pg->setup_step < own ? NULL : pg->config->setup + (pg->setup_step - own);
+}
+
+/* The next statement of the set-up: our own, then the caller's; false when there is none left. */
 static bool setup_statement(struct pg *pg, char *sql, size_t size)
 {
-    const char *given =
-        pg->setup_step < pg->setup_steps ? pg->config->setup[pg->setup_step].sql : "";
-    size_t own = pg->setup_step - pg->setup_steps;
+    const struct pg_setup *given = given_step(pg);
 
-    if (pg->setup_step < pg->setup_steps)
-        snprintf(sql, size, "%s", given);
-    else if (pg->config->on_notify != NULL && own == 0)
-        snprintf(sql, size, "SELECT pg_backend_pid()");
-    else if (pg->config->on_notify != NULL && own == 1)
-        snprintf(sql, size, "LISTEN %s", pg->beat_channel);
-    else if (pg->config->on_notify != NULL && own == 2)
-        snprintf(sql, size, "PREPARE beat AS SELECT pg_notify('%s', '')", pg->beat_channel);
-    else
+    if (given != NULL && given->sql == NULL)
         return false;
+    if (given != NULL)
+        snprintf(sql, size, "%s", given->sql);
+    else if (pg->setup_step == 0)
+        snprintf(sql, size, "SELECT pg_backend_pid()");
+    else if (pg->setup_step == 1)
+        snprintf(sql, size, "LISTEN %s", pg->beat_channel);
+    else
+        snprintf(sql, size, "PREPARE beat AS SELECT pg_notify('%s', '')", pg->beat_channel);
     return true;
 }
 
@@ -288,8 +298,7 @@ static void setup_next(struct pg *pg)
 {
     char sql[SETUP_MAX];
 
-    while (pg->was_ready && pg->setup_step < pg->setup_steps &&
-           pg->config->setup[pg->setup_step].once)
+    while (pg->was_ready && given_step(pg) != NULL && given_step(pg)->once)
         ++pg->setup_step;
     if (setup_statement(pg, sql, sizeof(sql))) {
         if (!PQsendQuery(pg->conn, sql))
@@ -352,8 +361,7 @@ static bool is_direct(const struct pg *pg)
 /* One statement of the set-up is through. */
 static void finish_setup_step(struct pg *pg)
 {
-    const struct pg_setup *step =
-        pg->setup_step < pg->setup_steps ? pg->config->setup + pg->setup_step : NULL;
+    const struct pg_setup *step = given_step(pg);
     ExecStatusType status = PQresultStatus(pg->result);
     struct failure failure;
 
@@ -366,7 +374,7 @@ static void finish_setup_step(struct pg *pg)
         lose(pg, pg->result != NULL ? PQresultErrorMessage(pg->result) : "no result");
         return;
     }
-    if (pg->setup_step == pg->setup_steps && !is_direct(pg)) {
+    if (step == NULL && pg->setup_step == 0 && !is_direct(pg)) {
         lose(pg,
              "a pooler is between, which may swallow notifications: connect to PostgreSQL itself");
         return;
@@ -386,11 +394,14 @@ static void finish_query(struct pg *pg)
     pg->result = NULL;
     if (query != NULL) {
         const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
 
         DL_DELETE(pg->queries, query);
-        /* feature_not_supported, invalid_sql_statement_name: the prepared statement is of no use
-         * any more, after a change of the schema for instance. A new connection makes it anew. */
-        if (state != NULL && (strcmp(state, "0A000") == 0 || strcmp(state, "26000") == 0))
+        /* invalid_sql_statement_name, or "cached plan must not change result type": the prepared
+         * statement is of no use any more, after a change of the schema for instance. A new
+         * connection makes it anew. */
+        if ((state != NULL && strcmp(state, "26000") == 0) ||
+            (function != NULL && strcmp(function, "RevalidateCachedQuery") == 0))
             break_off(pg, "a prepared statement has become invalid");
         if (PQresultStatus(result) == PGRES_TUPLES_OK)
             query->on_result(query, result, NULL);
@@ -549,8 +560,6 @@ void pg_open(struct pg *pg, const struct pg_config *config, h2o_loop_t *loop, st
     pg->beat_timer.on_time = on_beat_timer;
     snprintf(pg->beat_channel, sizeof(pg->beat_channel), "beat_%08x%08x", arc4random(),
              arc4random());
-    while (config->setup[pg->setup_steps].sql != NULL)
-        ++pg->setup_steps;
     pg->backoff_ms = BACKOFF_MIN_MS;
     pg->options = PQconninfoParse(config->url, NULL);
     connect_start(pg);

@@ -58,7 +58,7 @@ struct pg_config {
     uint64_t connect_timeout_ms;  /* names, connection and set-up together */
     uint64_t query_timeout_ms;
     void *owner; /* for the calls below */
-    /* The state became PG_READY, or stopped being it. */
+    /* The state became PG_READY, or stopped being it; false also when a set-up has failed. */
     void (*on_change)(void *owner, bool ready);
     /* A notification of a channel that the set-up listens on, after the results that came before
      * it. NULL: none is expected. */
@@ -82,7 +82,6 @@ struct pg {
     PGresult *result;         /* of the oldest */
     const char *broken;       /* why the connection is to be given up at the next turn, or NULL */
     size_t setup_step;
-    size_t setup_steps; /* of the caller's; our own come after them */
     uint64_t backoff_ms;
     uint64_t down_since_ms; /* monotonic; 0: was never up, or is */
     struct failure last;    /* why it is down; logged when it changes */

@@ -178,6 +178,16 @@ def test_started_before_the_schema_is_made(fresh_database, jotd):
         assert s.token(fresh_database.client()).status_code == 200
 
 
+def test_a_secret_that_expires_at_infinity(database, jotd):
+    client, other = database.client(), database.client()
+    database.execute("UPDATE client_secrets SET expires_at = 'infinity' WHERE client_id = %s",
+                     (client.id,))
+    with jotd(database) as s:
+        assert cache_status(s.token(client)) == "MISS"
+        assert cache_status(s.token(other)) == "MISS"
+        assert not any(line["event"] == "pg.lost" for line in s.log)
+
+
 # Warming
 
 def test_a_start_loads_who_was_active(database, jotd):
