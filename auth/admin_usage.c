@@ -47,15 +47,19 @@ static bool read_quota(PGconn *connection, struct usage *usage, struct failure *
     return found;
 }
 
-/* One command; false with Redis's reason when it fails. */
+/* One command; false with the first word of Redis's reason when it fails: what follows may repeat
+ * what was sent, such as a password. */
 static bool ask(redisContext *redis, struct failure *failure, redisReply **reply, int count,
                 const char **arguments)
 {
+    const char *reason;
+
     *reply = redisCommandArgv(redis, count, arguments, NULL);
     if (*reply != NULL && (*reply)->type != REDIS_REPLY_ERROR)
         return true;
-    failure_set(failure, "Redis: %s; is REDIS_URL right?",
-                *reply != NULL ? (*reply)->str : redis->errstr);
+    reason = *reply != NULL ? (*reply)->str : redis->errstr;
+    failure_set(failure, "Redis refused %s: %.*s; is REDIS_URL right?", arguments[0],
+                *reply != NULL ? (int)strcspn(reason, " ") : (int)strlen(reason), reason);
     freeReplyObject(*reply);
     *reply = NULL;
     return false;

@@ -119,13 +119,15 @@ static void on_setup_reply(redisAsyncContext *context, void *reply_, void *data)
     struct redis *redis = context->data;
     const redisReply *reply = reply_;
 
-    (void)data;
+    ++redis->replies;
     if (redis->context == NULL || redis->broken != NULL)
         return;
     if (reply == NULL) {
         redis->broken = "Redis has closed the connection";
     } else if (reply->type == REDIS_REPLY_ERROR) {
-        failure_set(&redis->reason, "%s", reply->str);
+        /* The first word of it: what follows may repeat what was sent, such as a password. */
+        failure_set(&redis->reason, "Redis refused %s: %.*s", (const char *)data,
+                    (int)strcspn(reply->str, " "), reply->str);
         redis->broken = redis->reason.reason;
     } else if (--redis->setup_left == 0) {
         timer_stop(redis->timers, &redis->timer);
@@ -137,8 +139,8 @@ static void on_setup_reply(redisAsyncContext *context, void *reply_, void *data)
 
 static void setup_command(struct redis *redis, int count, const char **arguments)
 {
-    if (redisAsyncCommandArgv(redis->context, on_setup_reply, NULL, count, arguments, NULL) ==
-        REDIS_OK)
+    if (redisAsyncCommandArgv(redis->context, on_setup_reply, (void *)arguments[0], count,
+                              arguments, NULL) == REDIS_OK)
         ++redis->setup_left;
 }
 
@@ -263,6 +265,21 @@ static void connect_start(struct redis *redis)
     }
 }
 
+/* What Redis should have answered by now may have arrived: a loop that is busy comes late to read
+ * it, and hiredis reads a part at a time. Only when nothing is there, it is Redis that is late. */
+static void on_overdue(struct redis *redis)
+{
+    uint64_t replies = redis->replies;
+
+    redisAsyncHandleRead(redis->context);
+    if (redis->broken != NULL)
+        lose(redis, redis->broken);
+    else if (redis->replies == replies)
+        lose(redis, "Redis did not answer in time");
+    else if (redis->calls != NULL || redis->state == REDIS_SETTING_UP)
+        timer_start(redis->timers, &redis->timer, 1);
+}
+
 /* While calls are in flight it runs, but is not set anew for each: it looks when the oldest is
  * due. */
 static void check_deadline(struct redis *redis)
@@ -272,7 +289,7 @@ static void check_deadline(struct redis *redis)
     if (redis->calls == NULL)
         return;
     if (redis->calls->deadline_ms <= now_ms)
-        lose(redis, "Redis did not answer in time");
+        on_overdue(redis);
     else
         timer_start(redis->timers, &redis->timer, redis->calls->deadline_ms - now_ms);
 }
@@ -287,9 +304,10 @@ static void on_timer(struct timer *timer)
         connect_start(redis);
     else if (redis->state == REDIS_READY)
         check_deadline(redis);
+    else if (redis->state == REDIS_SETTING_UP)
+        on_overdue(redis);
     else
-        lose(redis, redis->state == REDIS_SETTING_UP ? "Redis did not answer in time"
-                                                     : "connecting to Redis took too long");
+        lose(redis, "connecting to Redis took too long");
 }
 
 /* Calls */
@@ -301,6 +319,7 @@ static void on_raw_reply(redisAsyncContext *context, void *reply, void *data)
 
     if (redis->context == NULL || reply == NULL)
         return; /* lose() tells */
+    ++redis->replies;
     DL_DELETE(redis->calls, call);
     call->on_reply(call, reply, NULL);
 }

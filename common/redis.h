@@ -60,6 +60,7 @@ struct redis {
     bool wants_write;
     struct timer timer; /* DOWN: next try; READY: runs while there are calls; else the connect's */
     struct redis_call *calls; /* in flight, oldest first */
+    uint64_t replies;         /* that have come, of all connections */
     unsigned setup_left;      /* replies of the set-up that are to come */
     const char *broken;       /* why the connection is to be given up, or NULL */
     struct failure reason;    /* why it was */

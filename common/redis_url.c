@@ -117,7 +117,7 @@ static bool read_local(struct slice text, struct redis_url *url)
 {
     const char *query;
 
-    if (!read_user(&text, url))
+    if (text.length != 0 && text.bytes[0] != '/' && !read_user(&text, url))
         return false;
     if ((query = memchr(text.bytes, '?', text.length)) != NULL) {
         struct slice rest = {query, text.length - (size_t)(query - text.bytes)};

@@ -1,5 +1,6 @@
 """Quotas: exact over everything that serves, told in headers, and alive without Redis."""
 
+import collections
 import concurrent.futures
 import contextlib
 import json
@@ -353,6 +354,49 @@ def test_redis_is_slow(database, jotd, own_redis):
         assert fallen_back(s)
         proxy.delay = 0
         until(lambda: back(s), timeout=3)
+
+
+@pytest.mark.parametrize("on_error", ["local", "deny"])
+def test_a_busy_server_does_not_take_redis_for_slow(database, jotd, on_error):
+    """What Redis has answered in time is read late when the loop is busy: no token is counted twice,
+    and nobody is refused for it."""
+    count = 600
+    first = database.client(tier=tier(database, "two", minute=2))
+    database.execute("INSERT INTO clients (client_id, name, tier) "
+                     "SELECT %s || n, 'busy', 'two' FROM generate_series(1, %s) n",
+                     (f"busy-{on_error}-", count))
+    database.execute("INSERT INTO client_secrets (client_id, digest) SELECT c.client_id, s.digest "
+                     "FROM clients c, client_secrets s WHERE c.name = 'busy' AND s.client_id = %s",
+                     (first.id,))
+    with jotd(database, keys="RS256", limiter_on_error=on_error, limiter_timeout_ms=100) as s, \
+            contextlib.ExitStack() as stack:
+        requests = [s.token_request(types.SimpleNamespace(id=f"busy-{on_error}-{n}", secret=first.secret))
+                    for n in range(1, count + 1)]
+        connections = [stack.enter_context(s.connect()) for _ in requests]
+        statuses = collections.Counter()
+        for _ in range(4):
+            for connection, request in zip(connections, requests):
+                connection.sendall(request)
+            for connection in connections:
+                answer, _ = take_answer(receive(connection, timeout=30, answers=1))
+                statuses[answer.status] += 1
+        assert statuses == {200: 2 * count, 429: 2 * count}
+        assert s.metric("jotd_limiter_backend_errors_total") == 0
+
+
+def test_a_password_is_not_told_when_redis_refuses_it(database, jotd, tmp_path, own_redis):
+    """Redis repeats the arguments of a command that it does not know."""
+    own_redis.stop()
+    own_redis.options = ["--rename-command", "AUTH", "hidden"]
+    own_redis.start()
+    client = database.client()
+    url = f"redis://svc:hunter2secret@127.0.0.1:{own_redis.port}/0"
+    with jotd(database, redis_url=url) as s:
+        event = s.wait_log("limiter.fallback_begun")
+        assert "AUTH" in event["reason"]
+        done = database.cli("tier", "usage", client.id, env={"REDIS_URL": url}, check=False)
+        assert done.returncode == 1 and "AUTH" in done.stderr
+        assert "hunter2secret" not in s.stderr + done.stderr
 
 
 def test_the_script_is_flushed_under_load(database, jotd, own_redis):

@@ -31,6 +31,7 @@ static void reads_what_people_write(void **state)
           .port = "6379",
           .database = "0"}},
         {"unix:///run/redis.sock", {.path = "/run/redis.sock", .database = "0"}},
+        {"unix:///run/a@b.sock", {.path = "/run/a@b.sock", .database = "0"}},
         {"unix:///run/redis.sock?db=3", {.path = "/run/redis.sock", .database = "3"}},
         {"unix://u:p@/run/redis.sock",
          {.user = "u", .password = "p", .path = "/run/redis.sock", .database = "0"}},
