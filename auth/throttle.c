@@ -144,12 +144,18 @@ struct throttle_refusal throttle_fail(struct throttle *throttle, const struct ne
     make_keys(&keys, peer, id);
     pthread_mutex_lock(&throttle->mutex);
     for (enum throttle_by by = 0; by != THROTTLE_BY_COUNT; ++by)
-        buckets[by] = find_or_add(&throttle->tables[by], keys.slices[by]);
-    buckets[THROTTLE_ID]->exists = exists;
+        buckets[by] = keys.slices[by].length != 0
+                          ? find_or_add(&throttle->tables[by], keys.slices[by])
+                          : NULL;
+    if (buckets[THROTTLE_ID] != NULL)
+        buckets[THROTTLE_ID]->exists = exists;
     refusal = find_refusal(buckets, now_ms);
     for (enum throttle_by by = 0; refusal.wait_ms == 0 && by != THROTTLE_BY_COUNT; ++by) {
-        uint64_t from_ms = buckets[by]->full_at_ms > now_ms ? buckets[by]->full_at_ms : now_ms;
+        uint64_t from_ms;
 
+        if (buckets[by] == NULL)
+            continue;
+        from_ms = buckets[by]->full_at_ms > now_ms ? buckets[by]->full_at_ms : now_ms;
         buckets[by]->full_at_ms = from_ms + rates[by].interval_ms;
     }
     pthread_mutex_unlock(&throttle->mutex);

@@ -51,7 +51,7 @@ MUST_USE struct throttle_refusal throttle_check(struct throttle *throttle,
                                                 uint64_t now_ms);
 
 /* An authentication has failed; `exists`: there is such a client. Counts it, unless it is one too
- * many. */
+ * many. An empty id counts for the address only: of a secret that is none, which is no guess. */
 MUST_USE struct throttle_refusal throttle_fail(struct throttle *throttle,
                                                const struct network_address *peer, struct slice id,
                                                bool exists, uint64_t now_ms);
