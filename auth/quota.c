@@ -17,6 +17,18 @@ const char *quota_window_name(enum quota_window window)
     return windows[window].name;
 }
 
+/* Of two windows: one that is used up before one that is not; of those used up, the one that comes
+ * back last; else the one with less. */
+static bool binds_before(const struct quota_left *left, size_t a, size_t b)
+{
+    bool used_up = left->remaining[a] <= 0;
+
+    if (used_up != (left->remaining[b] <= 0))
+        return used_up;
+    return used_up ? left->reset_ms[a] > left->reset_ms[b]
+                   : left->remaining[a] < left->remaining[b];
+}
+
 enum quota_window quota_binding(const struct quota *quota, const struct quota_left *left)
 {
     enum quota_window binding = QUOTA_WINDOWS;
@@ -24,9 +36,7 @@ enum quota_window quota_binding(const struct quota *quota, const struct quota_le
     for (size_t w = 0; w != QUOTA_WINDOWS; ++w) {
         if (quota->limits[w] == 0)
             continue;
-        if (binding == QUOTA_WINDOWS || left->remaining[w] < left->remaining[binding] ||
-            (left->remaining[w] <= 0 && left->remaining[binding] <= 0 &&
-             left->reset_ms[w] > left->reset_ms[binding]))
+        if (binding == QUOTA_WINDOWS || binds_before(left, w, binding))
             binding = (enum quota_window)w;
     }
     return binding;

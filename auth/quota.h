@@ -35,8 +35,9 @@ static inline bool quota_is_unlimited(const struct quota *quota)
            quota->limits[QUOTA_MONTH] == 0;
 }
 
-/* The limited window that binds first: with the least remaining, and of those the one that comes
- * back last. The quota must not be unlimited. */
+/* The limited window that binds first: with the least remaining; of those that are used up, the one
+ * that comes back last, which is when one more token would be granted. The quota must not be
+ * unlimited. */
 enum quota_window quota_binding(const struct quota *quota, const struct quota_left *left);
 
 /* Whether more than 80 % of a window is used when `remaining` is what it has left. */

@@ -158,6 +158,21 @@ static void says_what_the_policy_is(void **state)
     assert_false(quota_is_unlimited(&all));
 }
 
+static void binds_by_the_window_that_keeps_one_waiting_longest(void **state)
+{
+    struct quota quota = {{10, 100, 1000}};
+    struct quota_left left = {.remaining = {0, -5, 3}, .reset_ms = {55000, 3000, 99000}};
+
+    (void)state;
+    assert_int_equal(quota_binding(&quota, &left), QUOTA_MINUTE);
+    left.reset_ms[QUOTA_HOUR] = 56000;
+    assert_int_equal(quota_binding(&quota, &left), QUOTA_HOUR);
+    left = (struct quota_left){.remaining = {5, 4, 3}, .reset_ms = {1, 1, 1}};
+    assert_int_equal(quota_binding(&quota, &left), QUOTA_MONTH);
+    quota.limits[QUOTA_MONTH] = 0;
+    assert_int_equal(quota_binding(&quota, &left), QUOTA_HOUR);
+}
+
 static void knows_when_little_is_left(void **state)
 {
     (void)state;
@@ -177,6 +192,7 @@ int main(void)
         cmocka_unit_test(waits_until_enough_has_left_when_a_limit_is_lowered),
         cmocka_unit_test(holds_in_every_span),
         cmocka_unit_test(says_what_the_policy_is),
+        cmocka_unit_test(binds_by_the_window_that_keeps_one_waiting_longest),
         cmocka_unit_test(knows_when_little_is_left),
     };
 
