@@ -98,6 +98,8 @@ void buffer_append_json(struct buffer *buffer, struct slice text)
             buffer_printf(buffer, "\\%c", bytes[i]);
         else if (bytes[i] < 0x20 || bytes[i] == 0x7F)
             buffer_printf(buffer, "\\u%04x", bytes[i]);
+        else if (bytes[i] == 0xC2 && bytes[i + 1] < 0xA0) /* control characters of terminals too */
+            buffer_printf(buffer, "\\u%04x", bytes[i + 1]);
         else
             buffer_append(buffer, bytes + i, length);
         i += length;

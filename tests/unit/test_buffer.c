@@ -59,6 +59,7 @@ static void escapes_json(void **state)
         {"a\"b\\c", "a\\\"b\\\\c"},
         {"\n\t\x01\x7f", "\\u000a\\u0009\\u0001\\u007f"},
         {"\xc3\xa4 \xe2\x82\xac \xf0\x9f\x94\x91", "\xc3\xa4 \xe2\x82\xac \xf0\x9f\x94\x91"},
+        {"\xc2\x9b\xc2\xa0", "\\u009b\xc2\xa0"}, /* a terminal would obey the first */
         {"\xff", "\\ufffd"},
         {"\xc3", "\\ufffd"},                                  /* cut short */
         {"\xc0\xaf", "\\ufffd\\ufffd"},                       /* longer than it must be */
