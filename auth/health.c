@@ -29,7 +29,7 @@ void health_handle_ready(h2o_req_t *req)
     bool verified = process_is_verified(worker->process);
     bool postgres = pg_is_ready(&worker->pg);
     bool keys = access_token_signer_is_set(&worker->keys.signer);
-    bool draining = process_is_draining(worker->process);
+    bool draining = worker->draining;
     bool full = atomic_load(&worker->spool.full);
     bool redis = worker->limits.mode != LIMITER_REDIS || redis_is_ready(&worker->limits.redis);
     bool refusing = full && worker->process->settings.spool_full == SPOOL_FULL_REFUSE;

@@ -72,8 +72,7 @@ void reply(h2o_req_t *req, int status, struct slice content_type, struct slice b
     struct worker *worker = worker_of(req);
     struct answer *answer = h2o_mem_alloc_shared(&req->pool, sizeof(*answer), on_dispose);
 
-    /* Here and not when it is sent, so that it fits with what the answer says of a drain. */
-    if (process_is_draining(worker->process))
+    if (worker->draining)
         req->http1_is_persistent = 0;
     req->res.status = status;
     req->res.reason = reason_phrase(status);

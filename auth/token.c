@@ -60,8 +60,9 @@ static void note_failure(h2o_req_t *req, enum auth_failure reason, struct slice 
 static void fail(struct token_request *request, enum auth_failure reason, bool exists)
 {
     struct network_address peer = peer_of(request->req);
+    struct slice guessed_at = reason == AUTH_MALFORMED_SECRET ? SLICE("") : request->id;
     struct throttle_refusal refusal = throttle_fail(&request->worker->process->throttle, &peer,
-                                                    request->id, exists, clock_monotonic_ms());
+                                                    guessed_at, exists, clock_monotonic_ms());
 
     note_failure(request->req, reason, request->id);
     if (refusal.wait_ms != 0)
@@ -328,7 +329,8 @@ static void check_means(struct token_request *request)
                  "There is no room to record tokens; try again later.");
 }
 
-void token_revoke_answers(struct worker *worker)
+/* They become refusals, or leave all the same where records may be dropped. */
+static void revoke_answers(struct worker *worker)
 {
     h2o_req_t *req;
 
@@ -336,10 +338,25 @@ void token_revoke_answers(struct worker *worker)
         counter_add(&worker->counters.ledger_dropped, worker->spool.lost_rows);
         return;
     }
+    memset(worker->issued, 0, sizeof(worker->issued));
     while ((req = reply_take_back(worker)) != NULL) {
         access_log_token(req, NULL);
         token_refuse_for_now(req, "The token could not be recorded; try again later.");
     }
+}
+
+void token_end_pass(struct worker *worker, bool recorded)
+{
+    if (!worker->issued_any)
+        return;
+    if (!recorded)
+        revoke_answers(worker);
+    for (size_t tier = 0; tier != TIER_MAX; ++tier) {
+        if (worker->issued[tier] != 0)
+            counter_add(&worker->counters.tokens_issued[tier], worker->issued[tier]);
+        worker->issued[tier] = 0;
+    }
+    worker->issued_any = false;
 }
 
 static void issue(struct token_request *request)
@@ -384,7 +401,8 @@ static void issue(struct token_request *request)
     }
     histogram_observe(&worker->counters.sign_durations[signer->alg],
                       clock_monotonic_us() - started_us);
-    counter_add(&worker->counters.tokens_issued[client->tier], 1);
+    ++worker->issued[client->tier];
+    worker->issued_any = true;
     kept_headers = request->req->res.headers.size;
     access_log_token(request->req, &claims.jti);
     token_answer(request->req, (struct slice){worker->scratch.bytes, worker->scratch.size}, ttl,

@@ -3,6 +3,7 @@
 #define AUTH_TOKEN_H
 
 #include <h2o.h>
+#include <stdbool.h>
 
 struct worker;
 
@@ -10,8 +11,8 @@ struct worker;
 
 void token_handle(h2o_req_t *req);
 
-/* The tokens of this pass could not be recorded: their answers become refusals, or leave all the
- * same where records may be dropped. */
-void token_revoke_answers(struct worker *worker);
+/* Before the answers of the pass leave: its tokens are recorded, or could not be, and then they are
+ * refused after all (or not, where records may be dropped). Counts those that are issued. */
+void token_end_pass(struct worker *worker, bool recorded);
 
 #endif

@@ -179,6 +179,7 @@ static bool pass(struct worker *worker, int32_t max_wait_ms)
 {
     bool sent;
 
+    worker->draining = process_is_draining(worker->process);
     lag_since_us = 0;
     if (max_wait_ms == 0)
         lag_begin();                           /* there is no wait to leave out */
@@ -187,8 +188,7 @@ static bool pass(struct worker *worker, int32_t max_wait_ms)
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
     limits_end_pass(&worker->limits);
     /* Tokens leave when they are recorded, or not at all. */
-    if (!spool_end_pass(&worker->spool))
-        token_revoke_answers(worker);
+    token_end_pass(worker, spool_end_pass(&worker->spool));
     sent = reply_send_all(worker);
     if (lag_since_us != 0)
         histogram_observe(&worker->counters.loop_lag, clock_monotonic_us() - lag_since_us);

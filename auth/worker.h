@@ -31,6 +31,7 @@ struct worker {
     pthread_t thread;
     bool started;
     bool verified; /* the schema, once */
+    bool draining; /* read once a pass, so that all that an answer says of it is of one piece */
     struct counters counters;
 
     h2o_loop_t *loop;
@@ -48,8 +49,10 @@ struct worker {
     struct spool_writer spool;
     struct uuid_source uuids;
     struct auth_log auth_log;
-    struct answer *answers; /* of this pass, to be sent at its end */
-    struct buffer scratch;  /* for whoever builds a body, within one call */
+    struct answer *answers;    /* of this pass, to be sent at its end */
+    unsigned issued[TIER_MAX]; /* tokens of this pass, by tier */
+    bool issued_any;
+    struct buffer scratch; /* for whoever builds a body, within one call */
 };
 
 static inline struct worker *worker_of(const h2o_req_t *req)

@@ -405,6 +405,7 @@ def test_a_write_falls_short(database, jotd, postgres, wide_client):
             limit_files(s, None)
             postgres.start()
             load.progress(50)
+        assert s.metric("jotd_tokens_issued_total", tier="unlimited") == load.statuses[200]
         assert s.stop() == 0
         assert load.statuses.keys() == {200, 503}
         assert load.jtis <= recorded(database)
