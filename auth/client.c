@@ -85,11 +85,7 @@ static bool is_fresh(const struct clients *clients, const struct client *client,
 /* Whether it may serve although it is not fresh. */
 static bool is_of_use(const struct clients *clients, const struct client *client, uint64_t now_ms)
 {
-    uint64_t expired_ms = client->fresh_until_ms;
-
-    if (client->event < clients->lost_event && clients->lost_at_ms < expired_ms)
-        expired_ms = clients->lost_at_ms;
-    return !pg_is_ready(clients->pg) && now_ms < expired_ms + clients->stale_ms;
+    return !pg_is_ready(clients->pg) && now_ms < client->fresh_until_ms + clients->stale_ms;
 }
 
 /* What has expired and cannot serve as stale any more gives its memory back. */
@@ -111,11 +107,26 @@ static void on_sweep(struct timer *timer)
     }
 }
 
+/* All that is cached expires now, at the latest. What has expired earlier, as at a loss before,
+ * keeps its time: it must not serve as stale for any longer. */
+static void expire_all(struct clients *clients)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    struct lru_entry *entry, *next;
+
+    HASH_ITER (hh, clients->cache.entries, entry, next) {
+        struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, entry, entry);
+
+        if (client->fresh_until_ms > now_ms)
+            client->fresh_until_ms = now_ms;
+    }
+}
+
 void clients_on_connection(struct clients *clients, bool ready)
 {
     if (!ready) {
         clients->lost_event = ++clients->event;
-        clients->lost_at_ms = clock_monotonic_ms();
+        expire_all(clients);
     } else if (clients->serving_stale) {
         clients->serving_stale = false;
         log_info("client.stale_ended", log_str("reason", "PostgreSQL can be asked again"));

@@ -68,7 +68,6 @@ struct clients {
     uint64_t event;
     uint64_t lost_event;
     uint64_t changed_event;
-    uint64_t lost_at_ms;      /* monotonic: of the last loss */
     bool serving_stale;       /* since the last loss */
     uint64_t error_logged_ms; /* monotonic: a failed look-up was */
     struct counters *counters;

@@ -55,7 +55,7 @@ struct pg_config {
     const char *name;             /* in log lines: which connection */
     const char *url;              /* a libpq URI */
     const struct pg_setup *setup; /* ended by NULL sql */
-    uint64_t connect_timeout_ms;  /* names, connection and set-up together */
+    uint64_t connect_timeout_ms;  /* connection and set-up together, once names are known */
     uint64_t query_timeout_ms;
     void *owner; /* for the calls below */
     /* The state became PG_READY, or stopped being it; false also when a set-up has failed. */
@@ -108,7 +108,7 @@ MUST_USE bool pg_send(struct pg *pg, struct pg_query *query, const char *stateme
 
 static inline bool pg_is_ready(const struct pg *pg)
 {
-    return pg->state == PG_READY;
+    return pg->state == PG_READY && pg->broken == NULL;
 }
 
 /* It is ready, or could not be made at the first try. */

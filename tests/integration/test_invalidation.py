@@ -418,6 +418,27 @@ def test_stale_service_ends(database, jotd, postgres):
         assert time.monotonic() - began < 1 + SOON
 
 
+def test_stale_service_ends_although_postgresql_takes_connections(database, jotd):
+    """Of a schema that this jotd does not know, say: each attempt is another loss, and none of them
+    gives a client more time."""
+    client = database.client(tier="unlimited")
+    with jotd(database, client_cache_stale=1) as s:
+        assert cache_status(s.token(client)) == "MISS"
+        database.execute("UPDATE schema_migrations SET version = version + 1000")
+        database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                         "WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        until(lambda: cache_status(s.token(client)) == "STALE")
+        began = time.monotonic()
+        until(lambda: is_unavailable(s.token(client)), timeout=5)
+        assert time.monotonic() - began < 1 + SOON
+        refused = s.metric("jotd_client_cache_stale_total")
+        until(lambda: any(line["event"] == "pg.unusable" for line in s.log))
+        end = time.monotonic() + 2
+        until(lambda: time.monotonic() > end or not is_unavailable(s.token(client)), interval=0.1)
+        assert is_unavailable(s.token(client))
+        assert s.metric("jotd_client_cache_stale_total") == refused
+
+
 @pytest.mark.parametrize("changed", ["WHERE client_id = %s", ""], ids=["one", "all"])
 def test_what_was_changed_before_the_loss_is_not_served_stale(database, jotd, postgres, changed):
     client, *rest = copies(database, database.client(tier="unlimited"), 60)
