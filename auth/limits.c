@@ -16,7 +16,7 @@
 #include "common/log.h"
 
 #define CONNECT_TIMEOUT_MS 1000
-#define PROBE              "jotd:probe"
+#define PROBE              "jotd:probe" /* a key that no client has */
 
 /* All that ask for one client in one pass. */
 struct limits_call {
@@ -291,6 +291,17 @@ static bool is_of_no_use(const char *error)
     return false;
 }
 
+/* One line a second at most: an error of one client's key, or one that all calls have. */
+static void note_error(struct limits_call *call, const char *error)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (now_ms - call->limits->error_logged_ms < 1000)
+        return;
+    call->limits->error_logged_ms = now_ms;
+    log_warn("limiter.error", log_slice("client", call->client->id), log_str("reason", error));
+}
+
 static void on_error_reply(struct limits_call *call, const char *error)
 {
     if (strncmp(error, "NOSCRIPT", 8) == 0 && !call->by_script) {
@@ -299,7 +310,7 @@ static void on_error_reply(struct limits_call *call, const char *error)
             return;
     }
     counter_add(&call->limits->counters->limiter_backend_errors, 1);
-    log_debug("limiter.error", log_slice("client", call->client->id), log_str("reason", error));
+    note_error(call, error);
     if (is_of_no_use(error))
         redis_give_up(&call->limits->redis, "Redis refuses writes: it is read-only, full or "
                                             "loading, or lacks a permission");
@@ -380,7 +391,7 @@ void limits_open(struct limits *limits, const struct settings *settings,
         .on_error = (enum limiter_on_error)settings->limiter_on_error,
         .shared = shared,
         .counters = counters,
-        .config = {.probe = PROBE,
+        .config = {.setup = limits->setup,
                    .connect_timeout_ms = CONNECT_TIMEOUT_MS,
                    .call_timeout_ms = (uint64_t)settings->limiter_timeout_ms,
                    .owner = limits,
@@ -393,6 +404,11 @@ void limits_open(struct limits *limits, const struct settings *settings,
         return;
     }
     make_sha1(limits->script_sha1);
+    /* The script itself shows whether Redis takes it, by both its names. */
+    limits->setup[0] =
+        (struct redis_setup){8, {"EVAL", limits_script, "1", PROBE, "1", "1000000000", "0", "0"}};
+    limits->setup[1] = (struct redis_setup){
+        8, {"EVALSHA", limits->script_sha1, "1", PROBE, "1", "1000000000", "0", "0"}};
     redis_open(&limits->redis, &limits->config, loop, timers);
 }
 

@@ -49,6 +49,8 @@ struct limits {
     bool fallen_back;          /* counted in `shared` */
     bool settled;              /* likewise */
     char script_sha1[41];
+    struct redis_setup setup[3];
+    uint64_t error_logged_ms; /* monotonic */
     struct redis_config config;
     struct redis redis;
 };

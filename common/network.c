@@ -78,7 +78,8 @@ static bool add_network(struct networks *networks, struct slice text)
     const char *slash = memchr(text.bytes, '/', text.length);
     struct slice host = {text.bytes, slash == NULL ? text.length : (size_t)(slash - text.bytes)};
     struct network_address address;
-    unsigned prefix, most;
+    unsigned long prefix;
+    unsigned most;
     char *end;
 
     if (slice_equal(text, SLICE("unix"))) {
@@ -92,12 +93,12 @@ static bool add_network(struct networks *networks, struct slice text)
     if (slash != NULL) {
         if (slash[1] < '0' || slash[1] > '9')
             return false;
-        prefix = (unsigned)strtoul(slash + 1, &end, 10);
+        prefix = strtoul(slash + 1, &end, 10);
         if (prefix > most || end != text.bytes + text.length)
             return false;
     }
     networks->items[networks->count].address = address;
-    networks->items[networks->count++].prefix = prefix + 128 - most;
+    networks->items[networks->count++].prefix = (unsigned)prefix + 128 - most;
     return true;
 }
 

@@ -199,6 +199,7 @@ static void connect_now(struct pg *pg)
         values[7] = address;
         values[8] = port;
     }
+    timer_start(pg->timers, &pg->timer, pg->config->connect_timeout_ms);
     pg->conn = PQconnectStartParams(keywords, values, 1);
     PQsetNoticeReceiver(pg->conn, on_notice, pg);
     if (pg->conn == NULL || PQstatus(pg->conn) == CONNECTION_BAD) {
@@ -493,6 +494,18 @@ static void on_ready(struct watch *watch)
         lose(pg, PQerrorMessage(pg->conn));
 }
 
+/* A name server that is silent may take glibc longer than this before it asks the next one: to
+ * begin anew would never come to an end. */
+static void on_slow_name(struct pg *pg)
+{
+    static const char reason[] = "looking up the address of PostgreSQL takes long";
+
+    if (strcmp(pg->last.reason, reason) != 0)
+        log_warn("pg.unreachable", log_str("connection", pg->config->name),
+                 log_str("reason", reason));
+    failure_set(&pg->last, "%s", reason);
+}
+
 static void on_timer(struct timer *timer)
 {
     struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, timer, timer);
@@ -502,6 +515,8 @@ static void on_timer(struct timer *timer)
         resolve_next(pg);
     } else if (pg->broken != NULL) {
         lose(pg, pg->broken);
+    } else if (pg->state == PG_RESOLVING) {
+        on_slow_name(pg);
     } else {
         lose(pg, pg->state == PG_READY ? "a query was not answered in time"
                                        : "connecting took too long");

@@ -18,16 +18,20 @@
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 500
 
-static void set_state(struct redis *redis, enum redis_state state)
+static void tell(struct redis *redis, bool ready)
 {
-    bool ready = state == REDIS_READY;
-
-    redis->state = state;
-    if ((state != REDIS_DOWN && !ready) || (redis->told && redis->told_ready == ready))
+    if (redis->told && redis->told_ready == ready)
         return;
     redis->told = true;
     redis->told_ready = ready;
     redis->config->on_change(redis->config->owner, ready, redis->reason.reason);
+}
+
+static void set_state(struct redis *redis, enum redis_state state)
+{
+    redis->state = state;
+    if (state == REDIS_READY || state == REDIS_DOWN)
+        tell(redis, state == REDIS_READY);
 }
 
 static void fail_calls(struct redis *redis)
@@ -125,9 +129,11 @@ static void on_setup_reply(redisAsyncContext *context, void *reply_, void *data)
     if (reply == NULL) {
         redis->broken = "Redis has closed the connection";
     } else if (reply->type == REDIS_REPLY_ERROR) {
-        /* The first word of it: what follows may repeat what was sent, such as a password. */
+        /* Of an answer to AUTH the first word: what follows may repeat the password. */
+        bool sign_on = strcmp(data, "AUTH") == 0;
+
         failure_set(&redis->reason, "Redis refused %s: %.*s", (const char *)data,
-                    (int)strcspn(reply->str, " "), reply->str);
+                    (int)(sign_on ? strcspn(reply->str, " ") : reply->len), reply->str);
         redis->broken = redis->reason.reason;
     } else if (--redis->setup_left == 0) {
         timer_stop(redis->timers, &redis->timer);
@@ -144,14 +150,14 @@ static void setup_command(struct redis *redis, int count, const char **arguments
         ++redis->setup_left;
 }
 
-/* All at once: hiredis keeps the order. A server that takes no writes (a replica, a full one) is of
- * no use, and neither is one that does not answer in the time of a call. */
+/* All at once: hiredis keeps the order. A server that refuses any of it (a replica, a full one, one
+ * where a permission is missing) is of no use, nor is one that does not answer in the time of a
+ * call. */
 static void set_up(struct redis *redis)
 {
     const struct redis_url *url = &redis->config->url;
     const char *sign_on[] = {"AUTH", url->user[0] != '\0' ? url->user : "default", url->password};
     const char *select[] = {"SELECT", url->database};
-    const char *probe[] = {"SET", redis->config->probe, "", "PX", "1000"};
 
     redis->setup_left = 0;
     set_state(redis, REDIS_SETTING_UP);
@@ -160,7 +166,8 @@ static void set_up(struct redis *redis)
         setup_command(redis, COUNT_OF(sign_on), sign_on);
     if (strcmp(url->database, "0") != 0)
         setup_command(redis, COUNT_OF(select), select);
-    setup_command(redis, COUNT_OF(probe), probe);
+    for (const struct redis_setup *step = redis->config->setup; step->count != 0; ++step)
+        setup_command(redis, step->count, (const char **)step->arguments);
 }
 
 static void on_connected(const redisAsyncContext *context, int status)
@@ -209,6 +216,7 @@ static void connect_with(struct redis *redis, redisAsyncContext *context)
         return;
     }
     redis->context = context;
+    timer_start(redis->timers, &redis->timer, redis->config->connect_timeout_ms);
     context->data = redis;
     context->ev.data = redis;
     context->ev.addRead = on_want_read;
@@ -294,6 +302,14 @@ static void check_deadline(struct redis *redis)
         timer_start(redis->timers, &redis->timer, redis->calls->deadline_ms - now_ms);
 }
 
+/* A name server that is silent may take glibc longer than this before it asks the next one: to
+ * begin anew would never come to an end. It goes on, and nobody waits for it. */
+static void on_slow_name(struct redis *redis)
+{
+    failure_set(&redis->reason, "looking up the address of Redis takes long");
+    tell(redis, false);
+}
+
 static void on_timer(struct timer *timer)
 {
     struct redis *redis = H2O_STRUCT_FROM_MEMBER(struct redis, timer, timer);
@@ -306,6 +322,8 @@ static void on_timer(struct timer *timer)
         check_deadline(redis);
     else if (redis->state == REDIS_SETTING_UP)
         on_overdue(redis);
+    else if (redis->state == REDIS_RESOLVING)
+        on_slow_name(redis);
     else
         lose(redis, "connecting to Redis took too long");
 }

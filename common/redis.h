@@ -1,4 +1,4 @@
-/* One Redis connection on the loop: connects, signs on, shows that it takes writes, takes commands
+/* One Redis connection on the loop: connects, signs on, tries what it is needed for, takes commands
  * in a pipeline, notices its loss and comes back by itself with backoff and jitter.
  *
  *     DOWN -> RESOLVING -> CONNECTING -> SETTING_UP -> READY -> DOWN …
@@ -39,9 +39,15 @@ struct redis_call {
     void (*on_reply)(struct redis_call *, const redisReply *reply, const char *reason);
 };
 
+/* A command of the set-up, after sign-on. */
+struct redis_setup {
+    int count; /* of its arguments; 0 ends the list */
+    const char *arguments[8];
+};
+
 struct redis_config {
     struct redis_url url;
-    const char *probe; /* a key that the set-up writes, for a second */
+    const struct redis_setup *setup; /* shows that Redis will do what it is needed for */
     uint64_t connect_timeout_ms;
     uint64_t call_timeout_ms;
     void *owner; /* for the call below */

@@ -255,7 +255,7 @@ def test_ways_to_redis(database, jotd, tmp_path, own_redis, form):
         url = f"redis://:p%40ss%3Aword%2F@{name}:{own_redis.port}/3"
     elif form == "user":
         admin.acl_setuser("jotd", enabled=True, passwords=["+secret"], keys=["jotd:*"],
-                          commands=["+eval", "+evalsha", "+set", "+select", "+hmget", "+hset",
+                          commands=["+eval", "+evalsha", "+select", "+hmget", "+hset",
                                     "+pexpire", "+time"])
         url = f"redis://jotd:secret@127.0.0.1:{own_redis.port}"
     else:
@@ -382,6 +382,23 @@ def test_a_busy_server_does_not_take_redis_for_slow(database, jotd, on_error):
                 statuses[answer.status] += 1
         assert statuses == {200: 2 * count, 429: 2 * count}
         assert s.metric("jotd_limiter_backend_errors_total") == 0
+
+
+@pytest.mark.parametrize("missing", ["+hset", "+evalsha"])
+def test_a_permission_that_is_missing_is_told(database, jotd, own_redis, missing):
+    """Before the first token, and not by coming and going."""
+    commands = {"+eval", "+evalsha", "+select", "+hmget", "+hset", "+pexpire", "+time"} - {missing}
+    own_redis.connect().acl_setuser("jotd", enabled=True, passwords=["+secret"], keys=["jotd:*"],
+                                    commands=sorted(commands))
+    client = database.client()
+    with jotd(database, redis_url=f"redis://jotd:secret@127.0.0.1:{own_redis.port}") as s:
+        assert missing == "+hset" or "evalsha" in s.wait_log("limiter.fallback_begun")["reason"]
+        assert fallen_back(s) and s.ready().json()["redis"] == "down"
+        assert s.token(client).status_code == 200
+        own_redis.connect().execute_command("ACL", "SETUSER", "jotd", missing)
+        until(lambda: back(s))
+        events = [line["event"] for line in s.log if line["event"].startswith("limiter.")]
+        assert events == ["limiter.fallback_begun", "limiter.fallback_ended"]
 
 
 def test_a_password_is_not_told_when_redis_refuses_it(database, jotd, tmp_path, own_redis):

@@ -97,9 +97,10 @@ static void knows_local_sockets_by_a_word(void **state)
 
 static void refuses_lists_that_it_cannot_read(void **state)
 {
-    static const char *const cases[] = {"10.0.0.0/33",       "10.0.0.0/",      "10.0.0.0/8x",
-                                        "10.0.0.0/-1",       "2001:db8::/129", "example.com",
-                                        "10.0.0.0/8;1.2.3.4"};
+    static const char *const cases[] = {"10.0.0.0/33", "10.0.0.0/",
+                                        "10.0.0.0/8x", "10.0.0.0/4294967304",
+                                        "10.0.0.0/-1", "2001:db8::/129",
+                                        "example.com", "10.0.0.0/8;1.2.3.4"};
     char many[NETWORK_MAX * 10 + 16] = "";
     struct networks networks;
 
