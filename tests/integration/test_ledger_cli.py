@@ -13,7 +13,7 @@ import uuid
 
 import pytest
 
-from harness import abandon, recorded, until
+from harness import abandon, long_test, recorded, until
 from harness.ledger import uuid7
 from harness.process import ROOT, binary, clean_environment, free_port, spawn
 
@@ -188,6 +188,23 @@ def test_flush(database, ledger, spool):
     assert done.stdout.startswith("sent 0 rows\ndid not send 6 rows: PostgreSQL had them already")
     assert len(recorded(database)) == 6
     assert is_empty(again)
+
+
+@long_test
+def test_flush_of_a_million_rows(database, ledger, spool):
+    """Every one of them arrives, once; twice sent, they are known."""
+    directory = spool / uuid7(NOW)
+    directory.mkdir(parents=True, mode=0o700)
+    for _ in range(1000):
+        (directory / uuid7(NOW)).write_text("".join(row(uuid7(NOW)) for _ in range(1000)))
+    again = spool.parent / "again"
+    shutil.copytree(spool, again)
+    assert ledger("flush").stdout == "sent 1000000 rows\n"
+    assert is_empty(spool)
+    counted = "SELECT count(*), count(DISTINCT jti) FROM issued_tokens"
+    assert database.execute(counted) == [(1_000_000, 1_000_000)]
+    ledger("flush", env={"JOTD_SPOOL_DIR": str(again)})
+    assert database.execute(counted) == [(1_000_000, 1_000_000)]
 
 
 def test_flush_of_rows_that_postgresql_refuses(database, ledger, spool):

@@ -2,10 +2,12 @@
 
 import stat
 import sys
+import time
 import types
 
 import pytest
 
+from harness import Load, long_test, recorded, until
 from harness.process import ROOT
 
 sys.path.insert(0, str(ROOT / "loadtest"))
@@ -34,6 +36,23 @@ def test_seeded_clients_get_tokens(shared, credentials):
         assert shared.token(types.SimpleNamespace(id=client_id, secret=lines[1][1])
                             ).status_code == 401
     assert [tier for _, _, tier in lines].count("free") == 10
+
+
+@long_test
+def test_soak(database, jotd):
+    """A minute of load with everything on: every token is recorded, and memory stays as it is."""
+    clients = [database.client(tier="unlimited") for _ in range(20)]
+    with jotd(database, workers=2, batch_rows=200) as s:
+        with Load([s], clients) as soaked:
+            soaked.progress(2000)
+            before = s.metric("process_resident_memory_bytes")
+            end = time.monotonic() + 60
+            until(lambda: soaked.failure or time.monotonic() > end, timeout=70)
+            grown = s.metric("process_resident_memory_bytes") - before
+        assert set(soaked.statuses) == {200} and soaked.broken == 0
+        assert s.stop() == 0
+        assert soaked.jtis == recorded(database)
+    assert s.is_sanitized or grown < 5 * 1024 * 1024
 
 
 def test_smoke(shared, credentials):
