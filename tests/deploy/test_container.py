@@ -1,5 +1,6 @@
 """The Dockerfile and compose.yaml, without a container engine: what they install and refer to."""
 
+import fnmatch
 import os
 import pathlib
 import re
@@ -56,6 +57,18 @@ def test_nothing_that_the_build_needs_is_ignored():
     sources = {path.split("/")[0] for path in listed.stdout.split()}
     assert ignored & sources <= {".ci", ".dockerignore", "Dockerfile", "deploy", "loadtest"}
     assert {".git", ".local", "build", "build-*", "keys", "spool"} <= ignored
+
+
+def test_the_build_context_can_be_configured(tmp_path):
+    """What is left of the sources without what .dockerignore names is enough for CMake."""
+    context = tmp_path / "context"
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    shutil.copytree(ROOT, context, symlinks=True,
+                    ignore=lambda folder, names: [
+                        name for name in names if pathlib.Path(folder) == ROOT
+                        and any(fnmatch.fnmatch(name, pattern) for pattern in ignored)])
+    subprocess.run(["cmake", "--preset", "release"], cwd=context, check=True,
+                   capture_output=True)
 
 
 # A fresh root file system, as the runtime stage makes it
