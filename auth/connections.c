@@ -295,8 +295,9 @@ static void on_accept(h2o_socket_t *socket, const char *error)
 }
 
 /* A round over all is done: the next one begins. */
-static void finish_sweep(struct connections *connections)
+static void finish_sweep(struct connections *connections, uint64_t now_ms)
 {
+    connections->round_ms = now_ms;
     connections->over_budget = connections->swept_bytes > CONNECTIONS_BUDGET;
     connections->swept_bytes = 0;
     connections->sweep = connections->waiting;
@@ -315,8 +316,10 @@ static void sweep_partial(struct connections *connections, uint64_t now_ms)
         struct connection *connection = connections->sweep;
         size_t size, capacity;
 
-        if (connection == NULL) {
-            finish_sweep(connections);
+        /* Who came since the round began waits for the next one: under load the end of the list
+         * runs away. */
+        if (connection == NULL || connection->since_ms > connections->round_ms) {
+            finish_sweep(connections, now_ms);
             return;
         }
         connections->sweep = connection->next;

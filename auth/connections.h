@@ -64,6 +64,7 @@ struct connections {
     struct connection *waiting;   /* the longest first */
     struct connection *busy;      /* likewise */
     struct connection *sweep;     /* the next waiting one to be looked at for a partial request */
+    uint64_t round_ms;            /* monotonic: when this round of looking began */
     size_t swept_bytes;           /* what h2o holds of those looked at in this round */
     bool over_budget;             /* in the last round it was too much */
     bool out_of_files;            /* the last accept failed for want of a descriptor */
