@@ -58,6 +58,12 @@ static struct histogram merge(const struct process *process, size_t offset)
 /* The place of element `i` of an array field. */
 #define OFFSET_AT(field, i) (OFFSET(field) + (i) * sizeof(((struct counters *)0)->field[0]))
 
+/* Shown from the start, since a rate does not see the step from no series to the first count. */
+static bool is_in_error_ratio(int code)
+{
+    return code == 200 || code == 500 || code == 503;
+}
+
 static void write_requests(struct buffer *text, const struct process *process)
 {
     static const int codes[STATUS_COUNT] = STATUS_CODES;
@@ -70,7 +76,7 @@ static void write_requests(struct buffer *text, const struct process *process)
         for (size_t s = 0; s != STATUS_COUNT; ++s) {
             uint64_t count = sum(process, OFFSET_AT(requests, e) + s * sizeof(struct counter));
 
-            if (count == 0)
+            if (count == 0 && !(e == ENDPOINT_TOKEN && is_in_error_ratio(codes[s])))
                 continue;
             size = (size_t)snprintf(labels, sizeof(labels), "endpoint=\"%s\",code=\"",
                                     endpoint_names[e]);
