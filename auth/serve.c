@@ -24,7 +24,8 @@
 #include "common/log.h"
 
 #define KEYS_EVERY_MS 1000
-#define LOG_STOP_MS   500 /* for the reader of the log to take the last lines */
+#define STUCK_MS      3000 /* after the time to drain, by when every worker should have ended */
+#define LOG_STOP_MS   500  /* for the reader of the log to take the last lines */
 
 static const struct cli_command help = {
     .name = "serve",
@@ -162,8 +163,14 @@ static void drain(struct process *process, int signals)
     }
     atomic_store(&process->drain_deadline_ms,
                  clock_monotonic_ms() + (uint64_t)process->settings.drain_timeout * 1000);
-    while (atomic_load(&process->workers_running) != 0)
+    while (atomic_load(&process->workers_running) != 0) {
         wait_while_draining(process, signals, 20);
+        if (clock_monotonic_ms() > atomic_load(&process->drain_deadline_ms) + STUCK_MS) {
+            log_error("serve.stopped", log_str("reason", "a worker is stuck, on its disk maybe; "
+                                                         "what was answered is in the spool"));
+            end_now(CLI_FAILED);
+        }
+    }
 }
 
 static bool open_workers(struct process *process, struct failure *failure)
