@@ -12,8 +12,9 @@
 #include <time.h>
 
 #include "auth/admin.h"
-#include "auth/limits.h"
+#include "auth/limits_script.h"
 #include "auth/settings.h"
+#include "common/redis_url.h"
 
 #define OPTION_JSON ADMIN_FIRST_OPTION
 
@@ -50,11 +51,11 @@ static bool read_quota(PGconn *connection, struct usage *usage, struct failure *
 /* One command; false with the first word of Redis's reason when it fails: what follows may repeat
  * what was sent, such as a password. */
 static bool ask(redisContext *redis, struct failure *failure, redisReply **reply, int count,
-                const char **arguments)
+                const char **arguments, const size_t *lengths)
 {
     const char *reason;
 
-    *reply = redisCommandArgv(redis, count, arguments, NULL);
+    *reply = redisCommandArgv(redis, count, arguments, lengths);
     if (*reply != NULL && (*reply)->type != REDIS_REPLY_ERROR)
         return true;
     reason = *reply != NULL ? (*reply)->str : redis->errstr;
@@ -71,10 +72,10 @@ static bool sign_on(redisContext *redis, const struct redis_url *url, struct fai
     const char *select[] = {"SELECT", url->database};
     redisReply *reply = NULL;
 
-    if (url->password[0] != '\0' && !ask(redis, failure, &reply, COUNT_OF(auth), auth))
+    if (url->password[0] != '\0' && !ask(redis, failure, &reply, COUNT_OF(auth), auth, NULL))
         return false;
     freeReplyObject(reply);
-    if (!ask(redis, failure, &reply, COUNT_OF(select), select))
+    if (!ask(redis, failure, &reply, COUNT_OF(select), select, NULL))
         return false;
     freeReplyObject(reply);
     return true;
@@ -101,21 +102,22 @@ static redisContext *connect_redis(const struct redis_url *url, struct failure *
 
 static bool read_usage(redisContext *redis, struct usage *usage, struct failure *failure)
 {
-    char key[CLIENT_ID_MAX + 8], limits[QUOTA_WINDOWS][24];
-    const char *arguments[] = {"EVAL", limits_script, "1",       key,
-                               "0",    limits[0],     limits[1], limits[2]};
+    struct limits_script_call call;
+    struct limits_script_taken taken = {0};
     redisReply *reply;
-    int64_t granted;
     bool read;
 
-    snprintf(key, sizeof(key), LIMITS_KEY, (int)strlen(usage->client_id), usage->client_id);
-    for (size_t w = 0; w != QUOTA_WINDOWS; ++w)
-        snprintf(limits[w], sizeof(limits[w]), "%" PRId64, usage->quota.limits[w]);
-    if (!ask(redis, failure, &reply, COUNT_OF(arguments), arguments))
+    limits_script_begin(&call, false);
+    limits_script_ask(&call, slice_of(usage->client_id), 0, &usage->quota);
+    if (!ask(redis, failure, &reply, call.count, call.arguments, call.lengths))
         return false;
-    read = limits_read_reply(reply, &granted, &(int64_t){0}, &usage->left);
+    read = limits_script_read(reply, call.keys, 0, &taken) && taken.granted >= 0;
+    usage->left = taken.left;
     freeReplyObject(reply);
-    return read || failure_set(failure, "Redis answered with something else than a quota");
+    return read || failure_set(failure,
+                               "Redis holds something else than a quota under the key "
+                               "jotd:{%s}",
+                               usage->client_id);
 }
 
 static void format_time(int64_t unix_ms, char text[32])

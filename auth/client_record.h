@@ -23,7 +23,7 @@ struct client_secret {
     int64_t expires_at_ms; /* Unix milliseconds; a free slot has expired in 1970 */
 };
 
-struct limits_call; /* limits.c */
+struct limits_ask; /* limits.c */
 
 struct client {
     struct lru_entry entry;    /* its key is the id */
@@ -41,9 +41,9 @@ struct client {
     struct client_secret secrets[CLIENT_MAX_SECRETS];
     struct quota quota;
     struct slice policy; /* the quota as the value of a header */
-    /* Kept by limits.c: the call of this pass, and a refusal while it lasts. A change of the client
-     * or of its tier makes a new record, and so ends it. */
-    struct limits_call *call;
+    /* Kept by limits.c: what is asked for in this pass, and a refusal while it lasts. A change of
+     * the client or of its tier makes a new record, and so ends it. */
+    struct limits_ask *ask;
     uint64_t refused_until_ms; /* monotonic; 0: it is not refused */
     struct quota_left refused_left;
     char text[]; /* what the slices point into */

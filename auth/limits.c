@@ -3,10 +3,8 @@
  */
 #include "auth/limits.h"
 
-#include <endian.h>
 #include <h2o.h>
-#include <inttypes.h>
-#include <openssl/evp.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -16,17 +14,23 @@
 #include "common/log.h"
 
 #define CONNECT_TIMEOUT_MS 1000
-#define PROBE              "jotd:probe" /* a key that no client has */
+#define PROBE              SLICE("{probe}") /* no client's id */
 
 /* All that ask for one client in one pass. */
-struct limits_call {
-    struct redis_call redis;
-    struct limits_call *prev, *next; /* until it is sent */
-    struct limits *limits;
+struct limits_ask {
+    struct limits_ask *prev, *next;
     struct client *client; /* kept */
     struct limits_waiter *waiters;
+};
+
+/* The script at work, for the clients of a pass. */
+struct limits_call {
+    struct redis_call redis;
+    struct limits *limits;
+    struct limits_ask *asks; /* in the order of the keys */
+    size_t keys;
     uint64_t started_us;
-    bool by_script; /* the whole script was sent, since Redis did not know it */
+    bool by_name; /* else the whole script was sent, since Redis did not know it */
 };
 
 /* What one client has used, in the table of the process. */
@@ -130,9 +134,9 @@ static void decide_without_redis(struct limits *limits, const struct client *cli
 
 void limits_take(struct limits *limits, struct client *client, struct limits_waiter *waiter)
 {
-    struct limits_call *call = client->call;
+    struct limits_ask *ask = client->ask;
 
-    waiter->call = NULL;
+    waiter->ask = NULL;
     if (limits->mode == LIMITER_OFF || quota_is_unlimited(&client->quota)) {
         decide(limits, client, waiter, LIMITS_GRANTED, NULL);
         return;
@@ -148,21 +152,21 @@ void limits_take(struct limits *limits, struct client *client, struct limits_wai
         decide_without_redis(limits, client, waiter);
         return;
     }
-    if (call == NULL) {
-        client->call = call = h2o_mem_alloc(sizeof(*call));
-        *call = (struct limits_call){.limits = limits, .client = client};
+    if (ask == NULL) {
+        client->ask = ask = h2o_mem_alloc(sizeof(*ask));
+        *ask = (struct limits_ask){.client = client};
         client_keep(client);
-        DL_APPEND(limits->calls, call);
+        DL_APPEND(limits->asks, ask);
     }
-    waiter->call = call;
-    DL_APPEND(call->waiters, waiter);
+    waiter->ask = ask;
+    DL_APPEND(ask->waiters, waiter);
 }
 
 void limits_stop_waiting(struct limits_waiter *waiter)
 {
-    if (waiter->call != NULL) {
-        DL_DELETE(waiter->call->waiters, waiter);
-        waiter->call = NULL;
+    if (waiter->ask != NULL) {
+        DL_DELETE(waiter->ask->waiters, waiter);
+        waiter->ask = NULL;
     }
 }
 
@@ -172,82 +176,88 @@ static void on_reply(struct redis_call *redis_call, const redisReply *reply, con
 
 static bool send_call(struct limits_call *call)
 {
-    const struct client *client = call->client;
-    char key[CLIENT_ID_MAX + 8], numbers[1 + QUOTA_WINDOWS][INTEGER_LENGTH_MAX + 1];
-    const char *arguments[8] = {
-        call->by_script ? "EVAL" : "EVALSHA",
-        call->by_script ? limits_script : call->limits->script_sha1,
-        "1",
-        key,
-    };
+    const struct limits_ask *ask;
     const struct limits_waiter *waiter;
-    int64_t asked = 0;
+    struct limits_script_call script;
 
-    DL_FOREACH (call->waiters, waiter)
-        asked += waiter->asks;
-    snprintf(key, sizeof(key), LIMITS_KEY, (int)client->id.length, client->id.bytes);
-    for (size_t i = 0; i != COUNT_OF(numbers); ++i) {
-        int64_t number = i == 0 ? asked : client->quota.limits[i - 1];
+    limits_script_begin(&script, call->by_name);
+    DL_FOREACH (call->asks, ask) {
+        int64_t asked = 0;
 
-        numbers[i][integer_write(number, numbers[i])] = '\0';
-        arguments[4 + i] = numbers[i];
+        DL_FOREACH (ask->waiters, waiter)
+            asked += waiter->asks;
+        limits_script_ask(&script, ask->client->id, asked, &ask->client->quota);
     }
     call->redis.on_reply = on_reply;
-    return redis_send(&call->limits->redis, &call->redis, COUNT_OF(arguments), arguments, NULL);
+    call->keys = script.keys;
+    return redis_send(&call->limits->redis, &call->redis, script.count, script.arguments,
+                      script.lengths);
 }
 
-static void end_call(struct limits_call *call)
+static void end_ask(struct limits_ask *ask)
 {
-    client_release(call->client);
-    free(call);
+    client_release(ask->client);
+    free(ask);
 }
 
 /* All that wait are answered without Redis. */
-static void give_up(struct limits_call *call)
+static void give_up_ask(struct limits *limits, struct limits_ask *ask)
 {
-    while (call->waiters != NULL) {
-        struct limits_waiter *waiter = call->waiters;
+    while (ask->waiters != NULL) {
+        struct limits_waiter *waiter = ask->waiters;
 
         limits_stop_waiting(waiter);
-        decide_without_redis(call->limits, call->client, waiter);
+        decide_without_redis(limits, ask->client, waiter);
     }
-    end_call(call);
+    end_ask(ask);
+}
+
+static void give_up(struct limits_call *call)
+{
+    while (call->asks != NULL) {
+        struct limits_ask *ask = call->asks;
+
+        DL_DELETE(call->asks, ask);
+        give_up_ask(call->limits, ask);
+    }
+    free(call);
+}
+
+/* Of what is asked for in this pass, as much as one call may hold. */
+static struct limits_call *make_call(struct limits *limits)
+{
+    struct limits_call *call = h2o_mem_alloc(sizeof(*call));
+    size_t keys = 0;
+
+    *call =
+        (struct limits_call){.limits = limits, .started_us = clock_monotonic_us(), .by_name = true};
+    while (limits->asks != NULL && keys != LIMITS_SCRIPT_MAX) {
+        struct limits_ask *ask = limits->asks;
+
+        DL_DELETE(limits->asks, ask);
+        ask->client->ask = NULL;
+        if (ask->waiters == NULL) {
+            end_ask(ask);
+            continue;
+        }
+        DL_APPEND(call->asks, ask);
+        ++keys;
+    }
+    return call;
 }
 
 void limits_end_pass(struct limits *limits)
 {
-    while (limits->calls != NULL) {
-        struct limits_call *call = limits->calls;
+    while (limits->asks != NULL) {
+        struct limits_call *call = make_call(limits);
 
-        DL_DELETE(limits->calls, call);
-        call->client->call = NULL;
-        call->started_us = clock_monotonic_us();
-        if (call->waiters == NULL)
-            end_call(call);
-        else if (!send_call(call))
+        if (call->asks == NULL || !send_call(call))
             give_up(call);
     }
     redis_flush(&limits->redis);
 }
 
 /* Answered */
-
-bool limits_read_reply(const redisReply *reply, int64_t *granted, int64_t *now_ms,
-                       struct quota_left *left)
-{
-    uint64_t numbers[2 + 2 * QUOTA_WINDOWS];
-
-    if (reply->type != REDIS_REPLY_STRING || (size_t)reply->len != sizeof(numbers))
-        return false;
-    memcpy(numbers, reply->str, sizeof(numbers));
-    *granted = (int64_t)le64toh(numbers[0]);
-    *now_ms = (int64_t)le64toh(numbers[1]);
-    for (size_t w = 0; w != QUOTA_WINDOWS; ++w) {
-        left->remaining[w] = (int64_t)le64toh(numbers[2 + 2 * w]);
-        left->reset_ms[w] = (int64_t)le64toh(numbers[3 + 2 * w]);
-    }
-    return true;
-}
 
 /* No more until one more would be granted. */
 static void remember_refusal(struct client *client, const struct quota_left *left)
@@ -257,12 +267,13 @@ static void remember_refusal(struct client *client, const struct quota_left *lef
 }
 
 /* In order of arrival; each is told what is left after it. */
-static void answer(struct limits_call *call, int64_t granted, struct quota_left *left)
+static void answer(struct limits *limits, struct limits_ask *ask, int64_t granted,
+                   struct quota_left *left)
 {
     for (size_t w = 0; w != QUOTA_WINDOWS; ++w)
         left->remaining[w] += granted;
-    while (call->waiters != NULL) {
-        struct limits_waiter *waiter = call->waiters;
+    while (ask->waiters != NULL) {
+        struct limits_waiter *waiter = ask->waiters;
         bool refused = waiter->asks && granted == 0;
 
         if (waiter->asks && !refused) {
@@ -270,11 +281,12 @@ static void answer(struct limits_call *call, int64_t granted, struct quota_left 
             for (size_t w = 0; w != QUOTA_WINDOWS; ++w)
                 --left->remaining[w];
         }
-        if (refused && call->client->refused_until_ms == 0)
-            remember_refusal(call->client, left);
+        if (refused && ask->client->refused_until_ms == 0)
+            remember_refusal(ask->client, left);
         limits_stop_waiting(waiter);
-        decide(call->limits, call->client, waiter, refused ? LIMITS_REFUSED : LIMITS_GRANTED, left);
+        decide(limits, ask->client, waiter, refused ? LIMITS_REFUSED : LIMITS_GRANTED, left);
     }
+    end_ask(ask);
 }
 
 /* Errors of the server's state, not of this one call: it is of no use until that has changed. */
@@ -291,38 +303,60 @@ static bool is_of_no_use(const char *error)
     return false;
 }
 
-/* One line a second at most: an error of one client's key, or one that all calls have. */
-static void note_error(struct limits_call *call, const char *error)
+/* One line a second at most: it may be one client's key, or what all calls have. */
+static void note_error(struct limits *limits, struct slice client_id, const char *error)
 {
     uint64_t now_ms = clock_monotonic_ms();
 
-    if (now_ms - call->limits->error_logged_ms < 1000)
+    counter_add(&limits->counters->limiter_backend_errors, 1);
+    if (now_ms - limits->error_logged_ms < 1000)
         return;
-    call->limits->error_logged_ms = now_ms;
-    log_warn("limiter.error", log_slice("client", call->client->id), log_str("reason", error));
+    limits->error_logged_ms = now_ms;
+    log_warn("limiter.error", log_slice("client", client_id), log_str("reason", error));
 }
 
 static void on_error_reply(struct limits_call *call, const char *error)
 {
-    if (strncmp(error, "NOSCRIPT", 8) == 0 && !call->by_script) {
-        call->by_script = true;
+    if (strncmp(error, "NOSCRIPT", 8) == 0 && call->by_name) {
+        call->by_name = false;
         if (send_call(call))
             return;
     }
-    counter_add(&call->limits->counters->limiter_backend_errors, 1);
-    note_error(call, error);
+    note_error(call->limits, call->asks->client->id, error);
     if (is_of_no_use(error))
         redis_give_up(&call->limits->redis, "Redis refuses writes: it is read-only, full or "
                                             "loading, or lacks a permission");
     give_up(call);
 }
 
+static void on_answer(struct limits_call *call, const redisReply *reply)
+{
+    struct limits *limits = call->limits;
+    struct limits_script_taken taken;
+
+    for (size_t i = 0; i != call->keys; ++i) {
+        struct limits_ask *ask = call->asks;
+
+        if (!limits_script_read(reply, call->keys, i, &taken)) {
+            note_error(limits, ask->client->id, "this is not the script's answer");
+            break;
+        }
+        DL_DELETE(call->asks, ask);
+        if (taken.granted < 0) {
+            note_error(limits, ask->client->id, "its key holds something else than a quota");
+            give_up_ask(limits, ask);
+            continue;
+        }
+        make_monotonic(&taken.left, taken.now_ms);
+        answer(limits, ask, taken.granted, &taken.left);
+    }
+    give_up(call); /* what is left */
+}
+
 static void on_reply(struct redis_call *redis_call, const redisReply *reply, const char *reason)
 {
     struct limits_call *call = H2O_STRUCT_FROM_MEMBER(struct limits_call, redis, redis_call);
     struct limits *limits = call->limits;
-    struct quota_left left;
-    int64_t granted, now_ms;
 
     (void)reason;
     if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
@@ -331,14 +365,12 @@ static void on_reply(struct redis_call *redis_call, const redisReply *reply, con
     }
     histogram_observe(&limits->counters->limiter_durations,
                       clock_monotonic_us() - call->started_us);
-    if (reply != NULL && limits_read_reply(reply, &granted, &now_ms, &left)) {
-        make_monotonic(&left, now_ms);
-        answer(call, granted, &left);
-        end_call(call);
-        return;
+    if (reply != NULL) {
+        on_answer(call, reply);
+    } else {
+        counter_add(&limits->counters->limiter_backend_errors, 1);
+        give_up(call);
     }
-    counter_add(&limits->counters->limiter_backend_errors, 1);
-    give_up(call);
 }
 
 /* Redis comes and goes. One line for the whole process. */
@@ -368,20 +400,6 @@ static void on_change(void *owner, bool ready, const char *reason)
         log_info("limiter.fallback_ended", log_str("reason", "Redis answers again"));
 }
 
-static void make_sha1(char text[41])
-{
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    size_t length = 0;
-
-    /* Not for security: it is how Redis names a script. */
-    if (EVP_Q_digest(NULL, "SHA1", NULL, limits_script, strlen(limits_script), digest, &length) !=
-        1)
-        length = 0; /* Redis will not know it, and take the script instead */
-    text[0] = '\0';
-    for (size_t i = 0; i != length && i != 20; ++i)
-        snprintf(text + 2 * i, 3, "%02x", digest[i]);
-}
-
 void limits_open(struct limits *limits, const struct settings *settings,
                  struct limits_shared *shared, h2o_loop_t *loop, struct timers *timers,
                  struct counters *counters)
@@ -403,12 +421,14 @@ void limits_open(struct limits *limits, const struct settings *settings,
         atomic_fetch_add(&shared->settled, 1);
         return;
     }
-    make_sha1(limits->script_sha1);
     /* The script itself shows whether Redis takes it, by both its names. */
-    limits->setup[0] =
-        (struct redis_setup){8, {"EVAL", limits_script, "1", PROBE, "1", "1000000000", "0", "0"}};
-    limits->setup[1] = (struct redis_setup){
-        8, {"EVALSHA", limits->script_sha1, "1", PROBE, "1", "1000000000", "0", "0"}};
+    for (size_t i = 0; i != COUNT_OF(limits->probes); ++i) {
+        struct limits_script_call *probe = &limits->probes[i];
+
+        limits_script_begin(probe, i != 0);
+        limits_script_ask(probe, PROBE, 1, &(struct quota){{1000000000, 0, 0}});
+        limits->setup[i] = (struct redis_setup){probe->count, probe->arguments, probe->lengths};
+    }
     redis_open(&limits->redis, &limits->config, loop, timers);
 }
 

@@ -1,11 +1,11 @@
 /* Holds every client to the quota of its tier: over all workers and replicas in Redis, by one
  * script (limits.lua); in a table of the process where there is no Redis, or it is away.
  *
- * What is asked for in a pass goes to Redis at its end, in one write; several tokens for one client
- * are one call, granted in order of arrival. A refusal is remembered until the instant at which one
- * more token would be granted, so that a flood of refused requests costs no call. Nobody waits for
- * a Redis that is away, nor longer than the time-out for one that is slow: then
- * JOTD_LIMITER_ON_ERROR decides.
+ * What is asked for in a pass goes to Redis at its end, for all clients in one call; several tokens
+ * for one client are asked for together, and granted in order of arrival. A refusal is remembered
+ * until the instant at which one more token would be granted, so that a flood of refused requests
+ * costs no call. Nobody waits for a Redis that is away, nor longer than the time-out for one that
+ * is slow: then JOTD_LIMITER_ON_ERROR decides.
  */
 #ifndef AUTH_LIMITS_H
 #define AUTH_LIMITS_H
@@ -16,6 +16,7 @@
 
 #include "auth/client_record.h"
 #include "auth/counters.h"
+#include "auth/limits_script.h"
 #include "auth/settings.h"
 #include "common/redis.h"
 
@@ -32,8 +33,8 @@ struct limits_shared {
 /* Embedded in what waits. */
 struct limits_waiter {
     struct limits_waiter *prev, *next;
-    struct limits_call *call; /* NULL: not waiting */
-    bool asks;                /* for a token; else only for what is left */
+    struct limits_ask *ask; /* NULL: not waiting */
+    bool asks;              /* for a token; else only for what is left */
     /* `left` is NULL where nothing is known of it: an unlimited tier, a limiter that is off or
      * without Redis. Its times are monotonic. Called once, at once or later. */
     void (*on_decision)(struct limits_waiter *, enum limits_decision decision,
@@ -45,12 +46,12 @@ struct limits {
     enum limiter_on_error on_error;
     struct limits_shared *shared;
     struct counters *counters;
-    struct limits_call *calls; /* of this pass */
-    bool fallen_back;          /* counted in `shared` */
-    bool settled;              /* likewise */
-    char script_sha1[41];
-    struct redis_setup setup[3];
+    struct limits_ask *asks;  /* of this pass */
+    bool fallen_back;         /* counted in `shared` */
+    bool settled;             /* likewise */
     uint64_t error_logged_ms; /* monotonic */
+    struct limits_script_call probes[2];
+    struct redis_setup setup[3];
     struct redis_config config;
     struct redis redis;
 };
@@ -74,15 +75,5 @@ void limits_stop_waiting(struct limits_waiter *waiter);
 
 /* Sends what was asked for in this pass. */
 void limits_end_pass(struct limits *limits);
-
-/* For `jotd tier usage`, which runs the script by itself. */
-
-extern const char limits_script[];
-
-#define LIMITS_KEY "jotd:{%.*s}" /* the client's id; printf's length and bytes */
-
-/* What the script returns; false when it is something else. Times in Unix milliseconds. */
-MUST_USE bool limits_read_reply(const redisReply *reply, int64_t *granted, int64_t *now_ms,
-                                struct quota_left *left);
 
 #endif

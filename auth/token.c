@@ -237,7 +237,7 @@ void token_handle(h2o_req_t *req)
     request->client = NULL;
     request->complaint = NULL;
     request->limits_waiter.on_decision = on_decision;
-    request->limits_waiter.call = NULL;
+    request->limits_waiter.ask = NULL;
     if (!read_form(req, &request->form))
         return;
     if (read_credentials(req, &request->form, &credentials))

@@ -143,10 +143,11 @@ static void on_setup_reply(redisAsyncContext *context, void *reply_, void *data)
     }
 }
 
-static void setup_command(struct redis *redis, int count, const char **arguments)
+static void setup_command(struct redis *redis, int count, const char *const *arguments,
+                          const size_t *lengths)
 {
     if (redisAsyncCommandArgv(redis->context, on_setup_reply, (void *)arguments[0], count,
-                              arguments, NULL) == REDIS_OK)
+                              (const char **)arguments, lengths) == REDIS_OK)
         ++redis->setup_left;
 }
 
@@ -163,11 +164,11 @@ static void set_up(struct redis *redis)
     set_state(redis, REDIS_SETTING_UP);
     timer_start(redis->timers, &redis->timer, redis->config->call_timeout_ms);
     if (url->password[0] != '\0')
-        setup_command(redis, COUNT_OF(sign_on), sign_on);
+        setup_command(redis, COUNT_OF(sign_on), sign_on, NULL);
     if (strcmp(url->database, "0") != 0)
-        setup_command(redis, COUNT_OF(select), select);
+        setup_command(redis, COUNT_OF(select), select, NULL);
     for (const struct redis_setup *step = redis->config->setup; step->count != 0; ++step)
-        setup_command(redis, step->count, (const char **)step->arguments);
+        setup_command(redis, step->count, step->arguments, step->lengths);
 }
 
 static void on_connected(const redisAsyncContext *context, int status)

@@ -42,7 +42,8 @@ struct redis_call {
 /* A command of the set-up, after sign-on. */
 struct redis_setup {
     int count; /* of its arguments; 0 ends the list */
-    const char *arguments[8];
+    const char *const *arguments;
+    const size_t *lengths;
 };
 
 struct redis_config {

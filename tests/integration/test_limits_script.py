@@ -33,9 +33,12 @@ class Client:
         self.limits = {"minute": minute, "hour": hour, "month": month}
         self.grants = []  # (time, tokens)
 
+    def request(self, tokens):
+        return struct.pack("<4q", tokens, *self.limits.values())
+
     def ask(self, now, tokens=1):
         """What was granted, and by window what remains and when more comes."""
-        reply = self.script(keys=[self.key], args=[tokens, *self.limits.values(), now])
+        reply = self.script(keys=[self.key], args=[self.request(tokens), now])
         granted, said, *rest = struct.unpack("<8q", reply)
         assert said == now and 0 <= granted <= tokens
         if granted:
@@ -201,3 +204,27 @@ def test_looking_writes_nothing(script, redis_server):
     client = Client(script, minute=10)
     assert client.ask(START, 0) == (0, {"minute": (10, START)})
     assert not redis_server.connect().exists(client.key)
+
+
+def test_many_clients_in_one_call(script):
+    """Each as if it were alone; also one that comes twice."""
+    clients = [Client(script, minute=i % 7, hour=i % 5, month=i % 3) for i in range(64)]
+    alone = [Client(script, *client.limits.values()) for client in clients]
+    for now in START, START + 7_000, START + 66_000:
+        reply = script(keys=[c.key for c in clients + clients[:1]],
+                       args=[b"".join(c.request(3) for c in clients + clients[:1]), now])
+        expected = b"".join(script(keys=[c.key], args=[c.request(3), now])
+                            for c in alone + alone[:1])
+        assert reply == expected
+
+
+def test_a_key_of_another_kind_harms_one_client_only(script, redis_server):
+    first, broken, damaged, last = (Client(script, minute=5, month=5) for _ in range(4))
+    redis_server.connect().set(broken.key, "something else")
+    redis_server.connect().hset(damaged.key, "month", b"\x92\xc0\xc0")  # [nil, nil]: as none
+    clients = (first, broken, damaged, last)
+    reply = script(keys=[c.key for c in clients],
+                   args=[b"".join(c.request(2) for c in clients), START])
+    answers = list(struct.iter_unpack("<8q", reply))
+    assert answers[1] == (-1,) * 8
+    assert answers[0] == answers[2] == answers[3] and answers[0][0] == 2
