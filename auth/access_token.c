@@ -1,8 +1,4 @@
-/* Access tokens: see access_token.h.
- *
- * Header and payload are written here and not by libjwt, whose encoder overwrites `typ` with JWT,
- * which verifiers of RFC 9068 refuse.
- */
+/* Access tokens: see access_token.h. */
 #include "auth/access_token.h"
 
 #include <stdio.h>
@@ -10,39 +6,33 @@
 
 #include "auth/jwk.h"
 
-static void append_base64url(struct buffer *out, const void *bytes, size_t length)
-{
-    out->size += jwk_base64url(bytes, length, buffer_reserve(out, length * 4 / 3 + 4));
-}
-
-void access_token_append_header(struct buffer *header, const struct signing_key *key,
-                                const char *type)
+/* RFC 9068 2.1: the type tells an access token from any other JWT. */
+static void write_header(struct buffer *header, const struct signing_key *key)
 {
     char text[128];
-    int length = snprintf(text, sizeof(text), "{\"alg\":\"%s\",\"kid\":\"%s\",\"typ\":\"%s\"}",
-                          key_alg_name(key->alg), key->kid, type);
+    int length = snprintf(text, sizeof(text), "{\"alg\":\"%s\",\"kid\":\"%s\",\"typ\":\"at+jwt\"}",
+                          key_alg_name(key->alg), key->kid);
 
-    append_base64url(header, text, (size_t)length);
+    buffer_clear(header);
+    jwk_append_base64url(header, text, (size_t)length);
     buffer_append(header, ".", 1);
 }
 
 bool access_token_signer_set(struct access_token_signer *signer, const struct signing_key *key)
 {
-    libjwt_signer_close(&signer->signer);
-    if (!libjwt_signer_open(&signer->signer, key))
+    signer_close(&signer->signer);
+    if (!signer_open(&signer->signer, key))
         return false;
     memcpy(signer->kid, key->kid, sizeof(signer->kid));
     signer->alg = key->alg;
     signer->retire_at = key->retire_at;
-    /* RFC 9068 2.1: the type tells an access token from any other JWT. */
-    buffer_clear(&signer->header);
-    access_token_append_header(&signer->header, key, "at+jwt");
+    write_header(&signer->header, key);
     return true;
 }
 
 void access_token_signer_dispose(struct access_token_signer *signer)
 {
-    libjwt_signer_close(&signer->signer);
+    signer_close(&signer->signer);
     buffer_dispose(&signer->header);
     buffer_dispose(&signer->payload);
 }
@@ -95,19 +85,19 @@ static void write_payload(struct buffer *out, const struct access_token_claims *
 bool access_token_sign(struct access_token_signer *signer, const struct access_token_claims *claims,
                        struct buffer *token)
 {
-    unsigned char signature[LIBJWT_SIGNATURE_MAX];
+    unsigned char signature[SIGNATURE_MAX];
     size_t start = token->size, length;
 
     write_payload(&signer->payload, claims);
     buffer_append(token, signer->header.bytes, signer->header.size);
-    append_base64url(token, signer->payload.bytes, signer->payload.size);
-    *buffer_reserve(token, 1) = '\0';
-    if (!libjwt_sign(&signer->signer, token->bytes + start, signature, &length)) {
+    jwk_append_base64url(token, signer->payload.bytes, signer->payload.size);
+    if (!signer_sign(&signer->signer, token->bytes + start, token->size - start, signature,
+                     &length)) {
         token->size = start;
         return false;
     }
     buffer_append(token, ".", 1);
-    append_base64url(token, signature, length);
+    jwk_append_base64url(token, signature, length);
     *buffer_reserve(token, 1) = '\0';
     return true;
 }

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "auth/keys.h"
-#include "auth/libjwt_sign.h"
+#include "auth/signer.h"
 #include "common/attributes.h"
 #include "common/buffer.h"
 #include "common/slice.h"
@@ -25,7 +25,7 @@ struct access_token_claims {
 
 /* Signs with one key at a time; belongs to one thread. Zero it to start. */
 struct access_token_signer {
-    struct libjwt_signer signer;
+    struct signer signer;
     char kid[KEY_KID_LENGTH + 1];
     enum key_alg alg;
     int64_t retire_at;     /* the key's, 0: none */
@@ -40,12 +40,8 @@ void access_token_signer_dispose(struct access_token_signer *signer);
 
 static inline bool access_token_signer_is_set(const struct access_token_signer *signer)
 {
-    return signer->signer.jwt != NULL;
+    return signer_is_open(&signer->signer);
 }
-
-/* Appends the encoded JOSE header and its dot; `type` is at+jwt for every token that leaves. */
-void access_token_append_header(struct buffer *header, const struct signing_key *key,
-                                const char *type);
 
 /* Appends the token to `token`, with a NUL that its size does not count. False when the signature
  * failed; then nothing was appended. */

@@ -26,6 +26,11 @@ size_t jwk_base64url(const void *bytes, size_t length, char *text)
     return size;
 }
 
+void jwk_append_base64url(struct buffer *out, const void *bytes, size_t length)
+{
+    out->size += jwk_base64url(bytes, length, buffer_reserve(out, length * 4 / 3 + 4));
+}
+
 /* Sets the member `name` to the number `param` of the key, big-endian, padded with zeros on the
  * left to `width` bytes; a width of 0 stands for no padding. */
 static bool set_number(json_t *jwk, const char *name, EVP_PKEY *pkey, const char *param, int width)

@@ -8,6 +8,7 @@
 
 #include "auth/keys.h"
 #include "common/attributes.h"
+#include "common/buffer.h"
 
 /* The public members of an ES256 (P-256) or RS256 key as compact JSON in the order kty, use, alg,
  * kid, then the key; malloc'd. `kid` gets the thumbprint. NULL when OpenSSL or memory fails. */
@@ -21,5 +22,6 @@ MUST_USE bool jwk_thumbprint(const char *jwk, char thumbprint[KEY_KID_LENGTH + 1
 /* RFC 7515 2: base64url without padding, and a NUL. `text` has room for length * 4 / 3 + 4.
  * Returns the length of the text. */
 size_t jwk_base64url(const void *bytes, size_t length, char *text);
+void jwk_append_base64url(struct buffer *out, const void *bytes, size_t length);
 
 #endif

@@ -92,7 +92,7 @@ static void choose_signer(struct keyring_view *view, int64_t now)
     struct access_token_signer *signer = &view->signer;
 
     if (key == NULL) {
-        libjwt_signer_close(&signer->signer);
+        signer_close(&signer->signer);
         return;
     }
     if (access_token_signer_is_set(signer) && strcmp(signer->kid, key->kid) == 0) {

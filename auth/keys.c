@@ -14,6 +14,7 @@
 
 #include "auth/key_material.h"
 #include "auth/key_name.h"
+#include "auth/key_proof.h"
 #include "common/buffer.h"
 #include "common/log.h"
 
@@ -195,6 +196,12 @@ static const struct signing_key *find_kid(const struct key_set *set, const char 
     return NULL;
 }
 
+static void dispose_key(struct signing_key *key)
+{
+    key_material_free(key->material, key->material_length);
+    free(key->jwk);
+}
+
 static enum reading read_key(struct key_set *set, int directory_fd, const char *name,
                              struct failure *failure)
 {
@@ -217,9 +224,15 @@ static enum reading read_key(struct key_set *set, int directory_fd, const char *
     reading = read_file(directory_fd, name, text, failure);
     if (reading == READ_DONE && !key_material_read(&key, text, failure))
         reading = READ_SKIP;
+    key_material_free(text, FILE_MAX + 1);
+    if (reading == READ_DONE && !key_proof(&key)) {
+        failure_set(failure, "what it signs does not verify: its private and public halves do not "
+                             "belong together");
+        dispose_key(&key);
+        reading = READ_SKIP;
+    }
     if (reading == READ_DONE)
         set->keys[set->count++] = key;
-    key_material_free(text, FILE_MAX + 1);
     return reading;
 }
 
@@ -328,10 +341,8 @@ void keys_release(struct key_set *set)
 {
     if (set == NULL || __atomic_sub_fetch(&set->references, 1, __ATOMIC_ACQ_REL) > 0)
         return;
-    for (size_t i = 0; i < set->count; ++i) {
-        key_material_free(set->keys[i].material, set->keys[i].material_length);
-        free(set->keys[i].jwk);
-    }
+    for (size_t i = 0; i < set->count; ++i)
+        dispose_key(&set->keys[i]);
     free(set);
 }
 

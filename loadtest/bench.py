@@ -182,7 +182,7 @@ def print_steps(bench, signs, answer, tokens):
     parts = {
         "answering (b)": answer,
         "signature (a)": signs["ES256"],
-        "claims, base64url, libjwt": us["access_token_sign, ES256"] - signs["ES256"],
+        "claims, base64url": us["access_token_sign, ES256"] - signs["ES256"],
         "form, Basic, secret": us["form_parse"] + us["client_auth_read, Basic"]
         + us["secret: checksum and digest"],
         "client cache": us["client_find, cached, any of all"],
