@@ -1,6 +1,10 @@
 /* POST /token, in the order in which it happens: form, credentials, client, secret, scope and
  * resource, room for the record, quota, signature, record, answer.
  *
+ * Up to the quota a request goes as fast as it can. The signature is what takes long, so those that
+ * are granted a token stand in a line, of which each turn of the loop takes as many as it has time
+ * for: however many come at once, nothing else waits for all of them.
+ *
  * Once the client is authenticated, every answer tells what is left of its quota: so a request that
  * is to be refused goes on as far as the limiter, and only does not ask it for a token.
  */
@@ -8,6 +12,7 @@
 
 #include <openssl/crypto.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "auth/access_log.h"
 #include "auth/access_token.h"
@@ -22,8 +27,10 @@
 #include "auth/token_reply.h"
 #include "auth/worker.h"
 #include "common/clock.h"
+#include "common/lag.h"
 
 #define MAX_AUDIENCES (FORM_MAX_RESOURCES + 1) /* also the bound of clients.audiences */
+#define TURN_US       700 /* after which a turn issues no more: the bound is 1 ms */
 
 struct audiences {
     struct slice items[MAX_AUDIENCES];
@@ -31,6 +38,8 @@ struct audiences {
 };
 
 struct token_request {
+    struct token_request *prev, *next; /* in the line */
+    bool is_granted;                   /* it stands there */
     h2o_req_t *req;
     struct worker *worker;
     struct form form;
@@ -182,6 +191,8 @@ static void on_request_gone(void *data)
 
     client_stop_waiting(&request->waiter);
     limits_stop_waiting(&request->limits_waiter);
+    if (request->is_granted)
+        DL_DELETE(request->worker->granted, request);
     if (request->client != NULL)
         client_release(request->client);
 }
@@ -230,6 +241,7 @@ void token_handle(h2o_req_t *req)
         h2o_mem_alloc_shared(&req->pool, sizeof(*request), on_request_gone);
     struct credentials credentials;
 
+    request->is_granted = false;
     request->req = req;
     request->worker = worker;
     request->waiter.on_client = on_client;
@@ -415,6 +427,20 @@ static void issue(struct token_request *request)
     }
 }
 
+bool token_issue(struct worker *worker)
+{
+    while (worker->granted != NULL) {
+        struct token_request *request = worker->granted;
+
+        DL_DELETE(worker->granted, request);
+        request->is_granted = false;
+        issue(request);
+        if (clock_monotonic_us() - lag_since_us >= TURN_US)
+            break;
+    }
+    return worker->granted != NULL;
+}
+
 static void on_decision(struct limits_waiter *waiter, enum limits_decision decision,
                         const struct quota_left *left)
 {
@@ -433,7 +459,8 @@ static void on_decision(struct limits_waiter *waiter, enum limits_decision decis
         token_refuse_for_now(request->req,
                              "The quota cannot be checked at the moment; try again later.");
     } else {
-        issue(request);
+        DL_APPEND(request->worker->granted, request);
+        request->is_granted = true;
     }
 }
 

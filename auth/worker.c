@@ -1,8 +1,8 @@
 /* The event loop and its pass: see worker.h.
  *
- * A pass is one turn of the loop: what has arrived is handled, answers are made; at its end the
- * issued tokens are recorded and the answers sent. h2o queues the completion of what is sent
- * outside its run and would sleep before it looks there, so a pass that has sent anything is
+ * A pass is one turn of the loop: what has arrived is handled, tokens are signed, answers made; at
+ * its end the issued tokens are recorded and the answers sent. h2o queues the completion of what is
+ * sent outside its run and would sleep before it looks there, so a pass that has sent anything is
  * followed by one that does not wait.
  */
 #include "auth/worker.h"
@@ -174,10 +174,10 @@ static void accept_when_ready(struct worker *worker)
         connections_accept(&worker->connections);
 }
 
-/* One turn. True when something was sent. */
+/* One turn. True when the next must not wait. */
 static bool pass(struct worker *worker, int32_t max_wait_ms)
 {
-    bool sent;
+    bool sent, more;
 
     worker->draining = process_is_draining(worker->process);
     lag_since_us = 0;
@@ -187,28 +187,31 @@ static bool pass(struct worker *worker, int32_t max_wait_ms)
     accept_when_ready(worker);
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
     limits_end_pass(&worker->limits);
+    more = token_issue(worker);
     /* Tokens leave when they are recorded, or not at all. */
     token_end_pass(worker, spool_end_pass(&worker->spool));
     sent = reply_send_all(worker);
     if (lag_since_us != 0)
         histogram_observe(&worker->counters.loop_lag, clock_monotonic_us() - lag_since_us);
-    return sent;
+    return sent || more;
 }
 
 static void *run(void *data)
 {
     struct worker *worker = data;
     uint64_t deadline_ms = 0, abort_ms;
-    bool sent = false;
+    bool busy = false;
 
     while (deadline_ms == 0 || !drain(worker, deadline_ms)) {
-        sent = pass(worker, sent ? 0 : MAX_WAIT_MS);
+        busy = pass(worker, busy ? 0 : MAX_WAIT_MS);
         deadline_ms = atomic_load(&worker->process->drain_deadline_ms);
     }
 
     pg_close(&worker->pg); /* who waits for them is answered … */
     limits_close(&worker->limits);
-    pass(worker, 0); /* … here */
+    do
+        pass(worker, 0); /* … here */
+    while (worker->granted != NULL);
     connections_abort(&worker->connections);
     abort_ms = clock_monotonic_ms() + ABORT_MS;
     while (atomic_load(&worker->connections.count) != 0 && clock_monotonic_ms() < abort_ms)

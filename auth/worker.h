@@ -24,7 +24,8 @@
 #include "common/timer.h"
 #include "common/uuid.h"
 
-struct answer; /* reply.c */
+struct answer;        /* reply.c */
+struct token_request; /* token.c */
 
 struct worker {
     struct process *process;
@@ -49,8 +50,9 @@ struct worker {
     struct spool_writer spool;
     struct uuid_source uuids;
     struct auth_log auth_log;
-    struct answer *answers;    /* of this pass, to be sent at its end */
-    unsigned issued[TIER_MAX]; /* tokens of this pass, by tier */
+    struct token_request *granted; /* a token, that is to be issued */
+    struct answer *answers;        /* of this pass, to be sent at its end */
+    unsigned issued[TIER_MAX];     /* tokens of this pass, by tier */
     bool issued_any;
     struct buffer scratch; /* for whoever builds a body, within one call */
 };

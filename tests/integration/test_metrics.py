@@ -1,9 +1,12 @@
 """What /metrics says of the process itself, and what a scrape costs."""
 
 import contextlib
+import signal
 import time
 
 from harness import until
+from harness.server import receive
+from harness.wire import take_answer
 
 
 def grown(before, after, name):
@@ -29,6 +32,25 @@ def test_the_loop_is_busy_while_it_works_and_not_while_it_waits(database, jotd):
                 assert b" 200 OK" in connection.recv(4096)
         assert grown(after, s.metrics(), "jotd_loop_lag_seconds_sum") > grown(
             after, s.metrics(), "jotd_sign_duration_seconds_sum") > 0
+
+
+def test_a_burst_is_signed_over_several_turns(database, jotd):
+    """So that a turn does not grow with what comes at once."""
+    client = database.client(tier="unlimited")
+    with jotd(database, keys="RS256") as s, contextlib.ExitStack() as stack:
+        assert s.token(client).status_code == 200
+        connections = [stack.enter_context(s.connect()) for _ in range(200)]
+        until(lambda: s.metric("jotd_http_connections") >= 200)
+        before = s.metrics()
+        s.process.send_signal(signal.SIGSTOP)
+        for connection in connections:
+            connection.sendall(s.token_request(client))
+        s.process.send_signal(signal.SIGCONT)
+        for connection in connections:
+            assert take_answer(receive(connection, timeout=30, answers=1))[0].status == 200
+        after = s.metrics()
+        assert grown(before, after, "jotd_tokens_issued_total") == 200
+        assert grown(before, after, "jotd_loop_lag_seconds_count") > 25
 
 
 def test_open_descriptors_are_counted(database, jotd):
