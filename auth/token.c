@@ -250,8 +250,10 @@ void token_handle(h2o_req_t *req)
     request->complaint = NULL;
     request->limits_waiter.on_decision = on_decision;
     request->limits_waiter.ask = NULL;
-    if (!read_form(req, &request->form))
+    if (!read_form(req, &request->form)) {
+        wipe((struct slice){req->entity.base, req->entity.len}); /* a secret may be in it */
         return;
+    }
     if (read_credentials(req, &request->form, &credentials))
         authenticate(request, &credentials);
     wipe(request->form.client_secret);
