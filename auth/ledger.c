@@ -272,7 +272,10 @@ bool ledger_start(struct ledger *ledger, struct failure *failure)
     int error = pthread_create(&ledger->thread, NULL, run, ledger);
 
     ledger->started = error == 0;
-    return ledger->started || failure_set(failure, "cannot start a thread: %s", strerror(error));
+    if (!ledger->started)
+        return failure_set(failure, "cannot start a thread: %s", strerror(error));
+    pthread_setname_np(ledger->thread, "ledger");
+    return true;
 }
 
 bool ledger_stop(struct ledger *ledger, uint64_t deadline_ms)

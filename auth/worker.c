@@ -223,6 +223,7 @@ static void *run(void *data)
 
 bool worker_start(struct worker *worker, struct failure *failure)
 {
+    char name[16];
     int error;
 
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
@@ -234,6 +235,8 @@ bool worker_start(struct worker *worker, struct failure *failure)
         atomic_fetch_sub(&worker->process->workers_running, 1);
         return failure_set(failure, "cannot start a thread: %s", strerror(error));
     }
+    snprintf(name, sizeof(name), "worker %u", (unsigned)(worker - worker->process->workers));
+    pthread_setname_np(worker->thread, name); /* for `top -H` */
     return true;
 }
 

@@ -247,6 +247,8 @@ bool log_start(void)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0)
         queue.state = DIRECT;
+    else
+        pthread_setname_np(queue.thread, "log");
     return error == 0;
 }
 

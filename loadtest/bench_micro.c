@@ -18,6 +18,8 @@
 #include "auth/client.h"
 #include "auth/client_auth.h"
 #include "auth/ledger.h"
+#include "auth/token_reply.h"
+#include "auth/worker.h"
 #include "common/clock.h"
 
 #define MAX_CLIENTS 5000
@@ -286,6 +288,26 @@ static void measure_signing(const char *directory)
     keys_release(set);
 }
 
+/* Answering */
+
+static struct worker worker; /* of which an answer needs little */
+static h2o_conn_t connection = {.ctx = &worker.h2o};
+static struct client limited = {.quota = {{1000000000, 100000000000, 0}},
+                                .policy = SLICE("\"minute\";q=1000000000;w=60")};
+
+static void answer(size_t number)
+{
+    h2o_req_t req = {.conn = &connection};
+    int64_t now_ms = (int64_t)clock_monotonic_ms();
+    struct quota_left left = {{999999999 - (int64_t)number, 99999999999, 0},
+                              {now_ms + 5000, now_ms + 300000, 0}};
+
+    h2o_mem_init_pool(&req.pool);
+    token_tell_quota(&req, &limited, &left);
+    token_answer(&req, (struct slice){token.bytes, token.size}, 3600, claims.scope);
+    h2o_mem_clear_pool(&req.pool);
+}
+
 /* Recording it */
 
 static struct spool spool;
@@ -355,6 +377,7 @@ int main(int argc, char **argv)
     if (mkdtemp(directory) == NULL)
         fail("cannot make a directory here");
     measure_signing(directory);
+    measure("token_tell_quota and token_answer", answer);
     measure_ledger(directory);
     rmdir(directory);
     pg_close(&pg);

@@ -122,6 +122,15 @@ def cpu_seconds(pid):
     return time.clock_gettime(clock.value)
 
 
+def thread_seconds(pid, name):
+    """User and system time of the living threads of that name."""
+    nanoseconds = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().rstrip() == name:
+            nanoseconds += int((task / "schedstat").read_text().split()[0])
+    return nanoseconds / 1e9
+
+
 def resident_kib(pid):
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0])

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import pathlib
 import signal
 import socket
 import time
@@ -290,6 +291,13 @@ def test_the_process_metrics_are_there(shared):
                  "process_virtual_memory_bytes", "process_open_fds", "process_max_fds"):
         assert metrics.value(name) > 0, name
     assert abs(metrics.value("process_start_time_seconds") - time.time()) < 600
+
+
+def test_threads_have_names(database, jotd):
+    with jotd(database, workers=2) as s:
+        tasks = pathlib.Path(f"/proc/{s.process.pid}/task").iterdir()
+        names = {(task / "comm").read_text().rstrip() for task in tasks}
+        assert names >= {"worker 0", "worker 1", "ledger", "log"}
 
 
 def test_paths_that_a_client_makes_up_are_no_labels(shared):
