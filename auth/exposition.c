@@ -293,10 +293,10 @@ static void write_limiter(struct buffer *text, const struct process *process)
         metrics_value(text, "jotd_limiter_near_limit_total", labels, count);
     }
     metrics_family(text, "jotd_limiter_backend_duration_seconds", "histogram",
-                   "Time from asking Redis to its answer.");
+                   "Time from asking Redis, for up to 64 clients in a call, to its answer.");
     metrics_histogram(text, "jotd_limiter_backend_duration_seconds", "", &durations);
     metrics_family(text, "jotd_limiter_backend_errors_total", "counter",
-                   "Calls that Redis did not answer, or with an error.");
+                   "Calls, or clients of a call, that Redis did not answer, or with an error.");
     metrics_value(text, "jotd_limiter_backend_errors_total", "",
                   sum(process, OFFSET(limiter_backend_errors)));
     metrics_family(text, "jotd_limiter_fallback", "gauge",

@@ -231,7 +231,7 @@ static struct limits_call *make_call(struct limits *limits)
 
     *call =
         (struct limits_call){.limits = limits, .started_us = clock_monotonic_us(), .by_name = true};
-    while (limits->asks != NULL && keys != LIMITS_SCRIPT_MAX) {
+    while (limits->asks != NULL && keys != limits->keys_per_call) {
         struct limits_ask *ask = limits->asks;
 
         DL_DELETE(limits->asks, ask);
@@ -315,8 +315,24 @@ static void note_error(struct limits *limits, struct slice client_id, const char
     log_warn("limiter.error", log_slice("client", client_id), log_str("reason", error));
 }
 
+/* A Redis that spreads its keys (a Cluster, behind one address) takes no call for keys of several
+ * places: from now on, a call for each client. */
+static void send_one_by_one(struct limits_call *call)
+{
+    if (call->limits->keys_per_call != 1)
+        log_info("limiter.one_by_one",
+                 log_str("reason", "Redis takes no call for the keys of several clients"));
+    call->limits->keys_per_call = 1;
+    DL_CONCAT(call->limits->asks, call->asks); /* sent at the end of this pass */
+    free(call);
+}
+
 static void on_error_reply(struct limits_call *call, const char *error)
 {
+    if (strncmp(error, "CROSSSLOT", 9) == 0 && call->keys > 1) {
+        send_one_by_one(call);
+        return;
+    }
     if (strncmp(error, "NOSCRIPT", 8) == 0 && call->by_name) {
         call->by_name = false;
         if (send_call(call))
@@ -409,6 +425,7 @@ void limits_open(struct limits *limits, const struct settings *settings,
         .on_error = (enum limiter_on_error)settings->limiter_on_error,
         .shared = shared,
         .counters = counters,
+        .keys_per_call = LIMITS_SCRIPT_MAX,
         .config = {.setup = limits->setup,
                    .connect_timeout_ms = CONNECT_TIMEOUT_MS,
                    .call_timeout_ms = (uint64_t)settings->limiter_timeout_ms,

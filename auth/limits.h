@@ -47,6 +47,7 @@ struct limits {
     struct limits_shared *shared;
     struct counters *counters;
     struct limits_ask *asks;  /* of this pass */
+    size_t keys_per_call;     /* at most */
     bool fallen_back;         /* counted in `shared` */
     bool settled;             /* likewise */
     uint64_t error_logged_ms; /* monotonic */

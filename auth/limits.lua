@@ -71,6 +71,9 @@ local function read_sliding(stored, slot)
     assert(#field == SLOTS + 1)
     local moved = slide(field, slot)
     for i = 1, SLOTS do
+        if not (field[i] >= 0) then -- nor a NaN, nor a text that looks like a number
+            error('not a count')
+        end
         used = used + field[i]
     end
     return field, moved, used
@@ -79,8 +82,19 @@ end
 local function read_month(stored)
     local field = cmsgpack.unpack(stored)
     -- A month that ends in more than one was told by a wrong clock.
-    assert(#field == 2 and field[2] > now and field[2] - now <= 31 * DAY_MS)
-    return field, false, field[1] + 0
+    assert(#field == 2 and field[1] >= 0 and field[2] > now and field[2] - now <= 31 * DAY_MS)
+    return field, false, field[1]
+end
+
+-- When a window says nothing any more.
+local function window_end(w, field)
+    return w == 3 and field[2] or (field[SLOTS + 1] + SLOTS) * SLOT_MS[w]
+end
+
+-- The same of one that the client's tier does not limit; of an earlier tier something may be left.
+local function unlimited_end(w, stored)
+    local ok, ends = pcall(function() return window_end(w, cmsgpack.unpack(stored)) + 0 end)
+    return ok and min(ends, now + 31 * DAY_MS) or now
 end
 
 -- When a window has more to give than now.
@@ -100,7 +114,7 @@ end
 local function take(key, asked, minute, hour, month)
     local stored = redis.pcall('HMGET', key, 'minute', 'hour', 'month')
     local limits, fields, remaining = {minute, hour, month}, {}, {-1, -1, -1}
-    local granted, any_moved = asked, false
+    local granted, any_moved, expires = asked, false, now
 
     if stored.err then
         return stored.err:find('^WRONGTYPE') and string.rep('\255', 64) or stored
@@ -119,23 +133,19 @@ local function take(key, asked, minute, hour, month)
             any_moved = any_moved or moved
             remaining[w] = limits[w] - used
             granted = min(granted, max(limits[w] - used, 0))
+        elseif stored[w] then
+            expires = max(expires, unlimited_end(w, stored[w]))
         end
     end
 
     -- What is left after it, and when more comes back.
-    local resets, written, expires = {0, 0, 0}, {}, now
+    local resets, written = {0, 0, 0}, {}
     for w, field in pairs(fields) do
         local newest = #field - 1
-        local ends = field[newest + 1]
         field[newest] = field[newest] + granted
         remaining[w] = remaining[w] - granted
-        if w == 3 then
-            resets[w] = ends
-        else
-            resets[w] = next_reset(field, remaining[w], SLOT_MS[w])
-            ends = (ends + SLOTS) * SLOT_MS[w]
-        end
-        expires = max(expires, ends)
+        resets[w] = w == 3 and field[2] or next_reset(field, remaining[w], SLOT_MS[w])
+        expires = max(expires, window_end(w, field))
         if granted > 0 then
             written[#written + 1] = FIELDS[w]
             written[#written + 1] = cmsgpack.pack(field)
@@ -143,7 +153,7 @@ local function take(key, asked, minute, hour, month)
     end
     if #written > 0 then
         redis.call('HSET', key, unpack(written))
-        if any_moved then -- else it lives as long already
+        if any_moved then -- else the key lives as long already: until its last window ends
             redis.call('PEXPIRE', key, expires - now)
         end
     end

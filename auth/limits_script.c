@@ -21,7 +21,7 @@ static void make_sha1(void)
     size_t length = 0;
 
     if (EVP_Q_digest(NULL, "SHA1", NULL, limits_lua, strlen(limits_lua), digest, &length) != 1)
-        length = 0; /* Redis will not know it, and take the script instead */
+        length = 0; /* then the set-up of the connection fails, and says so */
     for (size_t i = 0; i != length && i != 20; ++i)
         snprintf(sha1 + 2 * i, 3, "%02x", digest[i]);
 }

@@ -2,10 +2,10 @@
  *
  *     struct limits_script_call call;
  *
- *     limits_script_begin(&call, by_name);
- *     limits_script_ask(&call, client_id, 1, &quota);          … of LIMITS_SCRIPT_MAX clients at
- * most send(call.count, call.arguments, call.lengths); read = limits_script_read(reply, call.keys,
- * 0, &taken);  … of each, in the same order
+ *     limits_script_begin(&call, true);
+ *     limits_script_ask(&call, client_id, 1, &quota);   (of LIMITS_SCRIPT_MAX clients at most)
+ *     send(call.count, call.arguments, call.lengths);
+ *     limits_script_read(reply, call.keys, 0, &taken);  (of each, in the same order)
  */
 #ifndef AUTH_LIMITS_SCRIPT_H
 #define AUTH_LIMITS_SCRIPT_H

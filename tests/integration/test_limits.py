@@ -459,6 +459,32 @@ def test_a_key_of_another_kind_harms_one_client_only(database, jotd, own_redis):
         assert s.token(other).headers["X-RateLimit-Remaining"] == "19"
 
 
+def test_a_redis_that_spreads_its_keys(database, jotd, own_redis):
+    """It takes no call for the keys of several clients."""
+    own_redis.stop()
+    own_redis.options = ["--cluster-enabled", "yes"]
+    own_redis.start()
+    own_redis.connect().execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+    until(lambda: own_redis.connect().cluster("INFO")["cluster_state"] == "ok")
+    clients = [database.client() for _ in range(80)]
+    with jotd(database, redis_url=own_redis.url, limiter_timeout_ms=PATIENT) as s, \
+            contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(s.connect()) for _ in clients]
+        until(lambda: s.metric("jotd_http_connections") >= len(clients))
+        for left in 19, 18:
+            s.process.send_signal(19)  # SIGSTOP: all arrive together
+            for connection, client in zip(connections, clients):
+                connection.sendall(s.token_request(client))
+            s.process.send_signal(18)
+            for connection in connections:
+                answer = take_answer(receive(connection, timeout=10, answers=1))[0]
+                assert answer.status == 200
+                assert answer.headers["x-ratelimit-remaining"] == str(left)
+        assert s.metric("jotd_limiter_backend_errors_total") == 0 and back(s)
+        assert len([line for line in s.log if line["event"] == "limiter.one_by_one"]) == 1
+        assert len(own_redis.connect().keys("jotd:{*}")) == len(clients) + 1  # and the probe
+
+
 def without_redis(jotd, database, **settings):
     return jotd(database, redis_url="redis://127.0.0.1:1/0", **settings)
 
