@@ -15,7 +15,6 @@
 #include "common/log.h"
 
 #define SETUP_MAX     2048 /* bytes of a statement of the set-up, with the NUL */
-#define ITEM_MAX      256  /* bytes of a host's name, an address or a port, with the NUL */
 #define BEAT_EVERY_MS 5000
 /* Of an idle connection; behind other queries, their deadline counts. */
 #define BEAT_WITHIN_MS 1000
@@ -25,8 +24,6 @@
 static void on_timer(struct timer *timer);
 static void on_connecting(struct watch *watch);
 static void on_ready(struct watch *watch);
-static void on_resolved(struct resolve *resolve, const struct addrinfo *addresses,
-                        const char *reason);
 
 static void set_state(struct pg *pg, enum pg_state state)
 {
@@ -53,7 +50,7 @@ static void disconnect(struct pg *pg)
     timer_stop(pg->timers, &pg->timer);
     timer_stop(pg->timers, &pg->beat_timer);
     pg->beat_is_out = false;
-    resolve_cancel(&pg->resolve);
+    pg_hosts_cancel(&pg->hosts);
     watch_close(&pg->watch);
     PQclear(pg->result);
     PQfinish(pg->conn);
@@ -70,7 +67,7 @@ static void lose(struct pg *pg, const char *reason)
     const char *event = was_ready                    ? "pg.lost"
                         : pg->state == PG_SETTING_UP ? "pg.unusable"
                                                      : "pg.unreachable";
-    bool round_is_over = was_ready || pg->address_count == 0 || ++pg->turn % pg->address_count == 0;
+    bool round_is_over = was_ready || !pg_hosts_next(&pg->hosts);
     struct failure failure;
 
     failure_set(&failure, "%s", reason); /* a copy: it may live in the connection */
@@ -104,67 +101,12 @@ static void break_off(struct pg *pg, const char *reason)
     timer_start(pg->timers, &pg->timer, 1);
 }
 
-static const char *option(const struct pg *pg, const char *keyword)
-{
-    for (const PQconninfoOption *o = pg->options; o != NULL && o->keyword != NULL; ++o) {
-        if (strcmp(o->keyword, keyword) == 0)
-            return o->val != NULL ? o->val : "";
-    }
-    return "";
-}
-
-/* Copies the index-th of comma-separated values. */
-static bool list_item(const char *list, size_t index, char *item, size_t size)
-{
-    if (strchr(list, ',') == NULL && index != 0)
-        return false;
-    for (; index != 0; --index) {
-        if ((list = strchr(list, ',')) == NULL)
-            return false;
-        ++list;
-    }
-    snprintf(item, size, "%.*s", (int)strcspn(list, ","), list);
-    return true;
-}
-
 /* A whole attempt: names, connection, set-up. */
 static void connect_start(struct pg *pg)
 {
-    pg->host = 0;
-    pg->address_count = 0;
-    buffer_clear(&pg->hosts);
-    buffer_clear(&pg->addresses);
-    buffer_clear(&pg->ports);
     timer_start(pg->timers, &pg->timer, pg->config->connect_timeout_ms);
     set_state(pg, PG_RESOLVING);
-}
-
-/* Keeps the list NUL-terminated; items may be empty. */
-static void append_item(const struct pg *pg, struct buffer *list, const char *item)
-{
-    if (pg->address_count != 0)
-        list->bytes[list->size - 1] = ',';
-    buffer_append(list, item, strlen(item) + 1);
-}
-
-static void add_address(struct pg *pg, const char *host, const char *address, const char *port)
-{
-    append_item(pg, &pg->hosts, host);
-    append_item(pg, &pg->addresses, address);
-    append_item(pg, &pg->ports, port);
-    ++pg->address_count;
-}
-
-/* One address an attempt, in turn: libpq, given several, has no deadline for each, and would never
- * come past the first one that is silent. */
-static bool choose_address(const struct pg *pg, char host[ITEM_MAX], char address[ITEM_MAX],
-                           char port[ITEM_MAX])
-{
-    size_t turn = pg->turn % pg->address_count;
-
-    return list_item(pg->hosts.bytes, turn, host, ITEM_MAX) &&
-           list_item(pg->addresses.bytes, turn, address, ITEM_MAX) &&
-           list_item(pg->ports.bytes, turn, port, ITEM_MAX);
+    pg_hosts_resolve(&pg->hosts);
 }
 
 /* What PostgreSQL says unasked, such as why it ends the connection; libpq would print it. */
@@ -178,7 +120,7 @@ static void on_notice(void *data, const PGresult *result)
 
 static void connect_now(struct pg *pg)
 {
-    char host[ITEM_MAX], address[ITEM_MAX], port[ITEM_MAX];
+    struct pg_address address;
     const char *keywords[] = {"keepalives_idle",
                               "keepalives_interval",
                               "keepalives_count",
@@ -194,10 +136,10 @@ static void connect_now(struct pg *pg)
 
     /* Later ones win: the URL over our defaults, resolved addresses over the URL. Where there was
      * nothing to resolve, the URL stands as it is. */
-    if (pg->address_count != 0 && choose_address(pg, host, address, port)) {
-        values[6] = host;
-        values[7] = address;
-        values[8] = port;
+    if (pg_hosts_choose(&pg->hosts, &address)) {
+        values[6] = address.host;
+        values[7] = address.address;
+        values[8] = address.port;
     }
     timer_start(pg->timers, &pg->timer, pg->config->connect_timeout_ms);
     pg->conn = PQconnectStartParams(keywords, values, 1);
@@ -215,56 +157,14 @@ static void connect_now(struct pg *pg)
     watch_for_write(&pg->watch); /* as libpq asks: begin as if it had said PGRES_POLLING_WRITING */
 }
 
-/* Resolves the next host that is a name, or connects when there is none left. */
-static void resolve_next(struct pg *pg)
+static void on_hosts(struct pg_hosts *hosts, const char *reason)
 {
-    char host[ITEM_MAX], port[ITEM_MAX];
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST}, *numeric;
+    struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, hosts, hosts);
 
-    if (*option(pg, "hostaddr") != '\0' || *option(pg, "host") == '\0') {
-        connect_now(pg);
-        return;
-    }
-    for (; list_item(option(pg, "host"), pg->host, host, sizeof(host)); ++pg->host) {
-        if (!list_item(option(pg, "port"), pg->host, port, sizeof(port)) &&
-            !list_item(option(pg, "port"), 0, port, sizeof(port)))
-            port[0] = '\0';
-        if (port[0] == '\0')
-            strcpy(port, "5432");
-        if (host[0] == '/' || host[0] == '@') { /* a socket in the file system */
-            add_address(pg, host, "", port);
-        } else if (getaddrinfo(host, NULL, &hints, &numeric) == 0) {
-            freeaddrinfo(numeric);
-            add_address(pg, host, host, port);
-        } else {
-            pg->resolve.on_done = on_resolved;
-            resolve_start(&pg->resolve, pg->timers, host, port);
-            return;
-        }
-    }
-    if (pg->address_count != 0)
+    if (reason == NULL)
         connect_now(pg);
     else
-        lose(pg, "no host of the URL has an address");
-}
-
-static void on_resolved(struct resolve *resolve, const struct addrinfo *addresses,
-                        const char *reason)
-{
-    struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, resolve, resolve);
-    char host[ITEM_MAX], address[ITEM_MAX], port[ITEM_MAX];
-
-    if (!list_item(option(pg, "host"), pg->host, host, sizeof(host)))
-        host[0] = '\0';
-    if (addresses == NULL)
-        log_debug("pg.name", log_str("host", host), log_str("reason", reason));
-    for (; addresses != NULL; addresses = addresses->ai_next) {
-        if (getnameinfo(addresses->ai_addr, addresses->ai_addrlen, address, sizeof(address), port,
-                        sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-            add_address(pg, host, address, port);
-    }
-    ++pg->host;
-    resolve_next(pg);
+        lose(pg, reason);
 }
 
 #define OWN_STEPS 3 /* of a connection that listens; the first one looks for a pooler */
@@ -512,7 +412,6 @@ static void on_timer(struct timer *timer)
 
     if (pg->state == PG_DOWN) {
         connect_start(pg);
-        resolve_next(pg);
     } else if (pg->broken != NULL) {
         lose(pg, pg->broken);
     } else if (pg->state == PG_RESOLVING) {
@@ -576,9 +475,9 @@ void pg_open(struct pg *pg, const struct pg_config *config, h2o_loop_t *loop, st
     snprintf(pg->beat_channel, sizeof(pg->beat_channel), "beat_%08x%08x", arc4random(),
              arc4random());
     pg->backoff_ms = BACKOFF_MIN_MS;
-    pg->options = PQconninfoParse(config->url, NULL);
+    pg->hosts.on_done = on_hosts;
+    pg_hosts_open(&pg->hosts, config->url, timers);
     connect_start(pg);
-    resolve_next(pg);
 }
 
 void pg_close(struct pg *pg)
@@ -586,9 +485,5 @@ void pg_close(struct pg *pg)
     disconnect(pg);
     set_state(pg, PG_DOWN);
     fail_queries(pg, "closing");
-    PQconninfoFree(pg->options);
-    pg->options = NULL;
-    buffer_dispose(&pg->hosts);
-    buffer_dispose(&pg->addresses);
-    buffer_dispose(&pg->ports);
+    pg_hosts_close(&pg->hosts);
 }

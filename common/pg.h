@@ -19,9 +19,8 @@
 #include <stdint.h>
 
 #include "common/attributes.h"
-#include "common/buffer.h"
 #include "common/failure.h"
-#include "common/resolve.h"
+#include "common/pg_hosts.h"
 #include "common/timer.h"
 #include "common/watch.h"
 
@@ -70,6 +69,7 @@ struct pg {
     h2o_loop_t *loop;
     struct timers *timers;
     enum pg_state state;
+    struct pg_hosts hosts; /* where PostgreSQL is, and which address is tried */
     PGconn *conn;
     struct watch watch;
     struct timer timer; /* DOWN: next try; READY: the oldest query's deadline; else the connect's */
@@ -85,13 +85,6 @@ struct pg {
     uint64_t backoff_ms;
     uint64_t down_since_ms; /* monotonic; 0: was never up, or is */
     struct failure last;    /* why it is down; logged when it changes */
-
-    PQconninfoOption *options; /* of the URL */
-    struct resolve resolve;
-    size_t host;                           /* which of the URL's hosts is being resolved */
-    struct buffer hosts, addresses, ports; /* what can be tried, comma-separated */
-    size_t address_count;
-    size_t turn; /* which of them is tried, counted on */
 };
 
 /* Begins to connect. `config` must outlive the connection. */
