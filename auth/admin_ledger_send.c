@@ -71,9 +71,9 @@ static bool connect_sender(struct ledger_sender *sender, const struct settings *
     bool reached = connection != NULL;
 
     PQfinish(connection);
-    sender->url = settings->database_url;
+    sender->pg.url = settings->database_url;
     sender->base = settings->spool_dir;
-    return reached && ledger_sender_connect(sender, failure);
+    return reached && ledger_pg_connect(&sender->pg, failure);
 }
 
 /* Connects, lists the spool and calls `act`. Returns the exit status. */
@@ -93,7 +93,7 @@ static int run(const struct ledger_arguments *arguments,
            act(&sending, arguments, entries, &failure);
     end_progress(&sending);
     spool_list_free(entries);
-    ledger_sender_close(&sending.sender);
+    ledger_pg_close(&sending.sender.pg);
     buffer_dispose(&sending.sender.bytes);
     settings_dispose(&settings);
     return done ? CLI_DONE : cli_fail(&failure);

@@ -122,7 +122,7 @@ static bool flush(struct ledger *ledger, struct spool *spool, struct spool_segme
         uint64_t started_us = clock_monotonic_us();
         uint64_t before = counter_read(&ledger->sender.rows_written);
 
-        if (!ledger_sender_connect(&ledger->sender, &failure) ||
+        if (!ledger_pg_connect(&ledger->sender.pg, &failure) ||
             !ledger_send(&ledger->sender, spool, segments, &failure)) {
             note_failure(ledger, &failure);
             return false;
@@ -187,13 +187,13 @@ static void maintain(struct ledger *ledger)
 
     if (clock_monotonic_ms() < ledger->maintain_at_ms)
         return;
-    if (ledger_sender_connect(&ledger->sender, &failure) &&
+    if (ledger_pg_connect(&ledger->sender.pg, &failure) &&
         ledger_maintain(&ledger->sender, &failure)) {
         ledger->maintain_at_ms = clock_monotonic_ms() + MAINTAIN_EVERY_MS;
         return;
     }
     log_warn("ledger.maintenance_failed", log_str("reason", failure.reason));
-    ledger_sender_close(&ledger->sender);
+    ledger_pg_close(&ledger->sender.pg);
     ledger->maintain_at_ms = clock_monotonic_ms() + 60000;
 }
 
@@ -247,7 +247,7 @@ static void *run(void *data)
             spool_pause(&ledger->spool,
                         ledger->backoff_ms / 2 + arc4random_uniform((uint32_t)ledger->backoff_ms));
     }
-    ledger_sender_close(&ledger->sender);
+    ledger_pg_close(&ledger->sender.pg);
     atomic_store(&ledger->ended, true);
     return NULL;
 }
@@ -262,7 +262,7 @@ bool ledger_open(struct ledger *ledger, const struct settings *settings, struct 
     };
 
     ledger->settings = settings;
-    ledger->sender.url = settings->database_url;
+    ledger->sender.pg.url = settings->database_url;
     ledger->sender.base = settings->spool_dir;
     return spool_open(&ledger->spool, &config, failure);
 }

@@ -1,240 +1,20 @@
 /* Sending segments: see ledger_send.h.
  *
- * What PostgreSQL answers decides what happens: only SQLSTATE class 22 (data exception) and 23
- * (integrity constraint) are about the rows themselves. Everything else (disk full, too many
- * connections, read-only, shutdown, timeouts, privileges) passes, so the segment stays and is tried
- * again.
+ * Several go in one transaction. When PostgreSQL refuses it for the content of the rows, each goes
+ * alone and is halved until the lines at fault are found, which are set aside. Whatever else fails
+ * passes, so the segments stay and are tried again.
  */
 #include "auth/ledger_send.h"
 
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
-#include "auth/migrations.h"
 #include "common/clock.h"
 #include "common/log.h"
 
-#define STATEMENT_TIMEOUT "20s"
-#define ANSWER_TIMEOUT_MS 25000 /* when even that does not come */
-
-/* No timeout of PostgreSQL's ends a COPY whose peer has fallen silent, and that COPY holds its
- * batch id against everyone who sends the same segment again: who connects ends those of before. */
-#define END_SILENT_COPIES                                                                          \
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"                                       \
-    " WHERE datname = current_database() AND usename = current_user"                               \
-    " AND query LIKE 'COPY issued_tokens %' AND wait_event = 'ClientRead'"                         \
-    " AND query_start < now() - interval '30 seconds'"
-
 #define OLD_MS 86400000
-#define PIECE  65536 /* bytes */
-
-enum outcome {
-    WRITTEN,
-    REFUSED, /* for the content of the rows */
-    FAILED,  /* not now */
-};
-
-void ledger_sender_close(struct ledger_sender *sender)
-{
-    PQfinish(sender->connection);
-    sender->connection = NULL;
-}
-
-/* Waits until the connection can be read, or written while something is to be flushed. */
-static bool wait_for_peer(PGconn *connection, uint64_t deadline_ms)
-{
-    int unflushed = PQflush(connection);
-    uint64_t now_ms = clock_monotonic_ms();
-    struct pollfd poll_fd = {.fd = PQsocket(connection),
-                             .events = (short)(POLLIN | (unflushed == 1 ? POLLOUT : 0))};
-
-    if (unflushed < 0 || poll_fd.fd < 0 || now_ms >= deadline_ms)
-        return false;
-    poll(&poll_fd, 1, (int)(deadline_ms - now_ms));
-    return PQconsumeInput(connection) == 1;
-}
-
-/* The next result; NULL ends a statement, or says that the connection is lost or silent. */
-static PGresult *next_result(struct ledger_sender *sender)
-{
-    uint64_t deadline_ms = clock_monotonic_ms() + ANSWER_TIMEOUT_MS;
-
-    while (PQflush(sender->connection) == 1 || PQisBusy(sender->connection)) {
-        if (!wait_for_peer(sender->connection, deadline_ms)) {
-            ledger_sender_close(sender);
-            return NULL;
-        }
-    }
-    return PQgetResult(sender->connection);
-}
-
-/* Takes over `result`; says what it means, and why. */
-static enum outcome judge(PGresult *result, ExecStatusType expected, struct failure *failure)
-{
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    enum outcome outcome = FAILED;
-
-    if (PQresultStatus(result) == expected) {
-        outcome = WRITTEN;
-    } else if (result == NULL) {
-        failure_set(failure, "PostgreSQL is lost or does not answer");
-    } else {
-        failure_set(failure, "%s (SQLSTATE %s)", message != NULL ? message : "unexpected answer",
-                    state != NULL ? state : "none");
-        if (state != NULL && (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0))
-            outcome = REFUSED;
-    }
-    PQclear(result);
-    return outcome;
-}
-
-/* Runs statements by the simple protocol; gives the last one's result, or the failed one's. */
-static PGresult *execute(struct ledger_sender *sender, const char *sql)
-{
-    PGresult *last = NULL, *result;
-
-    if (sender->connection == NULL || PQsendQuery(sender->connection, sql) != 1)
-        return NULL;
-    while ((result = next_result(sender)) != NULL) {
-        if (last != NULL && PQresultStatus(last) == PGRES_FATAL_ERROR) {
-            PQclear(result);
-        } else {
-            PQclear(last);
-            last = result;
-        }
-    }
-    if (sender->connection == NULL) { /* it broke off */
-        PQclear(last);
-        last = NULL;
-    }
-    return last;
-}
-
-static bool command(struct ledger_sender *sender, const char *sql, struct failure *failure)
-{
-    return judge(execute(sender, sql), PGRES_COMMAND_OK, failure) == WRITTEN;
-}
-
-static bool check_schema(struct ledger_sender *sender, struct failure *failure)
-{
-    PGresult *result = execute(sender, MIGRATIONS_VERSION_SQL);
-    bool known = migrations_check_version(result, failure);
-
-    PQclear(result);
-    return known;
-}
-
-/* What PostgreSQL says unasked, such as why it ends the connection; libpq would print it. */
-static void on_notice(void *data, const PGresult *result)
-{
-    (void)data;
-    log_info("ledger.notice",
-             log_str("message", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
-}
-
-bool ledger_sender_connect(struct ledger_sender *sender, struct failure *failure)
-{
-    const char *const keywords[] = {
-        "connect_timeout",  "keepalives_idle",  "keepalives_interval",
-        "keepalives_count", "tcp_user_timeout", "fallback_application_name",
-        "dbname",           "client_encoding",  NULL};
-    const char *const values[] = {"5",           "10",        "5",    "3", "30000",
-                                  "jotd-ledger", sender->url, "UTF8", NULL};
-
-    /* One that was lost while it idled shows when it is read. */
-    if (sender->connection != NULL && PQconsumeInput(sender->connection) == 1 &&
-        PQstatus(sender->connection) == CONNECTION_OK)
-        return true;
-    ledger_sender_close(sender);
-    sender->connection = PQconnectdbParams(keywords, values, 1);
-    PQsetNoticeReceiver(sender->connection, on_notice, NULL);
-    if (PQstatus(sender->connection) != CONNECTION_OK) {
-        failure_set(failure, "%s", PQerrorMessage(sender->connection));
-        failure_one_line(failure);
-    } else if (PQsetnonblocking(sender->connection, 1) == 0 &&
-               command(sender,
-                       "SET synchronous_commit = on; SET timezone = 'UTC';"
-                       "SET client_min_messages = error;"
-                       "SET statement_timeout = '" STATEMENT_TIMEOUT "'; SET lock_timeout = '10s';"
-                       "SET idle_in_transaction_session_timeout = '30s'",
-                       failure) &&
-               check_schema(sender, failure) &&
-               judge(execute(sender, END_SILENT_COPIES), PGRES_TUPLES_OK, failure) == WRITTEN) {
-        return true;
-    }
-    ledger_sender_close(sender);
-    return false;
-}
-
-static uint64_t count_lines(const char *lines, size_t length)
-{
-    const char *end = lines + length;
-    uint64_t count = 0;
-
-    while ((lines = memchr(lines, '\n', (size_t)(end - lines))) != NULL && ++lines != end)
-        ++count;
-    return count + (lines == end);
-}
-
-/* Gives libpq the lines and their end, by pieces that it can pass on at once: it would move what is
- * left of a large one with every write. False when it does not take them: then the connection is
- * closed, since it would wait for more. */
-static bool put_lines(struct ledger_sender *sender, const char *lines, size_t length)
-{
-    PGconn *connection = sender->connection;
-    uint64_t deadline_ms = clock_monotonic_ms() + ANSWER_TIMEOUT_MS;
-    bool taken = true;
-
-    while (taken && length != 0) {
-        size_t piece = length < PIECE ? length : PIECE;
-
-        taken = PQputCopyData(connection, lines, (int)piece) == 1;
-        while (taken && PQflush(connection) == 1)
-            taken = wait_for_peer(connection, deadline_ms);
-        lines += piece;
-        length -= piece;
-    }
-    if (!taken || PQputCopyEnd(connection, NULL) != 1) {
-        ledger_sender_close(sender);
-        return false;
-    }
-    return true;
-}
-
-static enum outcome copy(struct ledger_sender *sender, const char *lines, size_t length,
-                         struct failure *failure)
-{
-    enum outcome outcome = FAILED;
-    uint64_t written = 0;
-    PGresult *result = NULL, *rest;
-
-    if (PQsendQuery(sender->connection,
-                    "COPY issued_tokens (jti, client_id, tier, scope, audience, kid, issued_at,"
-                    " expires_at) FROM STDIN") == 1)
-        result = next_result(sender);
-    if (PQresultStatus(result) != PGRES_COPY_IN) {
-        outcome = judge(result, PGRES_COPY_IN, failure);
-    } else {
-        PQclear(result);
-        result = put_lines(sender, lines, length) ? next_result(sender) : NULL;
-        if (PQresultStatus(result) == PGRES_COMMAND_OK)
-            written = strtoull(PQcmdTuples(result), NULL, 10);
-        outcome = judge(result, PGRES_COMMAND_OK, failure);
-    }
-    while (sender->connection != NULL && (rest = next_result(sender)) != NULL)
-        PQclear(rest);
-    if (sender->connection == NULL)
-        return FAILED;
-    /* A line that COPY takes for something else, such as its end marker, is at fault. */
-    if (outcome == WRITTEN && written != count_lines(lines, length))
-        return failure_set(failure, "COPY took another number of rows than there are lines"),
-               REFUSED;
-    return outcome;
-}
 
 /* The segment is dealt with: counts it and removes it from the list and the disk. */
 static void finish(struct ledger_sender *sender, struct spool *spool,
@@ -272,7 +52,7 @@ static PGresult *begin(struct ledger_sender *sender, const struct spool_segment 
     }
     buffer_append(&sql, " ON CONFLICT DO NOTHING RETURNING batch_id",
                   sizeof(" ON CONFLICT DO NOTHING RETURNING batch_id"));
-    result = execute(sender, sql.bytes);
+    result = ledger_pg_execute(&sender->pg, sql.bytes);
     buffer_dispose(&sql);
     return result;
 }
@@ -290,30 +70,33 @@ static bool is_new(const PGresult *ids, const struct spool_segment *segment)
 }
 
 /* One transaction for the first `count` segments. */
-static enum outcome send_together(struct ledger_sender *sender, struct spool_segment *first,
-                                  size_t count, uint64_t *rows, struct failure *failure)
+static enum ledger_outcome send_together(struct ledger_sender *sender, struct spool_segment *first,
+                                         size_t count, uint64_t *rows, struct failure *failure)
 {
     PGresult *ids = begin(sender, first, count);
     struct spool_segment *segment = first;
-    enum outcome outcome = WRITTEN;
+    enum ledger_outcome outcome = LEDGER_WRITTEN;
     struct failure unused;
 
     *rows = 0;
     if (PQresultStatus(ids) != PGRES_TUPLES_OK)
-        return judge(ids, PGRES_TUPLES_OK, failure), FAILED;
-    for (size_t i = 0; i != count && outcome == WRITTEN; ++i, segment = segment->next) {
+        return ledger_pg_judge(ids, PGRES_TUPLES_OK, failure), LEDGER_FAILED;
+    for (size_t i = 0; i != count && outcome == LEDGER_WRITTEN; ++i, segment = segment->next) {
         if (!is_new(ids, segment)) /* it arrived, only its file stayed */
             continue;
         buffer_clear(&sender->bytes);
-        outcome = spool_read(segment, &sender->bytes, failure)
-                      ? copy(sender, sender->bytes.bytes, sender->bytes.size, failure)
-                      : FAILED;
+        outcome =
+            spool_read(segment, &sender->bytes, failure)
+                ? ledger_pg_copy(&sender->pg, sender->bytes.bytes, sender->bytes.size, failure)
+                : LEDGER_FAILED;
         *rows += segment->rows;
     }
     PQclear(ids);
-    if (outcome == REFUSED)
-        return command(sender, "ROLLBACK", &unused) ? REFUSED : FAILED;
-    return outcome == WRITTEN && command(sender, "COMMIT", failure) ? WRITTEN : FAILED;
+    if (outcome == LEDGER_REFUSED)
+        return ledger_pg_command(&sender->pg, "ROLLBACK", &unused) ? LEDGER_REFUSED : LEDGER_FAILED;
+    return outcome == LEDGER_WRITTEN && ledger_pg_command(&sender->pg, "COMMIT", failure)
+               ? LEDGER_WRITTEN
+               : LEDGER_FAILED;
 }
 
 /* Lines that stood in the way, of one segment. */
@@ -329,17 +112,18 @@ static bool copy_by_halves(struct ledger_sender *sender, struct slice lines,
 {
     const char *middle;
     size_t half;
-    enum outcome outcome;
+    enum ledger_outcome outcome;
 
     if (lines.length == 0)
         return true;
-    if (!command(sender, "SAVEPOINT half", failure))
+    if (!ledger_pg_command(&sender->pg, "SAVEPOINT half", failure))
         return false;
-    outcome = copy(sender, lines.bytes, lines.length, failure);
-    if (outcome == WRITTEN)
-        return command(sender, "RELEASE half", failure);
+    outcome = ledger_pg_copy(&sender->pg, lines.bytes, lines.length, failure);
+    if (outcome == LEDGER_WRITTEN)
+        return ledger_pg_command(&sender->pg, "RELEASE half", failure);
     refused->reason = *failure;
-    if (outcome == FAILED || !command(sender, "ROLLBACK TO half; RELEASE half", failure))
+    if (outcome == LEDGER_FAILED ||
+        !ledger_pg_command(&sender->pg, "ROLLBACK TO half; RELEASE half", failure))
         return false;
 
     /* The line that holds the middle byte goes to the first half, unless it is the last. */
@@ -383,7 +167,7 @@ static bool send_by_halves(struct ledger_sender *sender, struct spool_segment *s
 
     *rows = 0;
     if (!sent) {
-        judge(ids, PGRES_TUPLES_OK, failure);
+        ledger_pg_judge(ids, PGRES_TUPLES_OK, failure);
         return false;
     }
     PQclear(ids);
@@ -394,7 +178,7 @@ static bool send_by_halves(struct ledger_sender *sender, struct spool_segment *s
                               &refused, failure) &&
                keep_refused(sender, segment, &refused, failure);
     }
-    sent = sent && command(sender, "COMMIT", failure);
+    sent = sent && ledger_pg_command(&sender->pg, "COMMIT", failure);
     if (sent && fresh) {
         *rows = segment->rows - refused.count;
         counter_add(&sender->rows_rejected, refused.count);
@@ -409,11 +193,12 @@ static bool is_expired(struct ledger_sender *sender, const struct spool_segment 
                        bool *expired, struct failure *failure)
 {
     PGresult *result =
-        execute(sender, "BEGIN; SELECT (extract(epoch FROM watermark) * 1000)::bigint"
-                        " FROM ledger_state FOR SHARE");
+        ledger_pg_execute(&sender->pg,
+                          "BEGIN; SELECT (extract(epoch FROM watermark) * 1000)::bigint"
+                          " FROM ledger_state FOR SHARE");
 
     if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1) {
-        judge(result, PGRES_TUPLES_OK, failure);
+        ledger_pg_judge(result, PGRES_TUPLES_OK, failure);
         return false;
     }
     *expired = uuid_v7_unix_ms(&segment->id) < strtoll(PQgetvalue(result, 0, 0), NULL, 10);
@@ -449,7 +234,7 @@ static bool send_alone(struct ledger_sender *sender, struct spool_segment *segme
             return false;
         if (expired)
             return set_expired_aside(sender, segment, failure) &&
-                   command(sender, "ROLLBACK", &unused);
+                   ledger_pg_command(&sender->pg, "ROLLBACK", &unused);
         /* BEGIN within the transaction is a notice, the lock stays. */
     }
     return send_by_halves(sender, segment, rows, failure);
@@ -498,7 +283,7 @@ static bool sync_some(struct spool *spool, struct spool_segment **segments, size
 bool ledger_send(struct ledger_sender *sender, struct spool *spool, struct spool_segment **segments,
                  struct failure *failure)
 {
-    enum outcome outcome = REFUSED;
+    enum ledger_outcome outcome = LEDGER_REFUSED;
     size_t count;
     uint64_t rows = 0;
 
@@ -508,31 +293,33 @@ bool ledger_send(struct ledger_sender *sender, struct spool *spool, struct spool
         return true;
     if (!is_old(*segments))
         outcome = send_together(sender, *segments, count, &rows, failure);
-    if (outcome == WRITTEN)
+    if (outcome == LEDGER_WRITTEN)
         counter_add(&sender->rows_written, rows);
     /* Together they were refused, so one of them is at fault: each for itself. */
-    for (; count != 0 && outcome != FAILED; --count) {
-        if (outcome == REFUSED) {
+    for (; count != 0 && outcome != LEDGER_FAILED; --count) {
+        if (outcome == LEDGER_REFUSED) {
             if (!send_alone(sender, *segments, &rows, failure)) {
-                outcome = FAILED;
+                outcome = LEDGER_FAILED;
                 break;
             }
             counter_add(&sender->rows_written, rows);
         }
         finish(sender, spool, segments, *segments);
     }
-    if (outcome == FAILED)
-        ledger_sender_close(sender);
-    return outcome != FAILED;
+    if (outcome == LEDGER_FAILED)
+        ledger_pg_close(&sender->pg);
+    return outcome != LEDGER_FAILED;
 }
 
 bool ledger_maintain(struct ledger_sender *sender, struct failure *failure)
 {
-    enum outcome outcome;
+    enum ledger_outcome outcome;
 
     outcome =
-        judge(execute(sender, "SELECT make_issued_tokens_partitions()"), PGRES_TUPLES_OK, failure);
-    if (outcome == WRITTEN)
-        outcome = judge(execute(sender, LEDGER_FORGET_BATCHES_SQL), PGRES_COMMAND_OK, failure);
-    return outcome == WRITTEN;
+        ledger_pg_judge(ledger_pg_execute(&sender->pg, "SELECT make_issued_tokens_partitions()"),
+                        PGRES_TUPLES_OK, failure);
+    if (outcome == LEDGER_WRITTEN)
+        outcome = ledger_pg_judge(ledger_pg_execute(&sender->pg, LEDGER_FORGET_BATCHES_SQL),
+                                  PGRES_COMMAND_OK, failure);
+    return outcome == LEDGER_WRITTEN;
 }

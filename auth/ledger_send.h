@@ -1,13 +1,13 @@
-/* Segments to PostgreSQL, over one blocking connection with deadlines of its own. Used by the
- * server's sender thread and by `jotd ledger flush` and `retry`.
+/* Segments to PostgreSQL, over one connection (ledger_pg.h). Used by the server's sender thread and
+ * by `jotd ledger flush` and `retry`.
  */
 #ifndef AUTH_LEDGER_SEND_H
 #define AUTH_LEDGER_SEND_H
 
-#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "auth/ledger_pg.h"
 #include "common/attributes.h"
 #include "common/failure.h"
 #include "common/metrics.h"
@@ -22,19 +22,14 @@
     " DELETE FROM flushed_batches USING state WHERE flushed_at < watermark"
 
 struct ledger_sender {
-    const char *url;
-    const char *base; /* where refused lines are set aside */
-    PGconn *connection;
+    struct ledger_pg pg;
+    const char *base;       /* where refused lines are set aside */
     struct buffer bytes;    /* of the segment at hand */
     uint64_t counted_batch; /* the number of the last one that was counted */
     struct counter batches[SPOOL_TRIGGER_COUNT];
     struct counter rows_written;
     struct counter rows_rejected;
 };
-
-/* Connects unless it is connected. Refuses a schema that this program does not know. */
-MUST_USE bool ledger_sender_connect(struct ledger_sender *sender, struct failure *failure);
-void ledger_sender_close(struct ledger_sender *sender);
 
 /* Sends the first segments of the list (at most LEDGER_SEND_SEGMENTS), removes them from it and
  * discards them: written, found to be written before, or set aside. `spool` as for spool_discard.
