@@ -141,11 +141,10 @@ bool ledger_pg_connect(struct ledger_pg *pg, struct failure *failure)
     ledger_pg_close(pg);
     pg->connection = PQconnectdbParams(keywords, values, 1);
     PQsetNoticeReceiver(pg->connection, on_notice, NULL);
-    if (PQstatus(pg->connection) != CONNECTION_OK) {
+    if (PQstatus(pg->connection) != CONNECTION_OK || PQsetnonblocking(pg->connection, 1) != 0) {
         failure_set(failure, "%s", PQerrorMessage(pg->connection));
         failure_one_line(failure);
-    } else if (PQsetnonblocking(pg->connection, 1) == 0 &&
-               ledger_pg_command(pg,
+    } else if (ledger_pg_command(pg,
                                  "SET synchronous_commit = on; SET timezone = 'UTC';"
                                  "SET client_min_messages = error;"
                                  "SET statement_timeout = '" STATEMENT_TIMEOUT "';"
@@ -219,7 +218,7 @@ enum ledger_outcome ledger_pg_copy(struct ledger_pg *pg, const char *lines, size
     while (pg->connection != NULL && (rest = next_result(pg)) != NULL)
         PQclear(rest);
     if (pg->connection == NULL)
-        return LEDGER_FAILED;
+        return failure_set(failure, "PostgreSQL was lost at the end of a COPY"), LEDGER_FAILED;
     /* A line that COPY takes for something else, such as its end marker, is at fault. */
     if (outcome == LEDGER_WRITTEN && written != count_lines(lines, length))
         return failure_set(failure, "COPY took another number of rows than there are lines"),

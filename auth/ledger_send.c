@@ -197,9 +197,11 @@ static bool is_expired(struct ledger_sender *sender, const struct spool_segment 
                           "BEGIN; SELECT (extract(epoch FROM watermark) * 1000)::bigint"
                           " FROM ledger_state FOR SHARE");
 
-    if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1) {
-        ledger_pg_judge(result, PGRES_TUPLES_OK, failure);
-        return false;
+    if (PQresultStatus(result) != PGRES_TUPLES_OK)
+        return ledger_pg_judge(result, PGRES_TUPLES_OK, failure), false;
+    if (PQntuples(result) != 1) {
+        PQclear(result);
+        return failure_set(failure, "the table ledger_state has lost its row; restore it");
     }
     *expired = uuid_v7_unix_ms(&segment->id) < strtoll(PQgetvalue(result, 0, 0), NULL, 10);
     PQclear(result);
@@ -226,7 +228,6 @@ static bool send_alone(struct ledger_sender *sender, struct spool_segment *segme
                        struct failure *failure)
 {
     bool expired = false;
-    struct failure unused;
 
     *rows = 0;
     if (is_old(segment)) {
@@ -234,7 +235,7 @@ static bool send_alone(struct ledger_sender *sender, struct spool_segment *segme
             return false;
         if (expired)
             return set_expired_aside(sender, segment, failure) &&
-                   ledger_pg_command(&sender->pg, "ROLLBACK", &unused);
+                   ledger_pg_command(&sender->pg, "ROLLBACK", failure);
         /* BEGIN within the transaction is a notice, the lock stays. */
     }
     return send_by_halves(sender, segment, rows, failure);

@@ -528,6 +528,16 @@ def test_a_segment_older_than_the_watermark_is_set_aside(database, jotd, tmp_pat
         assert s.metric("jotd_ledger_rows_written_total") == 2
 
 
+def test_a_watermark_that_is_missing_is_told(database, jotd, tmp_path):
+    _, jtis = abandon(tmp_path / "spool", days_ago=2)
+    database.execute("DELETE FROM ledger_state")
+    with jotd(database, spool_dir=tmp_path / "spool") as s:
+        assert "ledger_state" in s.wait_log("ledger.flush_failed")["reason"]
+        database.execute("INSERT INTO ledger_state (watermark) VALUES ('2000-01-01')")
+        until_all_is_sent(s)
+        assert recorded(database) == jtis
+
+
 def test_an_old_segment_that_was_sent_is_not_sent_again(database, jotd, tmp_path):
     sent, _ = abandon(tmp_path / "spool", days_ago=2)
     _, jtis = abandon(tmp_path / "spool", days_ago=2)
