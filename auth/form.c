@@ -26,6 +26,7 @@ enum form_error form_decode(char *bytes, size_t length, size_t *decoded_length)
             return FORM_NUL;
         bytes[out++] = byte;
     }
+    memset(bytes + out, 0, length - out); /* no half of a secret is left behind its end */
     *decoded_length = out;
     return FORM_OK;
 }

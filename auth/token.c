@@ -163,7 +163,6 @@ static bool read_credentials(h2o_req_t *req, const struct form *form,
         return false;
     }
     error = client_auth_read(authorization, form, credentials);
-    wipe(authorization);
     switch (error) {
     case CLIENT_AUTH_OK:
         return true;
@@ -183,6 +182,18 @@ static bool read_credentials(h2o_req_t *req, const struct form *form,
         break;
     }
     return false;
+}
+
+/* What has been read, or is of no use, does not stay in memory for longer. */
+static void wipe_authorization(h2o_req_t *req)
+{
+    ssize_t at = -1;
+
+    while ((at = h2o_find_header(&req->headers, H2O_TOKEN_AUTHORIZATION, at)) != -1) {
+        const h2o_iovec_t *value = &req->headers.entries[at].value;
+
+        wipe((struct slice){value->base, value->len});
+    }
 }
 
 static void on_request_gone(void *data)
@@ -250,14 +261,15 @@ void token_handle(h2o_req_t *req)
     request->complaint = NULL;
     request->limits_waiter.on_decision = on_decision;
     request->limits_waiter.ask = NULL;
-    if (!read_form(req, &request->form)) {
-        wipe((struct slice){req->entity.base, req->entity.len}); /* a secret may be in it */
-        return;
+    if (read_form(req, &request->form)) {
+        if (read_credentials(req, &request->form, &credentials))
+            authenticate(request, &credentials);
+        wipe(request->form.client_secret);
+        OPENSSL_cleanse(credentials.basic, sizeof(credentials.basic));
+    } else {
+        wipe((struct slice){req->entity.base, req->entity.len});
     }
-    if (read_credentials(req, &request->form, &credentials))
-        authenticate(request, &credentials);
-    wipe(request->form.client_secret);
-    OPENSSL_cleanse(credentials.basic, sizeof(credentials.basic));
+    wipe_authorization(req);
 }
 
 /* The answer that is to come; the first complaint stands. */
