@@ -107,6 +107,8 @@ static int no_passphrase(char *text, int size, int writing, void *data)
 static bool pair_fits(EVP_PKEY *pkey, enum key_alg alg, struct failure *failure)
 {
     char curve[64] = "";
+    EVP_PKEY_CTX *context;
+    bool consistent;
 
     if (alg == KEY_ES256 &&
         (!EVP_PKEY_is_a(pkey, "EC") || !EVP_PKEY_get_group_name(pkey, curve, sizeof(curve), NULL) ||
@@ -116,7 +118,12 @@ static bool pair_fits(EVP_PKEY *pkey, enum key_alg alg, struct failure *failure)
                              EVP_PKEY_get_bits(pkey) > RSA_BITS_MAX))
         return failure_set(failure, "not an RSA key of %d to %d bits, which RS256 needs", RSA_BITS,
                            RSA_BITS_MAX);
-    return true;
+
+    context = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+    consistent = context != NULL && EVP_PKEY_pairwise_check(context) == 1;
+    EVP_PKEY_CTX_free(context);
+    return consistent ||
+           failure_set(failure, "its private and public halves do not belong together");
 }
 
 /* Takes what the pair gives into `key`. */

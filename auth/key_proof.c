@@ -3,6 +3,7 @@
 
 #include <jwt.h>
 #include <openssl/bio.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <stdio.h>
@@ -74,5 +75,6 @@ bool key_proof(const struct signing_key *key)
                                          : verify_with_public_half(token.bytes, key));
 
     buffer_dispose(&token);
+    ERR_clear_error();
     return proven;
 }

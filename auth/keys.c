@@ -226,8 +226,7 @@ static enum reading read_key(struct key_set *set, int directory_fd, const char *
         reading = READ_SKIP;
     key_material_free(text, FILE_MAX + 1);
     if (reading == READ_DONE && !key_proof(&key)) {
-        failure_set(failure, "what it signs does not verify: its private and public halves do not "
-                             "belong together");
+        failure_set(failure, "libjwt does not verify what it signs");
         dispose_key(&key);
         reading = READ_SKIP;
     }
