@@ -30,7 +30,7 @@
 #include "common/lag.h"
 
 #define MAX_AUDIENCES (FORM_MAX_RESOURCES + 1) /* also the bound of clients.audiences */
-#define TURN_US       700 /* after which a turn issues no more: the bound is 1 ms */
+#define TURN_US       500 /* for which a turn issues: together with the rest of it, about 1 ms */
 
 struct audiences {
     struct slice items[MAX_AUDIENCES];
@@ -441,18 +441,37 @@ static void issue(struct token_request *request)
     }
 }
 
+static struct token_request *next_granted(struct worker *worker)
+{
+    struct token_request *request = worker->granted;
+
+    DL_DELETE(worker->granted, request);
+    request->is_granted = false;
+    return request;
+}
+
+/* As long as the rest of the turn took at least: who floods the server with what is refused at
+ * little cost gets half of its time, and not nearly all. */
 bool token_issue(struct worker *worker)
 {
-    while (worker->granted != NULL) {
-        struct token_request *request = worker->granted;
+    uint64_t now_us, until_us;
 
-        DL_DELETE(worker->granted, request);
-        request->is_granted = false;
-        issue(request);
-        if (clock_monotonic_us() - lag_since_us >= TURN_US)
-            break;
+    if (worker->granted == NULL)
+        return false;
+    lag_begin();
+    now_us = clock_monotonic_us();
+    until_us = now_us + (now_us - lag_since_us > TURN_US ? now_us - lag_since_us : TURN_US);
+    while (worker->granted != NULL && now_us < until_us) {
+        issue(next_granted(worker));
+        now_us = clock_monotonic_us();
     }
     return worker->granted != NULL;
+}
+
+void token_refuse_granted(struct worker *worker)
+{
+    while (worker->granted != NULL)
+        token_refuse_for_now(next_granted(worker)->req, "The server is stopping; try again.");
 }
 
 static void on_decision(struct limits_waiter *waiter, enum limits_decision decision,

@@ -15,6 +15,9 @@ void token_handle(h2o_req_t *req);
  * the next, which then must not wait. */
 bool token_issue(struct worker *worker);
 
+/* Refuses them: there is no time left. */
+void token_refuse_granted(struct worker *worker);
+
 /* Before the answers of the pass leave: its tokens are recorded, or could not be, and then they are
  * refused after all (or not, where records may be dropped). Counts those that are issued. */
 void token_end_pass(struct worker *worker, bool recorded);

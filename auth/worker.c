@@ -21,6 +21,7 @@
 #define MAX_WAIT_MS        100 /* also how late a drain or a new key set is seen */
 #define CONNECT_TIMEOUT_MS 5000
 #define LOOKUP_TIMEOUT_MS  5000
+#define ISSUE_MS           500  /* for what is granted when the time to drain is over */
 #define ABORT_MS           1000 /* for connections that are ended by force to be gone */
 #define START_MS           2000 /* for PostgreSQL and Redis to be reached before connections are accepted */
 
@@ -199,7 +200,7 @@ static bool pass(struct worker *worker, int32_t max_wait_ms)
 static void *run(void *data)
 {
     struct worker *worker = data;
-    uint64_t deadline_ms = 0, abort_ms;
+    uint64_t deadline_ms = 0, issue_until_ms, abort_ms;
     bool busy = false;
 
     while (deadline_ms == 0 || !drain(worker, deadline_ms)) {
@@ -209,9 +210,11 @@ static void *run(void *data)
 
     pg_close(&worker->pg); /* who waits for them is answered … */
     limits_close(&worker->limits);
-    do
-        pass(worker, 0); /* … here */
-    while (worker->granted != NULL);
+    issue_until_ms = clock_monotonic_ms() + ISSUE_MS;
+    while (pass(worker, 0) && worker->granted != NULL && clock_monotonic_ms() < issue_until_ms)
+        ; /* … here */
+    token_refuse_granted(worker);
+    pass(worker, 0);
     connections_abort(&worker->connections);
     abort_ms = clock_monotonic_ms() + ABORT_MS;
     while (atomic_load(&worker->connections.count) != 0 && clock_monotonic_ms() < abort_ms)

@@ -126,8 +126,9 @@ def thread_seconds(pid, name):
     """User and system time of the living threads of that name."""
     nanoseconds = 0
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        if (task / "comm").read_text().rstrip() == name:
-            nanoseconds += int((task / "schedstat").read_text().split()[0])
+        with contextlib.suppress(FileNotFoundError):  # it has ended
+            if (task / "comm").read_text().rstrip() == name:
+                nanoseconds += int((task / "schedstat").read_text().split()[0])
     return nanoseconds / 1e9
 
 
