@@ -30,7 +30,7 @@
 #include "common/lag.h"
 
 #define MAX_AUDIENCES (FORM_MAX_RESOURCES + 1) /* also the bound of clients.audiences */
-#define TURN_US       500 /* for which a turn issues: together with the rest of it, about 1 ms */
+#define TURN_US       600 /* for which a turn issues: together with the rest of it, about 1 ms */
 
 struct audiences {
     struct slice items[MAX_AUDIENCES];

@@ -42,6 +42,7 @@ class Bench:
         self.given = given
         self.directory = pathlib.Path(stack.enter_context(
             tempfile.TemporaryDirectory(prefix="jotd-bench-")))
+        stack.enter_context(stand.servers_on({LOAD}))
         self.database_url = stack.enter_context(stand.database())
         self.redis_url = stack.enter_context(stand.redis_database())
         # With figures, so that the limiter has something to count; far above what can be asked.

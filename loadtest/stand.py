@@ -88,6 +88,35 @@ def on_processors(numbers):
         os.sched_setaffinity(0, allowed)
 
 
+def server_threads():
+    """Of PostgreSQL and Redis, by their numbers."""
+    with psycopg2.connect(environment("DATABASE_URL")) as connection:
+        backend = pathlib.Path(f"/proc/{connection.info.backend_pid}/stat").read_text()
+    postmaster = int(backend.rpartition(")")[2].split()[1])
+    children = pathlib.Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    with redis.from_url(environment("REDIS_URL")) as connection:
+        redis_server = connection.info("server")["process_id"]
+    for pid in (redis_server, postmaster, *children):
+        with contextlib.suppress(FileNotFoundError):  # a connection that has ended
+            yield from (int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir())
+
+
+@contextlib.contextmanager
+def servers_on(numbers):
+    """PostgreSQL and Redis run on these processors alone."""
+    allowed = {}
+    for thread in server_threads():
+        with contextlib.suppress(ProcessLookupError):
+            allowed[thread] = os.sched_getaffinity(thread)
+            os.sched_setaffinity(thread, numbers)
+    try:
+        yield
+    finally:
+        for thread in allowed.keys() | set(server_threads()):
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, allowed.get(thread, os.sched_getaffinity(0)))
+
+
 @contextlib.contextmanager
 def binary(path):
     """What is started inside is that jotd."""
