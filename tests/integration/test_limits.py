@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from harness import Load, Proxy, Redis, long_test, until
-from harness.process import has_sanitizer
+from harness.process import free_port, has_sanitizer
 from harness.server import receive
 from harness.wire import parse_answers, take_answer
 
@@ -462,7 +462,7 @@ def test_a_key_of_another_kind_harms_one_client_only(database, jotd, own_redis):
 def test_a_redis_that_spreads_its_keys(database, jotd, own_redis):
     """It takes no call for the keys of several clients."""
     own_redis.stop()
-    own_redis.options = ["--cluster-enabled", "yes"]
+    own_redis.options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
     own_redis.start()
     own_redis.connect().execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
     until(lambda: own_redis.connect().cluster("INFO")["cluster_state"] == "ok")
