@@ -406,6 +406,7 @@ static void on_change(void *owner, bool ready, const char *reason)
     if (!limits->settled)
         atomic_fetch_add(&shared->settled, 1);
     limits->settled = true;
+    limits->keys_per_call = LIMITS_SCRIPT_MAX; /* it may be another Redis */
     if (limits->fallen_back == !ready)
         return;
     limits->fallen_back = !ready;

@@ -1,5 +1,5 @@
-/* POST /token, in the order in which it happens: form, credentials, client, secret, scope and
- * resource, room for the record, quota, signature, record, answer.
+/* POST /token, in the order in which it happens: form and credentials (token_read.c), client,
+ * secret, scope and resource, room for the record, quota, signature, record, answer.
  *
  * Up to the quota a request goes as fast as it can. The signature is what takes long, so those that
  * are granted a token stand in a line, of which each turn of the loop takes as many as it has time
@@ -10,20 +10,18 @@
  */
 #include "auth/token.h"
 
-#include <openssl/crypto.h>
 #include <string.h>
 #include <utlist.h>
 
 #include "auth/access_log.h"
 #include "auth/access_token.h"
 #include "auth/client.h"
-#include "auth/client_auth.h"
-#include "auth/form.h"
 #include "auth/limits.h"
 #include "auth/peer.h"
 #include "auth/reply.h"
 #include "auth/scope.h"
 #include "auth/throttle.h"
+#include "auth/token_read.h"
 #include "auth/token_reply.h"
 #include "auth/worker.h"
 #include "common/clock.h"
@@ -54,17 +52,6 @@ struct token_request {
     struct limits_waiter limits_waiter;
 };
 
-/* For the operator only: the answers are the same. */
-static void note_failure(h2o_req_t *req, enum auth_failure reason, struct slice client_id)
-{
-    struct worker *worker = worker_of(req);
-    struct network_address peer = peer_of(req);
-    char text[NETWORK_TEXT_MAX];
-
-    counter_add(&worker->counters.auth_failures[reason], 1);
-    auth_log_refused(&worker->auth_log, reason, client_id, network_address_format(&peer, text));
-}
-
 /* The authentication has failed: 401, or 429 when that happens too often. */
 static void fail(struct token_request *request, enum auth_failure reason, bool exists)
 {
@@ -73,127 +60,11 @@ static void fail(struct token_request *request, enum auth_failure reason, bool e
     struct throttle_refusal refusal = throttle_fail(&request->worker->process->throttle, &peer,
                                                     guessed_at, exists, clock_monotonic_ms());
 
-    note_failure(request->req, reason, request->id);
+    token_note_failure(request->req, reason, request->id);
     if (refusal.wait_ms != 0)
         token_refuse_slow_down(request->req, refusal);
     else
         token_refuse_client(request->req);
-}
-
-/* The value of a header that may come once at most; false when it comes twice. */
-static bool single_header(const h2o_req_t *req, const h2o_token_t *name, struct slice *value)
-{
-    ssize_t at = h2o_find_header(&req->headers, name, -1);
-
-    *value = (struct slice){"", 0};
-    if (at == -1)
-        return true;
-    *value =
-        (struct slice){req->headers.entries[at].value.base, req->headers.entries[at].value.len};
-    return h2o_find_header(&req->headers, name, at) == -1;
-}
-
-static bool is_form(struct slice content_type)
-{
-    struct slice form = SLICE("application/x-www-form-urlencoded");
-
-    if (content_type.length < form.length ||
-        strncasecmp(content_type.bytes, form.bytes, form.length) != 0)
-        return false;
-    return content_type.length == form.length || strchr("; \t", content_type.bytes[form.length]);
-}
-
-static const char *form_complaint(enum form_error error)
-{
-    switch (error) {
-    case FORM_BAD_ESCAPE:
-        return "The body has a % that two hex digits do not follow.";
-    case FORM_NUL:
-        return "The body has a NUL byte.";
-    case FORM_DUPLICATE:
-        return "A parameter is there twice; only resource may repeat.";
-    default:
-        return "The body has too many parameters.";
-    }
-}
-
-/* Reads the body into `form`; answers and returns false when that cannot be. */
-static bool read_form(h2o_req_t *req, struct form *form)
-{
-    struct slice content_type;
-    enum form_error error;
-
-    if (req->entity.len > TOKEN_MAX_BODY) {
-        token_refuse_with_status(req, TOKEN_INVALID_REQUEST, 413,
-                                 "The body is too large; 16 KiB are allowed.");
-    } else if (!single_header(req, H2O_TOKEN_CONTENT_TYPE, &content_type) ||
-               !is_form(content_type)) {
-        token_refuse(req, TOKEN_INVALID_REQUEST,
-                     "Send one Content-Type: application/x-www-form-urlencoded.");
-    } else if (req->entity.len == 0) {
-        token_refuse(req, TOKEN_INVALID_REQUEST, "Send grant_type=client_credentials in the body.");
-    } else if ((error = form_parse(req->entity.base, req->entity.len, form)) != FORM_OK) {
-        token_refuse(req, TOKEN_INVALID_REQUEST, form_complaint(error));
-    } else if (form->grant_type.length == 0) {
-        token_refuse(req, TOKEN_INVALID_REQUEST, "grant_type is missing; send client_credentials.");
-    } else if (!slice_equal(form->grant_type, SLICE("client_credentials"))) {
-        token_refuse(req, TOKEN_UNSUPPORTED_GRANT_TYPE,
-                     "The only grant_type here is "
-                     "client_credentials.");
-    } else {
-        return true;
-    }
-    return false;
-}
-
-static void wipe(struct slice secret)
-{
-    OPENSSL_cleanse((char *)secret.bytes, secret.length);
-}
-
-/* Reads the credentials; answers and returns false when there are none. */
-static bool read_credentials(h2o_req_t *req, const struct form *form,
-                             struct credentials *credentials)
-{
-    struct slice authorization;
-    enum client_auth_error error;
-
-    if (!single_header(req, H2O_TOKEN_AUTHORIZATION, &authorization)) {
-        token_refuse(req, TOKEN_INVALID_REQUEST, "Send one Authorization header.");
-        return false;
-    }
-    error = client_auth_read(authorization, form, credentials);
-    switch (error) {
-    case CLIENT_AUTH_OK:
-        return true;
-    case CLIENT_AUTH_NONE:
-        note_failure(req, AUTH_NO_CREDENTIALS, form->client_id);
-        token_refuse_client(req);
-        break;
-    case CLIENT_AUTH_MALFORMED:
-        token_refuse(
-            req, TOKEN_INVALID_REQUEST,
-            "The Basic credentials cannot be read: send base64 of id, colon and secret, each "
-            "form-encoded.");
-        break;
-    case CLIENT_AUTH_TWO_METHODS:
-        token_refuse(req, TOKEN_INVALID_REQUEST,
-                     "Send the credentials either by HTTP Basic or in the body, not both.");
-        break;
-    }
-    return false;
-}
-
-/* What has been read, or is of no use, does not stay in memory for longer. */
-static void wipe_authorization(h2o_req_t *req)
-{
-    ssize_t at = -1;
-
-    while ((at = h2o_find_header(&req->headers, H2O_TOKEN_AUTHORIZATION, at)) != -1) {
-        const h2o_iovec_t *value = &req->headers.entries[at].value;
-
-        wipe((struct slice){value->base, value->len});
-    }
 }
 
 static void on_request_gone(void *data)
@@ -261,15 +132,10 @@ void token_handle(h2o_req_t *req)
     request->complaint = NULL;
     request->limits_waiter.on_decision = on_decision;
     request->limits_waiter.ask = NULL;
-    if (read_form(req, &request->form)) {
-        if (read_credentials(req, &request->form, &credentials))
-            authenticate(request, &credentials);
-        wipe(request->form.client_secret);
-        OPENSSL_cleanse(credentials.basic, sizeof(credentials.basic));
-    } else {
-        wipe((struct slice){req->entity.base, req->entity.len});
-    }
-    wipe_authorization(req);
+    if (!token_read(req, &request->form, &credentials))
+        return;
+    authenticate(request, &credentials);
+    token_wipe(req, &request->form, &credentials);
 }
 
 /* The answer that is to come; the first complaint stands. */

@@ -7,8 +7,6 @@
 
 struct worker;
 
-#define TOKEN_MAX_BODY 16384 /* bytes */
-
 void token_handle(h2o_req_t *req);
 
 /* Signs for requests that were granted a token, in this pass or before; true when some are left for

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "auth/auth_log.h"
+#include "auth/peer.h"
 #include "auth/reply.h"
 #include "auth/worker.h"
 #include "common/clock.h"
@@ -37,6 +39,16 @@ void token_refuse_with_status(h2o_req_t *req, enum token_error error, int status
 void token_refuse(h2o_req_t *req, enum token_error error, const char *description)
 {
     token_refuse_with_status(req, error, errors[error].status, description);
+}
+
+void token_note_failure(h2o_req_t *req, enum auth_failure reason, struct slice client_id)
+{
+    struct worker *worker = worker_of(req);
+    struct network_address peer = peer_of(req);
+    char text[NETWORK_TEXT_MAX];
+
+    counter_add(&worker->counters.auth_failures[reason], 1);
+    auth_log_refused(&worker->auth_log, reason, client_id, network_address_format(&peer, text));
 }
 
 /* One answer for an unknown client, a wrong or expired secret and a disabled client: which it was

@@ -20,6 +20,10 @@ void token_refuse(h2o_req_t *req, enum token_error error, const char *descriptio
 void token_refuse_with_status(h2o_req_t *req, enum token_error error, int status,
                               const char *description);
 
+/* Counts and logs why an authentication failed: for the operator only, the answers are the same.
+ * `client_id` is what was presented. */
+void token_note_failure(h2o_req_t *req, enum auth_failure reason, struct slice client_id);
+
 /* 401: one answer for an unknown client, a wrong or expired secret and a disabled client. */
 void token_refuse_client(h2o_req_t *req);
 

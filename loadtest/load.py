@@ -16,11 +16,11 @@ import tempfile
 import threading
 import time
 
-import authlib.jose
-
 import stand
 import seed
 import wrk
+
+from harness.keys import write_rsa_key
 
 HERE = pathlib.Path(__file__).resolve().parent
 K6_VERSION = "v1.3.0"
@@ -56,15 +56,6 @@ def build_k6():
         print(f"loadtest: k6 was not built: {error}\n{error.stderr}", file=sys.stderr)
         return None
     return find_k6()
-
-
-def write_slow_key(directory):
-    """`jotd key create` makes none of this size, but jotd signs with what it finds."""
-    key = authlib.jose.RSAKey.generate_key(4096, is_private=True)
-    directory.mkdir(mode=0o700)
-    path = directory / f"{key.thumbprint()}.RS256.{int(time.time())}.pem"
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(key.as_pem(is_private=True))
 
 
 def run_k6(k6, server, credentials, scenario, alg, capacity, seconds):
@@ -135,7 +126,7 @@ def run(k6, given, alg, seconds):
         }
         if alg == SLOW:
             settings["keys_dir"] = pathlib.Path(directory, "keys")
-            write_slow_key(settings["keys_dir"])
+            write_rsa_key(settings["keys_dir"], bits=4096)
         with stand.jotd(database_url, redis_url, {0}, workers=given.workers,
                         keys=alg != SLOW and alg, **settings) as server:
             capacity = given.rate or SMOKE_RATE

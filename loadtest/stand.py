@@ -90,7 +90,7 @@ def on_processors(numbers):
 
 def server_threads():
     """Of PostgreSQL and Redis, by their numbers."""
-    with psycopg2.connect(environment("DATABASE_URL")) as connection:
+    with contextlib.closing(psycopg2.connect(environment("DATABASE_URL"))) as connection:
         backend = pathlib.Path(f"/proc/{connection.info.backend_pid}/stat").read_text()
     postmaster = int(backend.rpartition(")")[2].split()[1])
     children = pathlib.Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import pathlib
+import re
 import signal
 import socket
 import time
@@ -14,7 +15,10 @@ import jwt as pyjwt
 import pytest
 
 from harness import until
-from harness.process import free_port, run_jotd
+from harness.keys import write_rsa_key
+from harness.process import free_port, has_sanitizer, run_jotd
+from harness.server import receive
+from harness.wire import take_answer
 
 
 @contextlib.contextmanager
@@ -407,6 +411,46 @@ def test_a_second_signal_ends_at_once(database, jotd, second):
             wait_until_draining(s, probe)
             s.process.send_signal(second)
             s.wait(5)
+
+
+@pytest.mark.parametrize("hosts", [
+    "localhost:PORT", "127.0.0.1:1,127.0.0.1:PORT", "127.0.0.1:1,127.0.0.1:1,localhost:PORT",
+    f"{64 * 'a'}:PORT,127.0.0.1:PORT",  # a name that nobody can have
+])
+def test_hosts_of_the_database(database, jotd, hosts):
+    # glibc looks names up in threads that ThreadSanitizer does not know.
+    if has_sanitizer("tsan") and re.search("[a-z]", hosts):
+        pytest.skip("needs a name")
+    client = database.client()
+    url = database.url.replace(f"127.0.0.1:{database.postgres.port}",
+                               hosts.replace("PORT", str(database.postgres.port)))
+    with jotd(url) as s:
+        assert s.token(client).status_code == 200
+        assert s.ready().json()["postgres"] == "ok"
+
+
+def test_a_stop_while_more_is_granted_than_can_be_signed(database, jotd, tmp_path):
+    """What is not signed in time is refused, and the process ends as it should."""
+    client = database.client(tier="unlimited")
+    write_rsa_key(tmp_path / "slow", bits=4096)
+    with jotd(database, keys=False, keys_dir=tmp_path / "slow", drain_timeout=1) as s, \
+            contextlib.ExitStack() as stack:
+        assert s.token(client).status_code == 200
+        connections = [stack.enter_context(s.connect()) for _ in range(1500)]
+        until(lambda: s.metric("jotd_http_connections") >= 1500)
+        s.process.send_signal(signal.SIGSTOP)
+        for connection in connections:
+            connection.sendall(s.token_request(client))
+        s.process.send_signal(signal.SIGCONT)
+        until(lambda: s.metric("jotd_tokens_issued_total") > 1)
+        assert s.stop() == 0
+        answers = [take_answer(receive(connection, timeout=10, answers=1))[0]
+                   for connection in connections]
+        issued = [answer for answer in answers if answer.status == 200]
+        refused = [answer for answer in answers if answer.status == 503]
+        assert issued and len(issued) + len(refused) == 1500
+        assert all(answer.headers["retry-after"] == "1" for answer in refused)
+        assert len(database.execute("SELECT 1 FROM issued_tokens")) == len(issued) + 1
 
 
 def test_sighup_and_sigpipe_do_no_harm(database, jotd):

@@ -185,6 +185,7 @@ static void a_lone_value_is_decoded_in_place(void **state)
     (void)state;
     assert_int_equal(form_decode(text, strlen(text), &length), FORM_OK);
     assert_is((struct slice){text, length}, "a b+c");
+    assert_memory_equal(text + length, "\0\0\0", 3); /* and nothing of it is left behind */
     assert_int_equal(form_decode(broken, strlen(broken), &length), FORM_BAD_ESCAPE);
 }
 
