@@ -100,6 +100,27 @@ def test_what_is_asked_for_in_one_pass_is_one_call(database, jotd, own_redis):
         assert sorted(remaining) == list(range(49))
 
 
+def test_each_client_of_a_call_is_told_its_own(database, jotd, own_redis):
+    limits = range(1, 11)
+    clients = [database.client(tier=tier(database, f"of_{n}", minute=n)) for n in limits]
+    with jotd(database, redis_url=own_redis.url, limiter_timeout_ms=PATIENT) as s, \
+            contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(s.connect()) for _ in clients]
+        until(lambda: s.metric("jotd_http_connections") >= len(clients))
+        for used in 1, 2, 3:
+            before = calls(own_redis)
+            s.process.send_signal(19)  # SIGSTOP: all arrive together
+            for connection, client in zip(connections, clients):
+                connection.sendall(s.token_request(client))
+            s.process.send_signal(18)
+            for connection, n in zip(connections, limits):
+                answer = take_answer(receive(connection, timeout=10, answers=1))[0]
+                assert answer.status == (200 if used <= n else 429)
+                assert answer.headers["x-ratelimit-limit"] == str(n)
+                assert answer.headers["x-ratelimit-remaining"] == str(max(n - used, 0))
+            assert used == 1 or calls(own_redis) - before < 5  # they were looked up one by one
+
+
 # What is told
 
 def test_headers_of_a_token(database, jotd):
