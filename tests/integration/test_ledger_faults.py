@@ -72,6 +72,8 @@ def test_kill_9_of_the_server(database, jotd, together):
                     s.environment["JOTD_WORKERS"] = str(RANDOM.choice((1, 2, 3)))
                     s.start()
             load.progress(100)
+        for s in servers:
+            s.wait_until("/ready")  # the load may have gone on with the other one only
         until_all_is_sent(servers[0], processes=together)
         for s in servers:
             assert s.stop() == 0
