@@ -14,6 +14,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
+CLAIMS = []  # sockets in the abstract namespace, each named after a port given to a test
 
 def is_long():
     """Whether the long tests were asked for."""
@@ -33,27 +34,36 @@ def until(condition, timeout=10, interval=0.02):
     deadline = time.monotonic() + timeout
     last = None
     while True:
+        is_last = time.monotonic() > deadline  # looked at before: the condition itself may take long
         try:
             last = condition()
             if last:
                 return last
         except OSError as error:
             last = error
-        if time.monotonic() > deadline:
+        if is_last:
             raise AssertionError(f"still not so after {timeout} s; last seen: {last!r}")
         time.sleep(interval)
 
 
 def free_port():
-    """A TCP port that nobody uses, below those that the kernel gives to outgoing connections."""
+    """A TCP port that nobody uses, below those that the kernel gives to outgoing connections. No
+    other test process gets it while this one lives: jotd would share it without a word."""
     while True:
         port = random.randrange(16000, 32000)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
-                return port
             except OSError:
                 continue
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0jotd-test-port-{port}")
+        except OSError:
+            claim.close()
+            continue
+        CLAIMS.append(claim)
+        return port
 
 
 def spawn(arguments, **options):

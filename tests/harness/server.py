@@ -104,8 +104,9 @@ class Server:
 
     @property
     def log(self):
-        """Every event so far."""
-        return [json.loads(line) for line in self.stderr.splitlines() if line.startswith("{")]
+        """Every event so far; a line that is being written is not one yet."""
+        whole = self.stderr.rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def wait_log(self, event, timeout=10, **fields):
         """Waits for an event with these fields, and returns it."""
