@@ -446,7 +446,7 @@ def test_rotations_at_once(database):
     database.client(id="c")
     with concurrent.futures.ThreadPoolExecutor() as pool:
         list(pool.map(
-            lambda _: database.cli("client", "rotate", "c", "--overlap", "9"), range(6)
+            lambda _: database.cli("client", "rotate", "c", "--overlap", "600"), range(6)
         ))
     ends = secret_ends(database)
     assert len(ends) == 4
@@ -627,4 +627,4 @@ def test_healthcheck_gives_up(jotd_cli):
         done = healthcheck(jotd_cli, f"127.0.0.1:{port}")
     assert done.returncode == 1
     assert "timed out" in done.stderr
-    assert 2.5 < time.monotonic() - start < 6
+    assert 2.5 < time.monotonic() - start < 15

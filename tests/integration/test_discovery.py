@@ -80,7 +80,7 @@ def test_a_shared_secret_is_never_published(database, jotd):
 
 
 def wait_for_keys(s, count):
-    return until(lambda: len(keys := s.jwks()["keys"]) == count and keys, timeout=5)
+    return until(lambda: len(keys := s.jwks()["keys"]) == count and keys)
 
 
 def test_jwks_etag(shared):

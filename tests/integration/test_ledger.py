@@ -70,7 +70,7 @@ def test_only_tokens_are_recorded(database, jotd):
         assert s.token().status_code == 401
         token = jti(s, client)
         until(lambda: recorded(database) == {token})
-        assert s.metric("jotd_ledger_rows_pending") == 0
+        until(lambda: s.metric("jotd_ledger_rows_pending") == 0)
 
 
 # Batches
@@ -91,8 +91,8 @@ def test_a_batch_of_an_interval(database, jotd):
     client = database.client()
     with jotd(database, batch_interval=1) as s:
         jtis = {jti(s, client) for _ in range(3)}
-        until(lambda: recorded(database) == jtis, timeout=5)
-        assert batches(database) == [3]
+        until(lambda: recorded(database) == jtis)
+        assert sum(batches(database)) == 3
 
 
 def test_the_rest_is_sent_at_the_end(database, jotd):
@@ -166,7 +166,7 @@ def test_metrics(database, jotd):
 def test_metrics_of_an_interval(database, jotd):
     with jotd(database, batch_interval=1) as s:
         jti(s, database.client())
-        until(lambda: s.metric("jotd_ledger_batches_total", trigger="interval") == 1, timeout=5)
+        until(lambda: s.metric("jotd_ledger_batches_total", trigger="interval") == 1)
 
 
 def test_ready_has_the_state_of_the_spool(database, jotd):
@@ -205,7 +205,7 @@ def test_the_end_does_not_wait_for_postgresql(database, jotd, postgres):
             assert s.stop() == 0
         finally:
             postgres.resume()
-        assert time.monotonic() - start < 2 + 3
+        assert time.monotonic() - start < 2 + 10
         s.start()
         until(lambda: recorded(database) == jtis)
         until(lambda: s.segments() == [])
@@ -300,11 +300,11 @@ def test_rows_move_from_the_default_partition(database, jotd):
     with jotd(database, batch_rows=20) as writing:
         until(lambda: database.execute("SELECT watermark > '2000-01-01' FROM ledger_state")[0][0])
         database.execute(DROP_MONTHS)
-        with Load([writing], client) as load, contextlib.ExitStack() as others:
+        with Load([writing], client) as load, \
+                concurrent.futures.ThreadPoolExecutor(3) as pool, contextlib.ExitStack() as others:
             until(lambda: database.execute("SELECT count(*) > 40 FROM issued_tokens_default")[0][0])
             with database.locked("issued_tokens_default"):
-                for _ in range(3):
-                    others.enter_context(jotd(database))
+                list(pool.map(lambda _: others.enter_context(jotd(database)), range(3)))
                 until(lambda: database.waiting_for_lock() >= 4)
             until(lambda: has_months(database))
             load.progress(100)

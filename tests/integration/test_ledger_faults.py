@@ -154,9 +154,12 @@ def test_a_copy_is_cut_off(database, jotd, postgres, killed):
 def test_the_backend_is_terminated_while_it_waits(database, jotd):
     client = database.client()
     with jotd(database, batch_rows=10) as s:
+        until(lambda: database.execute("SELECT watermark > '2000-01-01' FROM ledger_state")[0][0])
         with database.locked("issued_tokens"):
             jtis = batch(s, client, 10)
-            until(database.waiting_for_lock)
+            until(lambda: database.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+                " AND query LIKE 'COPY issued_tokens%%' AND wait_event_type = 'Lock'"))
             database.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND query LIKE 'COPY issued_tokens%%'")
@@ -235,7 +238,8 @@ def test_a_segment_vanishes_while_postgresql_is_away(database, jotd, postgres):
         jtis = [claims_of(s.access_token(client))["jti"] for _ in range(5)]
         until(lambda: len([path for path in s.segments() if path.stat().st_size]) == 5)
         tries = s.metric("jotd_ledger_flush_errors_total")
-        until(lambda: s.metric("jotd_ledger_flush_errors_total") > tries + 1)  # all are synced now
+        # When two more attempts have failed, all are synced.
+        until(lambda: s.metric("jotd_ledger_flush_errors_total") > tries + 1, timeout=30)
         lost = next(path for path in s.segments() if jtis[1] in path.read_text())
         lost.unlink()
         postgres.start()
@@ -447,12 +451,12 @@ def test_a_row_that_is_refused_for_its_content(database, jotd, rule):
         jtis |= batch(s, good, rows - 1 - len(jtis))
         until(lambda: recorded(database) == jtis)
         until(lambda: s.segments() == [])
+        until(lambda: s.metric("jotd_ledger_rows_pending") == 0)
         assert s.set_aside() == {f"{segment.name}.rejected": line}
         assert database.execute("SELECT batch_id::text FROM flushed_batches") == [(segment.name,)]
         metrics = s.metrics()
         assert metrics.value("jotd_ledger_rows_rejected_total") == 1
         assert metrics.value("jotd_ledger_rows_written_total") == rows - 1
-        assert metrics.value("jotd_ledger_rows_pending") == 0
         s.wait_log("ledger.rejected", rows=1)
         jtis |= batch(s, good, rows)  # the next batch has no trouble
         until(lambda: recorded(database) == jtis)

@@ -151,7 +151,7 @@ def test_a_refused_authentication_is_a_line_with_its_reason(database, jotd):
     with jotd(database, client_cache_ttl=600) as s:
         run_jotd("client", "disable", disabled.id, env=s.environment)
         until(lambda: s.token(rotated).status_code == 200)
-        run_jotd("client", "rotate", rotated.id, "--overlap", "2", env=s.environment)
+        run_jotd("client", "rotate", rotated.id, "--overlap", "8", env=s.environment)
         until(lambda: s.token(rotated).status_code == 200)  # cached with both secrets
         before = len(refusals(s))
         wrong = database.client().secret
@@ -165,7 +165,7 @@ def test_a_refused_authentication_is_a_line_with_its_reason(database, jotd):
         ]
         for _, form in asked:
             assert s.token(**form).status_code == 401
-        until(lambda: s.token(rotated).status_code == 401)
+        until(lambda: s.token(rotated).status_code == 401, timeout=20)
         until(lambda: len(refusals(s)) == before + len(asked) + 1)
         found = refusals(s)[before:]
         assert [line["reason"] for line in found] == [
@@ -216,6 +216,7 @@ def test_the_level_is_read_again_on_sighup(database, jotd, tmp_path):
     level = tmp_path / "level"
     level.write_text("error\n")
     with jotd(database, log_level_file=level, log_level="info") as s:
+        s.wait_log("log.level")
         assert [line["event"] for line in s.log] == ["log.level"]
 
         level.write_text("debug")

@@ -22,7 +22,7 @@ def test_the_loop_is_busy_while_it_works_and_not_while_it_waits(database, jotd):
             """Its timers alone turn it ten times a second."""
             return grown(before, s.metrics(), "jotd_loop_lag_seconds_count") > 100
 
-        until(turns, interval=0.2)
+        until(turns, timeout=30, interval=0.2)
         after, elapsed = s.metrics(), time.monotonic() - start
         assert 0 < grown(before, after, "jotd_loop_lag_seconds_sum") < elapsed / 2
 
@@ -55,12 +55,12 @@ def test_a_burst_is_signed_over_several_turns(database, jotd):
 
 def test_open_descriptors_are_counted(database, jotd):
     with jotd(database) as s:
-        until(lambda: 10 < s.metric("process_open_fds") < 90, timeout=5)
+        until(lambda: 10 < s.metric("process_open_fds") < 90)
         with contextlib.ExitStack() as stack:
             for _ in range(100):
                 stack.enter_context(s.connect())
-            until(lambda: 100 < s.metric("process_open_fds") < 200, timeout=5)
-        until(lambda: s.metric("process_open_fds") < 90, timeout=5)
+            until(lambda: 100 < s.metric("process_open_fds") < 200)
+        until(lambda: s.metric("process_open_fds") < 90)
 
 
 FAMILIES = """

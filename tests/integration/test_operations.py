@@ -17,7 +17,7 @@ import pytest
 from harness import until
 from harness.keys import write_rsa_key
 from harness.process import free_port, has_sanitizer, run_jotd
-from harness.server import receive
+from harness.server import MARGIN, receive
 from harness.wire import take_answer
 
 
@@ -101,6 +101,7 @@ def test_a_password_in_a_bad_url_is_not_shown():
 
 def test_an_unknown_name_is_one_warning_with_the_nearest(database, jotd):
     with jotd(database, worker=1, token_tll=60) as s:
+        s.wait_log("serve.started")
         warned = [line for line in s.log if line["event"] == "config.unknown"]
         assert sorted((line["name"], line["nearest"]) for line in warned) == [
             ("JOTD_TOKEN_TLL", "JOTD_TOKEN_TTL"), ("JOTD_WORKER", "JOTD_WORKERS")]
@@ -110,6 +111,7 @@ def test_the_names_that_kubernetes_injects_are_ignored(database, jotd):
     with jotd(database, service_host="10.0.0.1", service_port="80", service_port_http="80",
               port="tcp://10.0.0.1:80", port_8080_tcp="tcp://10.0.0.1:80",
               port_8080_tcp_addr="10.0.0.1") as s:
+        s.wait_log("serve.started")
         assert not [line for line in s.log if line["event"].startswith("config.")]
 
 
@@ -139,8 +141,7 @@ def test_the_log_as_text(database, jotd):
 
 def test_ready_has_a_state_per_part(database, jotd):
     with jotd(database) as s:
-        body = s.ready().json()
-        assert body["status"] == "ok"
+        body = until(lambda: (b := s.ready().json())["status"] == "ok" and b)  # Redis may come later
         assert {"postgres", "keys"} <= set(body)
 
 
@@ -154,7 +155,7 @@ def test_without_a_key(database, jotd):
         assert int(answer.headers["Retry-After"]) >= 1
         assert s.jwks() == {"keys": []}
         s.create_key()
-        until(lambda: s.ready().status_code == 200, timeout=3)
+        until(lambda: s.ready().status_code == 200)
         assert s.token(client).status_code == 200
         assert len(s.jwks()["keys"]) == 1
 
@@ -164,7 +165,7 @@ def test_without_a_key_directory(database, jotd, tmp_path):
         assert s.get("/health").status_code == 200
         until(lambda: s.ready().status_code == 503)
         s.create_key()
-        until(lambda: s.ready().status_code == 200, timeout=3)
+        until(lambda: s.ready().status_code == 200)
 
 
 def test_a_broken_key_file_is_left_out(database, jotd):
@@ -172,17 +173,17 @@ def test_a_broken_key_file_is_left_out(database, jotd):
         (s.keys_dir / f"{'A' * 43}.ES256.1.pem").write_text("not a key")
         (s.keys_dir / "notes.txt").write_text("anything")
         (s.keys_dir / ".hidden.pem").write_text("anything")
-        s.wait_log("key.skipped", timeout=3)
+        s.wait_log("key.skipped")
         assert len(s.jwks()["keys"]) == 1
         assert s.token(database.client()).status_code == 200
 
 
 def test_a_key_is_signing_when_its_time_comes(database, jotd):
+    client = database.client(tier="unlimited")
     with jotd(database) as s:
         (first,) = s.jwks()["keys"]
-        run_jotd("key", "create", "--activate-in", "4", env=s.environment)
-        client = database.client(tier="unlimited")
-        keys = until(lambda: len(found := s.jwks()["keys"]) == 2 and found, timeout=3)
+        run_jotd("key", "create", "--activate-in", "10", env=s.environment)
+        keys = until(lambda: len(found := s.jwks()["keys"]) == 2 and found)
         (second,) = [key for key in keys if key["kid"] != first["kid"]]
 
         def kid():
@@ -190,7 +191,7 @@ def test_a_key_is_signing_when_its_time_comes(database, jotd):
 
         assert kid() == first["kid"]
         assert s.metric("jotd_signing_key_info", kid=second["kid"], state="next") == 1
-        until(lambda: kid() == second["kid"], interval=0.1)
+        until(lambda: kid() == second["kid"], timeout=25, interval=0.1)
         assert s.metric("jotd_signing_key_info", kid=second["kid"], state="signing") == 1
 
 
@@ -210,14 +211,14 @@ def test_a_rotation_under_load_fails_no_verification(database, jotd):
             return kid
 
         old = verify(s.access_token(client))
-        run_jotd("key", "rotate", "--lead", "3", env=s.environment)
+        run_jotd("key", "rotate", "--lead", "10", env=s.environment)
         seen = set()
 
         def both_seen():
             seen.add(verify(s.access_token(client)))
             return len(seen) == 2
 
-        until(both_seen, timeout=15, interval=0.01)
+        until(both_seen, timeout=30, interval=0.01)
         assert old in seen
         (new,) = seen - {old}
         until(lambda: verify(s.access_token(client)) == new)
@@ -299,9 +300,11 @@ def test_the_process_metrics_are_there(shared):
 
 def test_threads_have_names(database, jotd):
     with jotd(database, workers=2) as s:
-        tasks = pathlib.Path(f"/proc/{s.process.pid}/task").iterdir()
-        names = {(task / "comm").read_text().rstrip() for task in tasks}
-        assert names >= {"worker 0", "worker 1", "ledger", "log"}
+        def names():
+            tasks = pathlib.Path(f"/proc/{s.process.pid}/task").iterdir()
+            return {(task / "comm").read_text().rstrip() for task in tasks}
+
+        until(lambda: names() >= {"worker 0", "worker 1", "ledger", "log"})
 
 
 def test_paths_that_a_client_makes_up_are_no_labels(shared):
@@ -372,14 +375,14 @@ def test_drain_without_work_is_quick(database, jotd):
         s.token(database.client())
         start = time.monotonic()
         assert s.stop() == 0
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 5 + MARGIN
 
 
 def test_idle_connections_do_not_outlast_the_drain(database, jotd):
     with jotd(database, drain_timeout=3, workers=2) as s, keep_alive(s, 10):
         start = time.monotonic()
         assert s.stop() == 0
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 5 + MARGIN
 
 
 def test_a_request_that_never_ends_does_not_outlast_the_drain(database, jotd):
@@ -391,7 +394,7 @@ def test_a_request_that_never_ends_does_not_outlast_the_drain(database, jotd):
             until(database.waiting_for_lock)
             start = time.monotonic()
             assert s.stop() == 0
-            assert time.monotonic() - start < 6
+            assert time.monotonic() - start < 6 + MARGIN
 
 
 def test_sigint_drains_too(database, jotd):
@@ -410,7 +413,7 @@ def test_a_second_signal_ends_at_once(database, jotd, second):
             s.process.send_signal(signal.SIGTERM)
             wait_until_draining(s, probe)
             s.process.send_signal(second)
-            s.wait(5)
+            s.wait(MARGIN)
 
 
 @pytest.mark.parametrize("hosts", [
@@ -443,6 +446,7 @@ def test_a_stop_while_more_is_granted_than_can_be_signed(database, jotd, tmp_pat
             connection.sendall(s.token_request(client))
         s.process.send_signal(signal.SIGCONT)
         until(lambda: s.metric("jotd_tokens_issued_total") > 1)
+        until(lambda: s.metric("jotd_client_cache_hits_total") == 1500)
         assert s.stop() == 0
         answers = [take_answer(receive(connection, timeout=10, answers=1))[0]
                    for connection in connections]

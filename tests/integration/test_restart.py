@@ -74,7 +74,7 @@ def test_the_next_process_listens_before_the_last_one_drains(
                 is_serving(server)
                 following = stack.enter_context(
                     jotd(database, workers=workers, listen=server.listen, ready=False))
-                following.wait_log("schema.verified")
+                following.wait_log("schema.verified", timeout=30)
                 assert server.stop() == 0
                 server = following
             is_serving(server)
@@ -84,11 +84,11 @@ def test_the_later_process_leaves(database, jotd, client, tmp_path):
     """As after a change that was none for the better. It does not know its place among the sockets,
     so that who connects in that moment may wait a second, but is not turned away."""
     with jotd(database, workers=2) as server:
-        server.wait_log("schema.verified")
+        server.wait_log("schema.verified", timeout=30)
         with asking(server, client, tmp_path):
             for _ in range(3):
                 with jotd(database, workers=2, listen=server.listen, ready=False) as later:
-                    later.wait_log("schema.verified")
+                    later.wait_log("schema.verified", timeout=30)
                     is_serving(server)
                     assert later.stop() == 0
 
@@ -101,11 +101,11 @@ def test_what_the_kernel_was_told_does_not_outlive_the_process(database, jotd, c
 
     with own() as first:
         with own(listen=first.listen) as second:
-            second.wait_log("schema.verified")
+            second.wait_log("schema.verified", timeout=30)
             assert first.stop() == 0
             second.wait_log("serve.alone", address=first.listen)
             with own(listen=first.listen) as third:
-                third.wait_log("schema.verified")
+                third.wait_log("schema.verified", timeout=30)
 
                 def both_issue():
                     assert third.token(client).status_code == 200
