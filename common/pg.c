@@ -406,6 +406,22 @@ static void on_slow_name(struct pg *pg)
     failure_set(&pg->last, "%s", reason);
 }
 
+/* What should be here by now may have arrived: a loop that was held up comes late to read it. What
+ * has been read has set the timer anew, if anything is still awaited. */
+static void on_query_overdue(struct pg *pg)
+{
+    on_ready(&pg->watch);
+    if (pg->queries != NULL && !timer_is_running(&pg->timer))
+        lose(pg, "a query was not answered in time");
+}
+
+static void on_beat_overdue(struct pg *pg)
+{
+    on_ready(&pg->watch);
+    if (pg->beat_is_out && !timer_is_running(&pg->beat_timer))
+        lose(pg, "its own notification did not come back in time");
+}
+
 static void on_timer(struct timer *timer)
 {
     struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, timer, timer);
@@ -416,9 +432,10 @@ static void on_timer(struct timer *timer)
         lose(pg, pg->broken);
     } else if (pg->state == PG_RESOLVING) {
         on_slow_name(pg);
+    } else if (pg->state == PG_READY) {
+        on_query_overdue(pg);
     } else {
-        lose(pg, pg->state == PG_READY ? "a query was not answered in time"
-                                       : "connecting took too long");
+        lose(pg, "connecting took too long");
     }
 }
 
@@ -438,7 +455,7 @@ static void on_beat_timer(struct timer *timer)
     bool idle = pg->queries == NULL;
 
     if (pg->beat_is_out) {
-        lose(pg, "its own notification did not come back in time");
+        on_beat_overdue(pg);
         return;
     }
     pg->beat.on_result = on_beat_sent;

@@ -37,6 +37,7 @@ class Proxy:
         self.trap = None
         self.links = []
         self.caught = threading.Event()
+        self.asked = threading.Event()  # while frozen, by a connection that is not the ledger's
         self.flowing = threading.Event()
         self.flowing.set()
 
@@ -88,6 +89,7 @@ class Proxy:
 
     def freeze(self):
         """Nothing passes any more, and nobody is told; new connections are taken, in vain."""
+        self.asked.clear()
         self.flowing.clear()
 
     def thaw(self):
@@ -137,6 +139,8 @@ class Proxy:
                 self.catch(link)
             elif link.is_ledger and self.trap == "commit" and b"COMMIT\0" in data:
                 link.mute = True
+            if not link.is_ledger and not self.flowing.is_set():
+                self.asked.set()
             self.flowing.wait()
             link.far.sendall(data)
 

@@ -3,10 +3,12 @@
 import concurrent.futures
 import contextlib
 import json
+import pathlib
 import re
 import secrets
 import select
 import shutil
+import signal
 import statistics
 import subprocess
 import time
@@ -338,6 +340,37 @@ def test_the_network_dies_without_a_word(database, jotd, postgres):
         until(lambda: len(connected(s)) == 2, timeout=20, interval=0.005)
         assert s.token(client).status_code == 401
         assert cache_status(s.token(other)) == "MISS"
+
+
+def test_a_server_that_was_held_up_does_not_take_postgresql_for_dead(database, jotd, postgres):
+    """The answer to its heartbeat has come while it stood still for longer than it waits for one."""
+    with Proxy(postgres) as proxy, jotd(proxy.url(database)) as s:
+        def losses():
+            return [line for line in s.log if line["event"] == "pg.lost"]
+
+        def goes_through_it():
+            before = losses()
+            until(lambda: s.ready().json()["postgres"] == "ok", timeout=20)
+            proxy.freeze()
+            assert proxy.asked.wait(20)
+            s.process.send_signal(signal.SIGSTOP)
+            proxy.thaw()
+            until(lambda: unread(s, proxy.port))
+            time.sleep(1.5)  # the heartbeat's deadline passes
+            s.process.send_signal(signal.SIGCONT)
+            assert s.token(database.client()).status_code in (200, 503)
+            return losses() == before
+
+        # The machine may stand still right before the signal, so that the deadline has passed.
+        assert any(goes_through_it() for _ in range(3))
+
+
+def unread(server, port):
+    """Whether bytes of a peer at this port wait for the server to read them."""
+    tcp = pathlib.Path(f"/proc/{server.process.pid}/net/tcp").read_text()
+    lines = [line.split() for line in tcp.splitlines()[1:]]
+    return any(remote.endswith(f":{port:04X}") and not queues.endswith(":00000000")
+               for _, _, remote, _, queues, *_ in lines)
 
 
 def test_the_network_dies_under_a_look_up(database, jotd, postgres):
