@@ -69,6 +69,14 @@ static bool is_new(const PGresult *ids, const struct spool_segment *segment)
     return false;
 }
 
+/* The refused lines of a segment are on disk before its good ones are committed. What was set aside
+ * by an attempt that was not committed is replaced: now fewer lines may be refused, or none. */
+static bool set_refused_aside(struct ledger_sender *sender, const struct spool_segment *segment,
+                              struct slice lines, struct failure *failure)
+{
+    return spool_set_aside(sender->base, &segment->id, "rejected", lines, failure);
+}
+
 /* One transaction for the first `count` segments. */
 static enum ledger_outcome send_together(struct ledger_sender *sender, struct spool_segment *first,
                                          size_t count, uint64_t *rows, struct failure *failure)
@@ -84,6 +92,10 @@ static enum ledger_outcome send_together(struct ledger_sender *sender, struct sp
     for (size_t i = 0; i != count && outcome == LEDGER_WRITTEN; ++i, segment = segment->next) {
         if (!is_new(ids, segment)) /* it arrived, only its file stayed */
             continue;
+        if (!set_refused_aside(sender, segment, (struct slice){0}, failure)) {
+            outcome = LEDGER_FAILED;
+            break;
+        }
         buffer_clear(&sender->bytes);
         outcome =
             spool_read(segment, &sender->bytes, failure)
@@ -141,17 +153,15 @@ static bool copy_by_halves(struct ledger_sender *sender, struct slice lines,
                           failure);
 }
 
-/* The refused lines are on disk before the good ones are committed: a crash between sends the
- * segment again, and what was set aside is written anew. */
 static bool keep_refused(struct ledger_sender *sender, const struct spool_segment *segment,
                          const struct refused *refused, struct failure *failure)
 {
     struct slice lines = {refused->lines.bytes, refused->lines.size};
 
+    if (!set_refused_aside(sender, segment, lines, failure))
+        return false;
     if (refused->count == 0)
         return true;
-    if (!spool_set_aside(sender->base, &segment->id, "rejected", lines, failure))
-        return false;
     log_error("ledger.rejected", log_str("segment", segment->path),
               log_int("rows", (int64_t)refused->count), log_str("reason", refused->reason.reason));
     return true;

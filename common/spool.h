@@ -161,7 +161,8 @@ void spool_discard(struct spool *spool, struct spool_segment *segment);
 /* A file is found after a power loss only when its directory is on disk too. */
 MUST_USE bool spool_sync_directory(const char *directory);
 
-/* Writes and syncs <base>/<id>.<suffix>, in place of one that is there. */
+/* Writes and syncs <base>/<id>.<suffix>, in place of one that is there; without lines there is none
+ * after it. */
 MUST_USE bool spool_set_aside(const char *base, const struct uuid *id, const char *suffix,
                               struct slice lines, struct failure *failure);
 

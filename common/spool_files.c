@@ -99,6 +99,11 @@ bool spool_set_aside(const char *base, const struct uuid *id, const char *suffix
     uuid_format(id, name);
     snprintf(path, sizeof(path), "%s/%.*s.%s", base, UUID_TEXT_LENGTH, name, suffix);
     snprintf(hidden, sizeof(hidden), "%s/.%.*s.%s", base, UUID_TEXT_LENGTH, name, suffix);
+    if (lines.length == 0) {
+        if (unlink(path) == 0 ? spool_sync_directory(base) : errno == ENOENT)
+            return true;
+        return failure_set(failure, "cannot remove %s: %s", path, strerror(errno));
+    }
     fd = open(hidden, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     done = fd != -1 && write(fd, lines.bytes, lines.length) == (ssize_t)lines.length &&
            fsync(fd) == 0 && rename(hidden, path) == 0 && spool_sync_directory(base);

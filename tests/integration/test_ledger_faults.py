@@ -481,6 +481,31 @@ def test_refused_rows_wherever_they_stand(database, jotd):
         assert s.metric("jotd_ledger_rows_rejected_total") == len(jtis[False])
 
 
+@pytest.mark.parametrize("refused_then", ["nothing", "other"])
+def test_what_was_set_aside_by_an_attempt_that_failed_is_not_kept(database, jotd, refused_then):
+    """The next attempt takes the rows: they must not also wait for `jotd ledger retry`."""
+    bad, other = (database.client(scope=scope, tier="unlimited") for scope in ("bad", "other"))
+    database.execute(
+        "ALTER TABLE issued_tokens ADD CONSTRAINT fair CHECK (scope <> 'bad');"
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'not now' USING ERRCODE = '53100'; END $$;"
+        "CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON flushed_batches"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail()")
+    with jotd(database, batch_rows=2, batch_interval=NEVER) as s:
+        jtis = batch(s, bad, 2)
+        until(s.set_aside)
+        others = batch(s, other, 2)
+        database.execute(
+            "DROP TRIGGER at_commit ON flushed_batches;"
+            "ALTER TABLE issued_tokens DROP CONSTRAINT fair;"
+            f"ALTER TABLE issued_tokens ADD CONSTRAINT fair CHECK (scope <> '{refused_then}')")
+        until(lambda: s.segments() == [])
+        refused = others if refused_then == "other" else set()
+        assert recorded(database) == (jtis | others) - refused
+        lines = "".join(s.set_aside().values()).splitlines()
+        assert {line.split("\t")[0] for line in lines} == refused
+
+
 def plain_role(database):
     """The URL of a role that has no more rights than it needs."""
     database.execute("DO $$ BEGIN CREATE ROLE jotd_plain LOGIN;"

@@ -486,6 +486,10 @@ static void test_setting_aside(void **state)
     assert_holds(&set_aside, "bad\n");
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
+    for (int i = 0; i != 2; ++i) {
+        assert_true(spool_set_aside(base, &id, "rejected", SLICE(""), &failure));
+        assert_int_equal(access(path, F_OK), -1);
+    }
     assert_false(spool_set_aside("/nowhere", &id, "rejected", SLICE("bad\n"), &failure));
     assert_non_null(strstr(failure.reason, "/nowhere/" OLDER_ID ".rejected"));
 }
