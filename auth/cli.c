@@ -80,9 +80,11 @@ static bool check_schema_version(PGconn *connection, struct failure *failure)
 PGconn *cli_connect(const struct settings *settings, bool check_schema, struct failure *failure)
 {
     /* What stands before dbname is a default that the URL may set otherwise. */
-    const char *const keywords[] = {"fallback_application_name", "connect_timeout", "dbname",
-                                    "client_encoding", NULL};
-    const char *const values[] = {"jotd-cli", "10", settings->database_url, "UTF8", NULL};
+    const char *const keywords[] = {"fallback_application_name", "connect_timeout",
+                                    "target_session_attrs",      "dbname",
+                                    "client_encoding",           NULL};
+    const char *const values[] = {"jotd-cli", "10", "primary", settings->database_url,
+                                  "UTF8",     NULL};
     PGconn *connection = PQconnectdbParams(keywords, values, 1);
     char reason[ADMIN_REASON_SIZE];
 

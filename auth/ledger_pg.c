@@ -127,12 +127,14 @@ static void on_notice(void *data, const PGresult *result)
 
 bool ledger_pg_connect(struct ledger_pg *pg, struct failure *failure)
 {
-    const char *const keywords[] = {
-        "connect_timeout",  "keepalives_idle",  "keepalives_interval",
-        "keepalives_count", "tcp_user_timeout", "fallback_application_name",
-        "dbname",           "client_encoding",  NULL};
-    const char *const values[] = {"5",           "10",    "5",    "3", "30000",
-                                  "jotd-ledger", pg->url, "UTF8", NULL};
+    /* Of several hosts not a standby, which takes connections but no rows. */
+    const char *const keywords[] = {"connect_timeout",      "keepalives_idle",
+                                    "keepalives_interval",  "keepalives_count",
+                                    "tcp_user_timeout",     "fallback_application_name",
+                                    "target_session_attrs", "dbname",
+                                    "client_encoding",      NULL};
+    const char *const values[] = {"5",           "10",      "5",     "3",    "30000",
+                                  "jotd-ledger", "primary", pg->url, "UTF8", NULL};
 
     /* One that was lost while it idled shows when it is read. */
     if (pg->connection != NULL && PQconsumeInput(pg->connection) == 1 &&

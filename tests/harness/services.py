@@ -95,10 +95,13 @@ class PostgreSQL(Service):
             os.chown(self.directory, account.pw_uid, account.pw_gid)
             os.chown(self.data, account.pw_uid, account.pw_gid)
         subprocess.run(
-            [self.programs / "initdb", "--pgdata", self.data, "--username", "postgres",
-             "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"],
-            check=True, cwd=self.directory, stdout=subprocess.DEVNULL, **self.spawn_options(),
+            self.make_data(), check=True, cwd=self.directory, stdout=subprocess.DEVNULL,
+            **self.spawn_options(),
         )
+
+    def make_data(self):
+        return [self.programs / "initdb", "--pgdata", self.data, "--username", "postgres",
+                "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"]
 
     def spawn_options(self):
         if os.getuid() != 0:
@@ -128,6 +131,19 @@ class PostgreSQL(Service):
 
     def connect(self, dbname):
         return psycopg2.connect(self.url(dbname), connect_timeout=10)
+
+
+class Standby(PostgreSQL):
+    """Follows another server, and takes no writes."""
+
+    def __init__(self, directory, primary):
+        self.primary = primary
+        super().__init__(directory)
+
+    def make_data(self):
+        return [self.programs / "pg_basebackup", "--pgdata", self.data, "--no-sync",
+                "--checkpoint", "fast", "--write-recovery-conf", "--dbname",
+                self.primary.url("postgres")]
 
 
 class Redis(Service):

@@ -18,6 +18,7 @@ from harness import until
 from harness.keys import write_rsa_key
 from harness.process import free_port, has_sanitizer, run_jotd
 from harness.server import MARGIN, receive
+from harness.services import Standby
 from harness.wire import take_answer
 
 
@@ -430,6 +431,25 @@ def test_hosts_of_the_database(database, jotd, hosts):
     with jotd(url) as s:
         assert s.token(client).status_code == 200
         assert s.ready().json()["postgres"] == "ok"
+
+
+def test_a_standby_is_passed_over(database, jotd, postgres, directory):
+    """Though it is named first and takes connections, as the old primary after a failover."""
+    client = database.client()
+    home = directory / f"standby of {database.name}"
+    home.mkdir()
+    standby = Standby(home, postgres)
+    standby.start()
+    try:
+        url = database.url.replace(f"127.0.0.1:{postgres.port}",
+                                   f"127.0.0.1:{standby.port},127.0.0.1:{postgres.port}")
+        with jotd(url, batch_rows=1) as s:
+            assert s.token(client).status_code == 200
+            until(lambda: s.metric("jotd_ledger_rows_written_total") == 1)
+            assert s.metric("jotd_ledger_flush_errors_total") == 0
+        database.cli("client", "disable", client.id, env={"DATABASE_URL": url})
+    finally:
+        standby.stop()
 
 
 def test_a_stop_while_more_is_granted_than_can_be_signed(database, jotd, tmp_path):
