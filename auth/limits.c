@@ -289,13 +289,20 @@ static void answer(struct limits *limits, struct limits_ask *ask, int64_t grante
     end_ask(ask);
 }
 
-/* Errors of the server's state, not of this one call: it is of no use until that has changed. */
+/* Errors of the server's state, not of this one call: it is of no use until that has changed. Up to
+ * Redis 6 what a command in a script says stands behind the place in the script: "ERR Error running
+ * script (call to f_…): @user_script:1: @user_script: 1: -READONLY …". */
 static bool is_of_no_use(const char *error)
 {
     static const char *const codes[] = {"READONLY ",   "LOADING ",  "OOM ",        "MISCONF ",
                                         "MASTERDOWN ", "NOAUTH ",   "NOPERM ",     "BUSY ",
                                         "NOREPLICAS ", "TRYAGAIN ", "CLUSTERDOWN "};
 
+    const char *of_command =
+        strncmp(error, "ERR Error running script", 24) == 0 ? strstr(error, ": -") : NULL;
+
+    if (of_command != NULL)
+        error = of_command + 3;
     for (size_t i = 0; i != COUNT_OF(codes); ++i) {
         if (strncmp(error, codes[i], strlen(codes[i])) == 0)
             return true;

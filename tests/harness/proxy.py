@@ -33,6 +33,7 @@ class Proxy:
     def __init__(self, server):
         self.server = server
         self.delay = 0  # seconds, of every answer
+        self.rewrite = lambda answer: answer
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.trap = None
         self.links = []
@@ -150,7 +151,7 @@ class Proxy:
                 self.catch(link)
             self.flowing.wait()
             time.sleep(self.delay)
-            link.near.sendall(data)
+            link.near.sendall(self.rewrite(data))
 
     def catch(self, link):
         self.trap = None
