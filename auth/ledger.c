@@ -1,6 +1,7 @@
 /* The ledger's rows and its sender's thread: see ledger.h. */
 #include "auth/ledger.h"
 
+#include <h2o.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -197,22 +198,16 @@ static void maintain(struct ledger *ledger)
     ledger->maintain_at_ms = clock_monotonic_ms() + 60000;
 }
 
-/* Closed segments are on disk before anything else, also while PostgreSQL is away. What cannot be
- * synced now is tried again before it is sent. */
-static void sync_all(struct spool_segment *segments)
+/* Closed segments are on disk before anything else, also while PostgreSQL is slow to answer. */
+static void on_wait(struct ledger_pg *pg)
 {
-    struct spool_segment *segment;
-    struct failure failure;
+    struct ledger *ledger = H2O_STRUCT_FROM_MEMBER(struct ledger, sender.pg, pg);
 
-    DL_FOREACH (segments, segment) {
-        if (spool_sync(segment, &failure) != SPOOL_SYNCED)
-            log_warn("ledger.not_synced", log_str("reason", failure.reason));
-    }
-    if (segments != NULL && !spool_sync_names(segments))
-        log_warn("ledger.not_synced", log_str("reason", "the directory cannot be synced"));
+    spool_sync_closed(&ledger->spool);
 }
 
-/* Sends all that is closed; what could not be sent goes back. */
+/* Sends the first segments that are closed, or at the end all; the others go back, so that those
+ * which are closed meanwhile are synced before a long backlog is sent. */
 static bool flush_closed(struct ledger *ledger)
 {
     /* While there may be more to recover, nothing waits. */
@@ -220,11 +215,11 @@ static bool flush_closed(struct ledger *ledger)
         ledger->abandoned.directory != NULL || clock_monotonic_ms() >= ledger->adopt_at_ms;
     uint64_t wait_ms = recovering ? 0 : WAIT_MS;
     struct spool_segment *segments = spool_take(&ledger->spool, wait_ms);
-    bool flushed = true;
+    bool flushed;
 
-    sync_all(segments);
-    while (flushed && segments != NULL)
+    do
         flushed = flush(ledger, &ledger->spool, &segments);
+    while (flushed && segments != NULL && spool_is_stopping(&ledger->spool));
     spool_give_back(&ledger->spool, segments);
     return flushed;
 }
@@ -263,6 +258,7 @@ bool ledger_open(struct ledger *ledger, const struct settings *settings, struct 
 
     ledger->settings = settings;
     ledger->sender.pg.url = settings->database_url;
+    ledger->sender.pg.on_wait = on_wait;
     ledger->sender.base = settings->spool_dir;
     return spool_open(&ledger->spool, &config, failure);
 }

@@ -17,6 +17,7 @@
 
 #define STATEMENT_TIMEOUT "20s"
 #define ANSWER_TIMEOUT_MS 25000 /* when even that does not come */
+#define ON_WAIT_MS        1000
 #define PIECE             65536 /* bytes */
 
 /* No timeout of PostgreSQL's ends a COPY whose peer has fallen silent, and that COPY holds its
@@ -34,8 +35,9 @@ void ledger_pg_close(struct ledger_pg *pg)
 }
 
 /* Waits until the connection can be read, or written while something is to be flushed. */
-static bool wait_for_peer(PGconn *connection, uint64_t deadline_ms)
+static bool wait_for_peer(struct ledger_pg *pg, uint64_t deadline_ms)
 {
+    PGconn *connection = pg->connection;
     int unflushed = PQflush(connection);
     uint64_t now_ms = clock_monotonic_ms();
     struct pollfd poll_fd = {.fd = PQsocket(connection),
@@ -43,7 +45,10 @@ static bool wait_for_peer(PGconn *connection, uint64_t deadline_ms)
 
     if (unflushed < 0 || poll_fd.fd < 0 || now_ms >= deadline_ms)
         return false;
-    poll(&poll_fd, 1, (int)(deadline_ms - now_ms));
+    if (pg->on_wait != NULL && deadline_ms - now_ms > ON_WAIT_MS)
+        deadline_ms = now_ms + ON_WAIT_MS;
+    if (poll(&poll_fd, 1, (int)(deadline_ms - now_ms)) == 0 && pg->on_wait != NULL)
+        pg->on_wait(pg);
     return PQconsumeInput(connection) == 1;
 }
 
@@ -53,7 +58,7 @@ static PGresult *next_result(struct ledger_pg *pg)
     uint64_t deadline_ms = clock_monotonic_ms() + ANSWER_TIMEOUT_MS;
 
     while (PQflush(pg->connection) == 1 || PQisBusy(pg->connection)) {
-        if (!wait_for_peer(pg->connection, deadline_ms)) {
+        if (!wait_for_peer(pg, deadline_ms)) {
             ledger_pg_close(pg);
             return NULL;
         }
@@ -186,7 +191,7 @@ static bool put_lines(struct ledger_pg *pg, const char *lines, size_t length)
 
         taken = PQputCopyData(connection, lines, (int)piece) == 1;
         while (taken && PQflush(connection) == 1)
-            taken = wait_for_peer(connection, deadline_ms);
+            taken = wait_for_peer(pg, deadline_ms);
         lines += piece;
         length -= piece;
     }

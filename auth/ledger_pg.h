@@ -14,7 +14,8 @@
 /* Zero it and set `url`. */
 struct ledger_pg {
     const char *url;
-    PGconn *connection; /* NULL: not connected */
+    void (*on_wait)(struct ledger_pg *); /* each second that PostgreSQL is waited for; or NULL */
+    PGconn *connection;                  /* NULL: not connected */
 };
 
 enum ledger_outcome {

@@ -370,6 +370,35 @@ void spool_pause(struct spool *spool, uint64_t duration_ms)
     pthread_mutex_unlock(&spool->mutex);
 }
 
+/* Of those that are closed the first one, or the one after. They stay where they are: only the
+ * sender, who asks, takes any away. */
+static struct spool_segment *next_closed(struct spool *spool, const struct spool_segment *segment)
+{
+    struct spool_segment *next;
+
+    pthread_mutex_lock(&spool->mutex);
+    next = segment == NULL ? spool->closed : segment->next;
+    pthread_mutex_unlock(&spool->mutex);
+    return next;
+}
+
+void spool_sync_closed(struct spool *spool)
+{
+    struct spool_segment *segment = NULL, *synced = NULL;
+    struct failure failure;
+
+    while ((segment = next_closed(spool, segment)) != NULL) {
+        if (segment->synced)
+            continue;
+        if (spool_sync(segment, &failure) == SPOOL_SYNCED)
+            synced = segment;
+        else
+            log_warn("spool.not_synced", log_str("reason", failure.reason));
+    }
+    if (synced != NULL && !spool_sync_names(synced))
+        log_warn("spool.not_synced", log_str("reason", "the directory cannot be synced"));
+}
+
 struct spool_segment *spool_take(struct spool *spool, uint64_t timeout_ms)
 {
     struct spool_segment *taken;
@@ -379,6 +408,9 @@ struct spool_segment *spool_take(struct spool *spool, uint64_t timeout_ms)
     pthread_mutex_lock(&spool->mutex);
     while (spool->closed == NULL && !spool->stopping && error == 0)
         error = pthread_cond_timedwait(&spool->changed, &spool->mutex, &until);
+    pthread_mutex_unlock(&spool->mutex);
+    spool_sync_closed(spool);
+    pthread_mutex_lock(&spool->mutex);
     taken = spool->closed;
     spool->closed = NULL;
     spool->sending_unix_ms = taken != NULL ? uuid_v7_unix_ms(&taken->id) : 0;

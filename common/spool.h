@@ -118,8 +118,12 @@ void spool_writer_close(struct spool_writer *writer);
 
 /* The sending side: one thread. */
 
-/* All that is closed, oldest first, as a utlist; waits up to `timeout_ms` for it. NULL when there
- * is none, or when nothing more will come (spool_is_stopping). */
+/* Syncs what is closed, as far as the disk does it now; spool_sync tries again. For the sender,
+ * while it waits for something else. */
+void spool_sync_closed(struct spool *spool);
+
+/* All that is closed, synced in this way, oldest first, as a utlist; waits up to `timeout_ms` for
+ * it. NULL when there is none, or when nothing more will come (spool_is_stopping). */
 struct spool_segment *spool_take(struct spool *spool, uint64_t timeout_ms);
 
 /* What was not sent goes back to the front. */

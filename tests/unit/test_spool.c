@@ -357,13 +357,11 @@ static void test_what_was_reserved_goes_back(void **state)
 {
     struct spool_segment *taken;
     struct stat status;
-    struct failure failure;
 
     (void)state;
     open_spool(SPOOL_RESERVE, 1, NEVER_MS);
     record(&writer, "one");
     taken = spool_take(&spool, 0);
-    assert_int_equal(spool_sync(taken, &failure), SPOOL_SYNCED);
     assert_int_equal(stat(taken->path, &status), 0);
     assert_true(status.st_blocks * 512 < SPOOL_RESERVE / 2);
     assert_int_equal(status.st_size, taken->bytes);
@@ -455,7 +453,8 @@ static void test_syncing_and_reading(void **state)
     open_spool(SPOOL_RESERVE, 1, NEVER_MS);
     record(&writer, "one");
     taken = spool_take(&spool, 0);
-    assert_false(taken->synced);
+    assert_true(taken->synced); /* before it is handed out */
+    taken->synced = false;
     assert_int_equal(spool_sync(taken, &failure), SPOOL_SYNCED);
     assert_true(taken->synced);
     assert_int_equal(unlink(taken->path), 0);
@@ -466,6 +465,24 @@ static void test_syncing_and_reading(void **state)
     assert_false(spool_read(taken, &bytes, &failure));
     assert_non_null(strstr(failure.reason, taken->path));
     spool_discard(&spool, taken);
+    close_spool();
+}
+
+static void test_syncing_what_is_closed(void **state)
+{
+    struct spool_segment *closed;
+
+    (void)state;
+    open_spool(SPOOL_RESERVE, 1, NEVER_MS);
+    for (int i = 0; i != 3; ++i)
+        record(&writer, "row");
+    assert_int_equal(unlink(spool.closed->next->path), 0); /* the others do not wait for it */
+    spool_sync_closed(&spool);
+    closed = spool.closed;
+    assert_true(closed->synced);
+    assert_false(closed->next->synced);
+    assert_true(closed->next->next->synced);
+    spool_free(spool_take(&spool, 0));
     close_spool();
 }
 
@@ -704,6 +721,7 @@ int main(void)
         IN_BASE(test_a_first_pass_that_fails_leaves_nothing),
         IN_BASE(test_a_directory_that_is_gone),
         IN_BASE(test_syncing_and_reading),
+        IN_BASE(test_syncing_what_is_closed),
         IN_BASE(test_setting_aside),
         IN_BASE(test_nothing_is_left),
         IN_BASE(test_what_was_left_is_repaired),
