@@ -102,7 +102,7 @@ static PGresult *forget_batches(const struct prune *prune, struct failure *failu
     PGresult *result = NULL;
 
     if (admin_execute(prune->connection, "BEGIN", failure))
-        result = admin_query(prune->connection, LEDGER_FORGET_BATCHES_SQL, 0, NULL, failure);
+        result = admin_query(prune->connection, LEDGER_FORGET_BATCHES_SQL("ALL"), 0, NULL, failure);
     if (result != NULL &&
         !admin_execute(prune->connection, dry_run ? "ROLLBACK" : "COMMIT", failure)) {
         PQclear(result);

@@ -185,12 +185,14 @@ static bool recover(struct ledger *ledger)
 static void maintain(struct ledger *ledger)
 {
     struct failure failure;
+    bool more;
 
     if (clock_monotonic_ms() < ledger->maintain_at_ms)
         return;
     if (ledger_pg_connect(&ledger->sender.pg, &failure) &&
-        ledger_maintain(&ledger->sender, &failure)) {
-        ledger->maintain_at_ms = clock_monotonic_ms() + MAINTAIN_EVERY_MS;
+        ledger_maintain(&ledger->sender, &more, &failure)) {
+        if (!more)
+            ledger->maintain_at_ms = clock_monotonic_ms() + MAINTAIN_EVERY_MS;
         return;
     }
     log_warn("ledger.maintenance_failed", log_str("reason", failure.reason));

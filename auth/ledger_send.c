@@ -14,7 +14,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define OLD_MS 86400000
+#define OLD_MS         86400000
+#define FORGET_AT_ONCE "100000" /* batches */
 
 /* The segment is dealt with: counts it and removes it from the list and the disk. */
 static void finish(struct ledger_sender *sender, struct spool *spool,
@@ -322,15 +323,13 @@ bool ledger_send(struct ledger_sender *sender, struct spool *spool, struct spool
     return outcome != LEDGER_FAILED;
 }
 
-bool ledger_maintain(struct ledger_sender *sender, struct failure *failure)
+bool ledger_maintain(struct ledger_sender *sender, bool *more, struct failure *failure)
 {
-    enum ledger_outcome outcome;
+    PGresult *result = ledger_pg_execute(&sender->pg, "SELECT make_issued_tokens_partitions()");
 
-    outcome =
-        ledger_pg_judge(ledger_pg_execute(&sender->pg, "SELECT make_issued_tokens_partitions()"),
-                        PGRES_TUPLES_OK, failure);
-    if (outcome == LEDGER_WRITTEN)
-        outcome = ledger_pg_judge(ledger_pg_execute(&sender->pg, LEDGER_FORGET_BATCHES_SQL),
-                                  PGRES_COMMAND_OK, failure);
-    return outcome == LEDGER_WRITTEN;
+    if (ledger_pg_judge(result, PGRES_TUPLES_OK, failure) != LEDGER_WRITTEN)
+        return false;
+    result = ledger_pg_execute(&sender->pg, LEDGER_FORGET_BATCHES_SQL(FORGET_AT_ONCE));
+    *more = result != NULL && strcmp(PQcmdTuples(result), FORGET_AT_ONCE) == 0;
+    return ledger_pg_judge(result, PGRES_COMMAND_OK, failure) == LEDGER_WRITTEN;
 }

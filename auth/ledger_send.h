@@ -15,11 +15,13 @@
 
 #define LEDGER_SEND_SEGMENTS 32 /* in one transaction, at most */
 
-/* Moves the watermark on and forgets the batches of before it; gives how many. */
-#define LEDGER_FORGET_BATCHES_SQL                                                                  \
+/* Moves the watermark on and forgets batches of before it, as many as `limit` says; gives how many.
+ * Those that are left do no harm: what is older than the watermark is not sent any more. */
+#define LEDGER_FORGET_BATCHES_SQL(limit)                                                           \
     "WITH state AS (UPDATE ledger_state SET watermark ="                                           \
     "  greatest(watermark, date_trunc('day', now() - interval '30 days')) RETURNING watermark)"    \
-    " DELETE FROM flushed_batches USING state WHERE flushed_at < watermark"
+    " DELETE FROM flushed_batches WHERE ctid = ANY (ARRAY(SELECT b.ctid"                           \
+    " FROM flushed_batches b, state WHERE flushed_at < watermark LIMIT " limit "))"
 
 struct ledger_sender {
     struct ledger_pg pg;
@@ -38,7 +40,8 @@ struct ledger_sender {
 MUST_USE bool ledger_send(struct ledger_sender *sender, struct spool *spool,
                           struct spool_segment **segments, struct failure *failure);
 
-/* Makes the partitions of this month and three ahead, and forgets batches of over 30 days ago. */
-MUST_USE bool ledger_maintain(struct ledger_sender *sender, struct failure *failure);
+/* Makes the partitions of this month and three ahead, and forgets batches of over 30 days ago, in
+ * pieces that take well under a second: `more` says that there are others left. */
+MUST_USE bool ledger_maintain(struct ledger_sender *sender, bool *more, struct failure *failure);
 
 #endif
