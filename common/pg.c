@@ -7,6 +7,7 @@
  */
 #include "common/pg.h"
 
+#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -370,11 +371,24 @@ static void read_notifications(struct pg *pg)
     }
 }
 
+/* Reads what has arrived. A record of TLS may hold more than libpq takes at once (PostgreSQL's own
+ * are small enough, those of a proxy need not be); the rest waits in OpenSSL, where the loop does
+ * not see it. */
+static bool consume(PGconn *conn)
+{
+    const SSL *tls = PQsslStruct(conn, "OpenSSL");
+    bool read = PQconsumeInput(conn);
+
+    while (read && tls != NULL && SSL_pending(tls) > 0)
+        read = PQconsumeInput(conn);
+    return read;
+}
+
 static void on_ready(struct watch *watch)
 {
     struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, watch, watch);
 
-    if (!PQconsumeInput(pg->conn)) {
+    if (!consume(pg->conn)) {
         lose(pg, PQerrorMessage(pg->conn));
         return;
     }

@@ -4,9 +4,17 @@ What is withheld or stopped half-way are the connections of the ledger (they say
 their first message); the whole proxy can be slow or frozen, and every connection cut.
 """
 
+import contextlib
+import datetime
+import select
 import socket
+import ssl
 import threading
 import time
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class Link:
@@ -157,3 +165,59 @@ class Proxy:
         self.trap = None
         self.caught.set()
         link.released.wait()
+
+
+def self_signed(path):
+    """Writes a key and its certificate for nobody in particular."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([])
+    now = datetime.datetime.utcnow()
+    certificate = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), now,
+        now + datetime.timedelta(days=1),
+    ).sign(key, hashes.SHA256())
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                          serialization.NoEncryption())
+        + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+class TlsProxy(Proxy):
+    """Speaks TLS to jotd, not to the server behind, and ends an answer with a record as large as can
+    be."""
+
+    RECORD = 16384
+
+    def __init__(self, server, certificate):
+        super().__init__(server)
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.load_cert_chain(certificate)
+
+    def url(self, database):
+        return super().url(database).replace("sslmode=disable", "sslmode=require")
+
+    def connect(self, near):
+        with near, contextlib.suppress(OSError):
+            near.recv(8)  # SSLRequest
+            near.sendall(b"S")
+            with self.tls.wrap_socket(near, server_side=True) as near, \
+                    socket.create_connection(("127.0.0.1", self.server.port)) as far:
+                self.relay_all(near, far)
+
+    def relay_all(self, near, far):
+        answer = b""
+        while True:
+            ready = [near] if near.pending() else select.select([near, far], [], [], 0.05)[0]
+            for end in ready:
+                data = end.recv(1 << 16)
+                if not data:
+                    return
+                if end is near:
+                    far.sendall(data)
+                else:
+                    answer += data
+            if not ready and answer:
+                for part in filter(None, (answer[: -self.RECORD], answer[-self.RECORD :])):
+                    near.sendall(part)
+                answer = b""

@@ -218,6 +218,18 @@ class Database:
         made = json.loads(self.cli(*command).stdout)
         return types.SimpleNamespace(id=made["client_id"], secret=made["client_secret"])
 
+    def copies(self, client, count):
+        """So many more clients with the tier, scope and secret of this one."""
+        self.execute("INSERT INTO clients (client_id, name, tier, scopes) "
+                     "SELECT 'copy-' || n, name, tier, scopes "
+                     "FROM clients, generate_series(1, %s) n WHERE client_id = %s",
+                     (count, client.id))
+        self.execute("INSERT INTO client_secrets (client_id, digest) "
+                     "SELECT c.client_id, s.digest FROM clients c, client_secrets s "
+                     "WHERE c.client_id LIKE 'copy-%%' AND s.client_id = %s", (client.id,))
+        return [types.SimpleNamespace(id=f"copy-{n}", secret=client.secret)
+                for n in range(1, count + 1)]
+
 
 class Databases:
     """Makes databases, each for one use."""

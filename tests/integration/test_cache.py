@@ -2,8 +2,10 @@
 
 import concurrent.futures
 import contextlib
+import types
 
 from harness import until
+from harness.proxy import TlsProxy, self_signed
 
 
 def cache_status(answer):
@@ -232,6 +234,18 @@ def test_the_most_recently_active_are_loaded(database, jotd):
         for client in (clients[0], clients[5], clients[4]):
             assert cache_status(s.token(client)) == "HIT"
         assert cache_status(s.token(clients[3])) == "MISS"
+
+
+def test_large_records_of_tls_are_read_whole(database, jotd, postgres, tmp_path):
+    """A proxy may make them larger than what libpq reads at once."""
+    clients = database.copies(database.client(tier="unlimited"), 300)
+    with jotd(database) as s:
+        s.raw(b"".join(map(s.token_request, clients)), timeout=20, answers=len(clients))
+    with TlsProxy(postgres, self_signed(tmp_path / "tls.pem")) as proxy, \
+            warmed(jotd, types.SimpleNamespace(url=proxy.url(database))) as s:
+        assert s.metric("jotd_client_cache_warmed_total") == 300
+        assert not any(line["event"] == "pg.unusable" for line in s.log)
+        assert cache_status(s.token(clients[0])) == "HIT"
 
 
 def test_loading_does_not_keep_a_server_from_being_ready(database, jotd):

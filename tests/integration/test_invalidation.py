@@ -41,18 +41,6 @@ def made_up(client):
     return with_id(client, f"made-up-{secrets.token_hex(8)}")
 
 
-def copies(database, client, count):
-    """So many more clients with the tier, scope and secret of this one."""
-    database.execute("INSERT INTO clients (client_id, name, tier, scopes) "
-                     "SELECT 'copy-' || n, name, tier, scopes "
-                     "FROM clients, generate_series(1, %s) n WHERE client_id = %s",
-                     (count, client.id))
-    database.execute("INSERT INTO client_secrets (client_id, digest) "
-                     "SELECT c.client_id, s.digest FROM clients c, client_secrets s "
-                     "WHERE c.client_id LIKE 'copy-%%' AND s.client_id = %s", (client.id,))
-    return [with_id(client, f"copy-{n}") for n in range(1, count + 1)]
-
-
 def disable(database, client):
     database.execute("UPDATE clients SET enabled = false WHERE client_id = %s", (client.id,))
 
@@ -227,7 +215,7 @@ def test_what_cannot_be_counted_is_told_as_a_change_of_all(database):
 def test_all_are_invalidated_at_once_under_load(database, jotd):
     """Each client is looked up once more by each worker, and nobody notices."""
     count = 5000 if is_long() else 300
-    clients = copies(database, database.client(tier="unlimited"), count)
+    clients = database.copies(database.client(tier="unlimited"), count)
     most = 5 * count // 3  # of the two caches
     with jotd(database, workers=2) as s, \
             Load([s], clients, threads=8, per_connection=20) as load:
@@ -479,7 +467,7 @@ def test_stale_service_ends_although_postgresql_takes_connections(database, jotd
 
 @pytest.mark.parametrize("changed", ["WHERE client_id = %s", ""], ids=["one", "all"])
 def test_what_was_changed_before_the_loss_is_not_served_stale(database, jotd, postgres, changed):
-    client, *rest = copies(database, database.client(tier="unlimited"), 60)
+    client, *rest = database.copies(database.client(tier="unlimited"), 60)
     with jotd(database) as s:
         assert cache_status(s.token(client)) == "MISS"
         database.execute(f"UPDATE clients SET enabled = false {changed}", (client.id,))
@@ -506,7 +494,7 @@ def test_a_made_up_id_costs_one_look_up_in_five_seconds(database, jotd):
 
 
 def test_made_up_ids_push_no_real_client_out(database, jotd):
-    clients = copies(database, database.client(tier="unlimited"), 20)
+    clients = database.copies(database.client(tier="unlimited"), 20)
     with jotd(database, client_cache_size=20) as s, concurrent.futures.ThreadPoolExecutor() as pool:
         assert {cache_status(s.token(client)) for client in clients} == {"MISS"}
         bursts = [b"".join(s.token_request(made_up(clients[0])) for _ in range(100))
@@ -534,7 +522,7 @@ def wrk(s, name, requests, seconds, directory):
 @long_test
 def test_real_clients_beside_made_up_ids_at_full_speed(database, jotd, tmp_path, capsys):
     """The ids that nobody has cost the clients that exist nothing but their share of the machine."""
-    clients = copies(database, database.client(tier="unlimited"), 1000)
+    clients = database.copies(database.client(tier="unlimited"), 1000)
     real = [Server.token_request(client) for client in clients]
     ghosts = [Server.token_request(made_up(clients[0])) for _ in range(100_000)]
     with jotd(database) as s:
