@@ -11,6 +11,7 @@
 #include "auth/key_material.h"
 #include "auth/key_name.h"
 #include "auth/keys.h"
+#include "common/owner.h"
 
 static int open_directory(const char *directory, struct failure *failure)
 {
@@ -58,6 +59,7 @@ static bool write_key(int directory_fd, const char *directory, const char *name,
     if (fd < 0)
         return failure_set(failure, "cannot write to the key directory %s: %s", directory,
                            strerror(errno));
+    owner_inherit(fd, directory);
     written = write_all(fd, pem, strlen(pem)) && fsync(fd) == 0 &&
               renameat(directory_fd, hidden, directory_fd, name) == 0;
     error = errno;

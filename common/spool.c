@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/owner.h"
 
 #define DIRECTORY_TRIES 100 /* against others that look for abandoned ones at the same time */
 
@@ -43,7 +44,8 @@ static bool try_directory(struct spool *spool, const struct uuid *id, struct fai
     if (spool->directory == NULL || mkdir(spool->directory, 0700) == -1)
         return failure_set(failure, "cannot make a directory in %s: %s; set JOTD_SPOOL_DIR",
                            spool->config.base, strerror(errno));
-    spool->lock = open(spool->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    spool->lock = open(spool->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    owner_inherit(spool->lock, spool->config.base);
     if (spool->lock != -1 && flock(spool->lock, LOCK_EX | LOCK_NB) == 0 &&
         is_at(spool->directory, spool->lock) && spool_sync_directory(spool->config.base))
         return true;

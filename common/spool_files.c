@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/owner.h"
 #include "common/spool.h"
 
 static bool read_file(int fd, struct buffer *bytes)
@@ -104,7 +105,8 @@ bool spool_set_aside(const char *base, const struct uuid *id, const char *suffix
             return true;
         return failure_set(failure, "cannot remove %s: %s", path, strerror(errno));
     }
-    fd = open(hidden, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    fd = open(hidden, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    owner_inherit(fd, base);
     done = fd != -1 && write(fd, lines.bytes, lines.length) == (ssize_t)lines.length &&
            fsync(fd) == 0 && rename(hidden, path) == 0 && spool_sync_directory(base);
     if (!done)

@@ -468,6 +468,30 @@ static void test_syncing_and_reading(void **state)
     close_spool();
 }
 
+/* By a command of root's, for a server that runs as somebody else. */
+static void test_what_root_makes_belongs_to_whom_the_base_belongs(void **state)
+{
+    struct failure failure;
+    struct stat status;
+    struct uuid id;
+    char path[PATH_MAX];
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(base, 65534, 65533), 0);
+    open_spool(SPOOL_RESERVE, 1, NEVER_MS);
+    assert_int_equal(stat(spool.directory, &status), 0);
+    assert_int_equal(status.st_uid, 65534);
+    assert_int_equal(status.st_gid, 65533);
+    assert_true(uuid_parse(SLICE(OLDER_ID), &id));
+    assert_true(spool_set_aside(base, &id, "rejected", SLICE("bad\n"), &failure));
+    snprintf(path, sizeof(path), "%s/" OLDER_ID ".rejected", base);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_uid, 65534);
+    close_spool();
+}
+
 static void test_syncing_what_is_closed(void **state)
 {
     struct spool_segment *closed;
@@ -722,6 +746,7 @@ int main(void)
         IN_BASE(test_a_directory_that_is_gone),
         IN_BASE(test_syncing_and_reading),
         IN_BASE(test_syncing_what_is_closed),
+        IN_BASE(test_what_root_makes_belongs_to_whom_the_base_belongs),
         IN_BASE(test_setting_aside),
         IN_BASE(test_nothing_is_left),
         IN_BASE(test_what_was_left_is_repaired),
