@@ -2,9 +2,11 @@
  * admin_ledger_prune.c prune. */
 #include "auth/admin_ledger.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "common/clock.h"
@@ -169,10 +171,17 @@ static void print_set_aside(const struct spool_entry *entries, enum spool_entry_
     }
 }
 
+bool ledger_list(const char *base, struct spool_entry **entries, struct failure *failure)
+{
+    if (access(base, F_OK) == -1 && errno == ENOENT)
+        fprintf(stderr, "jotd: there is no %s: JOTD_SPOOL_DIR says where the spool is\n", base);
+    return spool_list(base, entries, failure);
+}
+
 static bool print_status(const char *base, bool json, struct failure *failure)
 {
     struct spool_entry *entries;
-    bool done = spool_list(base, &entries, failure);
+    bool done = ledger_list(base, &entries, failure);
 
     if (done && json) {
         done = print_json(base, entries, failure);

@@ -7,6 +7,7 @@
 #include "auth/admin.h"
 #include "auth/cli.h"
 #include "common/attributes.h"
+#include "common/spool.h"
 
 enum ledger_option {
     LEDGER_OPTION_JSON = ADMIN_FIRST_OPTION,
@@ -27,6 +28,9 @@ struct ledger_arguments {
 MUST_USE bool ledger_arguments_read(const struct cli_command *command, int argc, char **argv,
                                     const struct option *options,
                                     struct ledger_arguments *arguments, int *status);
+
+/* spool_list; says so when there is no such directory, which may be the wrong one. */
+MUST_USE bool ledger_list(const char *base, struct spool_entry **entries, struct failure *failure);
 
 /* The command functions of struct cli_command. */
 int ledger_run_flush(const struct cli_command *command, int argc, char **argv);

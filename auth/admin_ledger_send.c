@@ -89,7 +89,7 @@ static int run(const struct ledger_arguments *arguments,
 
     done = settings_load(&settings, SETTINGS_NEED_DATABASE, &failure) &&
            connect_sender(&sending.sender, &settings, &failure) &&
-           spool_list(settings.spool_dir, &entries, &failure) &&
+           ledger_list(settings.spool_dir, &entries, &failure) &&
            act(&sending, arguments, entries, &failure);
     end_progress(&sending);
     spool_list_free(entries);

@@ -1,4 +1,6 @@
 /* The table of subcommands. */
+#include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,16 +37,17 @@ static void print_help(FILE *out)
 
 static int version(int argc, char **argv)
 {
-    (void)argv;
     if (argc > 1) {
-        fputs("Usage: jotd version\n\nPrints the version.\n", stdout);
-        return strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ? CLI_DONE : CLI_USAGE;
+        bool asked = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
+
+        fputs("Usage: jotd version\n\nPrints the version.\n", asked ? stdout : stderr);
+        return asked ? CLI_DONE : CLI_USAGE;
     }
     puts("jotd " JOTD_VERSION);
     return CLI_DONE;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
 
@@ -62,4 +65,16 @@ int main(int argc, char **argv)
         fprintf(stderr, "jotd: unknown command: %s\n", name);
     print_help(stderr);
     return CLI_USAGE;
+}
+
+/* Who reads the output is to know when it is not whole. */
+int main(int argc, char **argv)
+{
+    int status = run(argc, argv);
+
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == CLI_DONE) {
+        fprintf(stderr, "jotd: cannot write all of the output: %s\n", strerror(errno));
+        status = CLI_FAILED;
+    }
+    return status;
 }

@@ -271,7 +271,8 @@ int serve(int argc, char **argv)
         return cli_usage(&help, "unexpected argument: %s", argv[1]);
     if (!log_start())
         failure_set(&failure, "cannot start a thread");
-    else if (settings_load(&process.settings, SETTINGS_NEED_DATABASE | SETTINGS_NEED_ISSUER,
+    else if (settings_load(&process.settings,
+                           SETTINGS_NEED_DATABASE | SETTINGS_NEED_ISSUER | SETTINGS_FOR_SERVER,
                            &failure))
         status = run(&process, &failure);
     if (status == CLI_DONE)

@@ -306,13 +306,12 @@ static bool default_issuer(struct settings *settings, unsigned needs, struct fai
 bool settings_load(struct settings *settings, unsigned needs, struct failure *failure)
 {
     *settings = (struct settings){0};
-    /* Of the commands, only the server's log is for machines. */
-    settings->log_format = isatty(STDERR_FILENO) || (needs & SETTINGS_NEED_ISSUER) == 0
-                               ? LOG_FORMAT_TEXT
-                               : LOG_FORMAT_JSON;
+    settings->log_format = isatty(STDERR_FILENO) ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON;
     if (!config_load(options, COUNT_OF(options), settings, failure))
         return false;
-    log_setup((enum log_level)settings->log_level, (enum log_format)settings->log_format);
+    log_setup((enum log_level)settings->log_level, (needs & SETTINGS_FOR_SERVER) != 0
+                                                       ? (enum log_format)settings->log_format
+                                                       : LOG_FORMAT_TEXT);
     config_find_unknown(options, COUNT_OF(options), "JOTD_", is_kubernetes, warn_unknown);
     if (settings->metrics_listen != NULL &&
         strcmp(settings->metrics_listen, settings->listen) == 0) {

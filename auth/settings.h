@@ -68,6 +68,7 @@ enum settings_need {
     SETTINGS_NEED_NOTHING = 0,
     SETTINGS_NEED_DATABASE = 1, /* DATABASE_URL */
     SETTINGS_NEED_ISSUER = 2,   /* JOTD_ISSUER, where it has no default */
+    SETTINGS_FOR_SERVER = 4,    /* whose log may be for machines; commands speak to people */
 };
 
 /* Reads the environment, sets up the log, warns of unknown JOTD_ names. The caller disposes, also

@@ -59,15 +59,9 @@ static bool load_text(const struct config_option *option, const char *value, cha
 {
     const char *allowed = option->check != NULL ? option->check(value) : NULL;
 
-    if (allowed != NULL) {
-        char shown[300];
-
-        if (option->secret)
-            config_mask_url(value, shown, sizeof(shown));
-        else
-            snprintf(shown, sizeof(shown), "%s", value);
-        return failure_set(failure, "%s=%.200s: give %s", option->name, shown, allowed);
-    }
+    if (allowed != NULL) /* where the secret stands in what cannot be understood, nobody knows */
+        return failure_set(failure, "%s=%.200s: give %s", option->name,
+                           option->secret ? "****" : value, allowed);
     if ((*text = strdup(value)) == NULL)
         return failure_set(failure, "out of memory");
     return true;

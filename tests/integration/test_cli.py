@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import hashlib
 import json
+import os
 import re
 import socket
 import subprocess
@@ -472,6 +473,42 @@ def test_secret_that_cannot_be_printed(database):
                               stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert "jotd client rotate c" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [
+    ["version"], ["help"], ["client", "list"], ["tier", "list", "--json"], ["config", "check"]],
+    ids=" ".join)
+def test_output_that_cannot_be_written(database, arguments):
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run([binary(), *arguments], stdout=full, stderr=subprocess.PIPE, text=True,
+                              env=clean_environment(DATABASE_URL=database.url), check=False)
+    assert done.returncode == 1
+    assert "cannot write all of the output" in done.stderr
+
+
+def test_version(jotd_cli):
+    assert re.fullmatch(r"jotd \d+\.\d+\.\d+\n", jotd_cli("version").stdout)
+    assert "Usage" in jotd_cli("version", "--help").stdout
+    done = jotd_cli("version", "surplus", check=False)
+    assert (done.returncode, done.stdout) == (2, "") and "Usage" in done.stderr
+
+
+def test_commands_speak_to_people_whatever_the_servers_log_is(database):
+    for command in ["tier", "list"], ["config", "check"]:
+        done = database.cli(*command, env={"JOTD_LOG_FORMAT": "json", "JOTD_TOKEN_TLL": "1"})
+        assert "JOTD_TOKEN_TTL" in done.stderr and "{" not in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_a_key_belongs_to_whom_its_directory_belongs(jotd_cli, tmp_path):
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    os.chown(keys, 65534, 65534)
+    for command in "create", "rotate":
+        jotd_cli("key", command, env={"JOTD_KEYS_DIR": str(keys)})
+    files = list(keys.iterdir())
+    assert len(files) == 2
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in files} == {(65534, 65534)}
 
 
 # tier

@@ -114,10 +114,14 @@ def test_status_of_nothing(jotd_cli, spool):
         "spool": str(spool), "processes": [], "rejected": {"rows": 0, "bytes": 0, "files": []},
         "expired": {"rows": 0, "bytes": 0, "files": []},
     }
-    lines = jotd_cli("ledger", "status", env=env).stdout.splitlines()
+    done = jotd_cli("ledger", "status", env=env)
+    lines = done.stdout.splitlines()
     assert lines[0].split() == COLUMNS
     assert lines[1:] == ["rejected: 0 files, 0 rows, 0 bytes", "expired: 0 files, 0 rows, 0 bytes"]
+    assert f"there is no {spool}: JOTD_SPOOL_DIR" in done.stderr
     assert not spool.exists()
+    spool.mkdir()
+    assert jotd_cli("ledger", "status", env=env).stderr == ""
 
 
 def test_status_of_what_was_left(ledger, spool):
