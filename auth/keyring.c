@@ -47,7 +47,10 @@ void keyring_refresh(struct keyring *ring, bool force)
 
     if (old != NULL)
         announce_signing(ring);
-    if (!force && (fingerprint == 0 || (old != NULL && fingerprint == old->fingerprint)))
+    if (!force && fingerprint == 0 && ring->is_unreadable)
+        return; /* it was said */
+    ring->is_unreadable = fingerprint == 0;
+    if (!force && old != NULL && fingerprint == old->fingerprint)
         return;
     if ((set = keys_load(ring->directory, &failure)) == NULL) {
         log_error("keys.unreadable", log_str("directory", ring->directory),

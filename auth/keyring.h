@@ -20,6 +20,7 @@ struct keyring {
     pthread_mutex_t lock;             /* of `set` */
     struct key_set *set;              /* NULL until the directory was read once */
     _Atomic uint64_t version;         /* counts the sets; 0: none yet */
+    bool is_unreadable;               /* the directory, at the last look */
 };
 
 /* Main thread. A directory that cannot be read now is tried again by keyring_refresh. */

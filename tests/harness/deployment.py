@@ -1,6 +1,7 @@
 """What the deployed files are checked against: the variables that jotd knows, and its packages."""
 
 import re
+import shlex
 
 from .process import ROOT
 
@@ -17,7 +18,8 @@ def settings():
 def environment(path):
     """The variables that an environment file sets, checked to be known to jotd."""
     lines = [line for line in path.read_text().splitlines() if line and line[0] != "#"]
-    found = dict(line.split("=", 1) for line in lines)
+    found = {name: shlex.split(value)[0] if value else "" for name, value in
+             (line.split("=", 1) for line in lines)}
     assert set(found) <= set(settings()), set(found) - set(settings())
     return found
 

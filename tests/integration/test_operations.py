@@ -96,8 +96,11 @@ def test_a_public_address_with_an_issuer(database, jotd):
 
 
 def test_a_password_in_a_bad_url_is_not_shown():
-    said = start_fails(DATABASE_URL="mysql://jotd:hunter2@127.0.0.1/x")
-    assert "hunter2" not in said
+    for url in "mysql://jotd:hunter2@127.0.0.1/x", "mysql://127.0.0.1/x?password=hunter2":
+        assert "hunter2" not in start_fails(DATABASE_URL=url)
+    for url in "redis://hunter2@127.0.0.1", "hunter2@127.0.0.1", "redis://127.0.0.1/0?auth=hunter2":
+        said = start_fails(DATABASE_URL="postgresql://127.0.0.1/x", REDIS_URL=url)
+        assert "REDIS_URL" in said and "hunter2" not in said
 
 
 def test_an_unknown_name_is_one_warning_with_the_nearest(database, jotd):
@@ -167,6 +170,24 @@ def test_without_a_key_directory(database, jotd, tmp_path):
         until(lambda: s.ready().status_code == 503)
         s.create_key()
         until(lambda: s.ready().status_code == 200)
+
+
+def test_a_key_directory_that_goes_away_is_told_once(database, jotd):
+    client = database.client(tier="unlimited")
+    with jotd(database) as s:
+        def told():
+            return len([line for line in s.log if line["event"] == "keys.unreadable"])
+
+        for times in 1, 2:
+            s.keys_dir.rename(s.directory / "away")
+            until(lambda: told() == times)
+            end = time.monotonic() + 2.5  # it looks once a second
+            until(lambda: time.monotonic() > end)
+            assert s.token(client).status_code == 200
+            (s.directory / "away").rename(s.keys_dir)
+            s.create_key()
+            until(lambda: len(s.jwks()["keys"]) == 1 + times)
+            assert told() == times
 
 
 def test_a_broken_key_file_is_left_out(database, jotd):
