@@ -53,7 +53,9 @@ static bool name_is_valid(const char *name)
 
     json_decref(utf8);
     for (; *name != '\0'; ++name) {
-        valid = valid && (unsigned char)*name >= ' ' && *name != 0x7F;
+        bool c1 = (unsigned char)name[0] == 0xC2 && (unsigned char)name[1] < 0xA0;
+
+        valid = valid && (unsigned char)*name >= ' ' && *name != 0x7F && !c1;
         characters += ((unsigned char)*name & 0xC0) != 0x80;
     }
     return valid && characters >= 1 && characters <= CLIENT_NAME_MAX;

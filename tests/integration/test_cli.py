@@ -293,6 +293,7 @@ def test_made_ids_and_secrets_differ(database):
         (["--name", ""], "1 to 200"),
         (["--name", "é" * 201], "1 to 200"),
         (["--name", "bell\a"], "control"),
+        (["--name", "csi\x9b2J"], "control"),
         (["--name", b"\xff"], "UTF-8"),
         (["--scope", "a  b"], "single spaces"),
         (["--scope", " a"], "single spaces"),
