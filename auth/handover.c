@@ -14,12 +14,35 @@
 #include <unistd.h>
 
 #include "auth/worker.h"
+#include "common/address.h"
 #include "common/log.h"
 #include "common/reuseport.h"
 
 static const char *address_text(const struct process *process, bool operations)
 {
     return operations ? process->settings.metrics_listen : process->settings.listen;
+}
+
+/* 0: none. */
+static in_port_t port_of(const struct sockaddr *address)
+{
+    return address->sa_family == AF_INET    ? ((const struct sockaddr_in *)address)->sin_port
+           : address->sa_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
+                                            : 0;
+}
+
+/* The issuer's default and `jotd healthcheck` go by the setting. */
+static void warn_of_other_address(int fd, const char *name, const char *text)
+{
+    struct sockaddr_storage socket = {0};
+    struct address given;
+    socklen_t length = sizeof(socket);
+
+    if (getsockname(fd, (struct sockaddr *)&socket, &length) == 0 && address_parse(text, &given) &&
+        port_of((struct sockaddr *)&socket) != port_of(&given.socket.any))
+        log_warn("serve.other_address", log_str("setting", name), log_str("value", text),
+                 log_str("reason", "the socket that was handed over is at another port; set this "
+                                   "to its address"));
 }
 
 static bool take(struct process *process, int fd, bool operations, struct failure *failure)
@@ -44,6 +67,7 @@ static bool take(struct process *process, int fd, bool operations, struct failur
     if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == -1)
         return failure_set(failure, "cannot use the socket for %s: %s", name, strerror(errno));
     log_info("serve.inherited", log_int("fd", fd), log_str("for", name));
+    warn_of_other_address(fd, name, address_text(process, operations));
     return true;
 }
 

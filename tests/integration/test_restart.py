@@ -158,6 +158,15 @@ def test_a_socket_is_for_metrics_by_its_name(database, jotd, listening):
         assert s.get("/.well-known/jwks.json").status_code == 200
 
 
+def test_a_socket_at_another_port_than_is_set_is_told(database, jotd, listening):
+    public, metrics = listening(), listening()
+    with jotd(database, sockets=[public, metrics], listen=f"127.0.0.1:{free_port()}",
+              metrics_listen=address_of(metrics)) as s:
+        told = s.wait_log("serve.other_address")
+        assert (told["setting"], told["value"]) == ("JOTD_LISTEN", s.listen)
+        assert len([line for line in s.log if line["event"] == told["event"]]) == 1
+
+
 @pytest.mark.parametrize("count, settings, said", [
     (2, {}, "JOTD_METRICS_LISTEN"),
     (3, {"metrics_listen": "127.0.0.1:1"}, "at most one"),
