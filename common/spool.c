@@ -372,26 +372,37 @@ void spool_pause(struct spool *spool, uint64_t duration_ms)
     pthread_mutex_unlock(&spool->mutex);
 }
 
-/* Of those that are closed the first one, or the one after. They stay where they are: only the
- * sender, who asks, takes any away. */
+/* Of those that are closed the first one after which none is synced. A long backlog, which is, is
+ * not gone through. */
+static struct spool_segment *first_unsynced(struct spool *spool)
+{
+    struct spool_segment *segment;
+
+    pthread_mutex_lock(&spool->mutex);
+    segment = spool->closed != NULL ? spool->closed->prev : NULL; /* utlist: the last one */
+    while (segment != spool->closed && !segment->prev->synced)
+        segment = segment->prev;
+    pthread_mutex_unlock(&spool->mutex);
+    return segment != NULL && !segment->synced ? segment : NULL;
+}
+
+/* It stays where it is: only the sender, who asks, takes any away. */
 static struct spool_segment *next_closed(struct spool *spool, const struct spool_segment *segment)
 {
     struct spool_segment *next;
 
     pthread_mutex_lock(&spool->mutex);
-    next = segment == NULL ? spool->closed : segment->next;
+    next = segment->next;
     pthread_mutex_unlock(&spool->mutex);
     return next;
 }
 
 void spool_sync_closed(struct spool *spool)
 {
-    struct spool_segment *segment = NULL, *synced = NULL;
+    struct spool_segment *segment, *synced = NULL;
     struct failure failure;
 
-    while ((segment = next_closed(spool, segment)) != NULL) {
-        if (segment->synced)
-            continue;
+    for (segment = first_unsynced(spool); segment != NULL; segment = next_closed(spool, segment)) {
         if (spool_sync(segment, &failure) == SPOOL_SYNCED)
             synced = segment;
         else

@@ -506,6 +506,12 @@ static void test_syncing_what_is_closed(void **state)
     assert_true(closed->synced);
     assert_false(closed->next->synced);
     assert_true(closed->next->next->synced);
+    spool_sync_closed(&spool); /* nothing is left */
+    record(&writer, "row");
+    record(&writer, "row");
+    spool_sync_closed(&spool);
+    assert_true(closed->prev->synced);
+    assert_true(closed->prev->prev->synced);
     spool_free(spool_take(&spool, 0));
     close_spool();
 }
