@@ -8,7 +8,7 @@ void owner_inherit(int fd, const char *directory)
 {
     struct stat status;
 
-    if (fd != -1 && geteuid() == 0 && stat(directory, &status) == 0 &&
+    if (fd != -1 && geteuid() == 0 && stat(directory, &status) == 0 && status.st_uid != 0 &&
         fchown(fd, status.st_uid, status.st_gid) == -1)
         return; /* root without that right: it stays root's */
 }

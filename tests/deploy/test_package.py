@@ -100,7 +100,7 @@ def test_install_use_and_purge(installed, database, tmp_path):
     # The commands of the runbook: a client, and a key, which a purge removes.
     settings = pathlib.Path("/etc/jotd/jotd.env")
     settings.write_text(settings.read_text().replace(
-        "DATABASE_URL=postgresql://jotd@127.0.0.1:5432/jotd", f"DATABASE_URL={database.url}"))
+        "'postgresql://jotd@127.0.0.1:5432/jotd'", f"'{database.url}'"))
     (setup,) = re.findall(r"```\n(set -a.*?)```", RUNBOOK.read_text(), re.S)
     made = run("bash", "-ec", f"{setup}\njotd client create --name billing")
     assert "jot_" in made
