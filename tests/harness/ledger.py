@@ -5,12 +5,19 @@ import pathlib
 import random
 import uuid
 
+from .process import until
+
 
 def recorded(database):
     """The jti of every row of issued_tokens, in which none may be there twice."""
     found = [row[0] for row in database.execute("SELECT jti::text FROM issued_tokens")]
     assert len(found) == len(set(found)), "a token is recorded twice"
     return set(found)
+
+
+def wait_for_maintenance(database):
+    """Returns when a server has made the partitions and moved the watermark on, as each does first."""
+    until(lambda: database.execute("SELECT watermark > '2000-01-01' FROM ledger_state")[0][0])
 
 
 def millisecond_of(text):

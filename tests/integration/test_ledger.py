@@ -8,6 +8,7 @@ import jwt as pyjwt
 import pytest
 
 from harness import Load, abandon, claims_of, millisecond_of, recorded, until
+from harness.ledger import wait_for_maintenance
 from harness.process import run_jotd
 
 NEVER = 3600  # seconds: a batch that only its rows close
@@ -298,7 +299,7 @@ def test_rows_move_from_the_default_partition(database, jotd):
     """Also when three servers make the partitions at once, while another writes."""
     client = database.client(tier="unlimited")
     with jotd(database, batch_rows=20) as writing:
-        until(lambda: database.execute("SELECT watermark > '2000-01-01' FROM ledger_state")[0][0])
+        wait_for_maintenance(database)
         database.execute(DROP_MONTHS)
         with Load([writing], client) as load, \
                 concurrent.futures.ThreadPoolExecutor(3) as pool, contextlib.ExitStack() as others:

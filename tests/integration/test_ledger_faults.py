@@ -12,6 +12,7 @@ import time
 import pytest
 
 from harness import Load, Proxy, abandon, claims_of, long_test, recorded, until
+from harness.ledger import wait_for_maintenance
 from harness.process import is_long
 
 LONG = is_long()
@@ -155,7 +156,7 @@ def test_a_copy_is_cut_off(database, jotd, postgres, killed):
 def test_the_backend_is_terminated_while_it_waits(database, jotd):
     client = database.client()
     with jotd(database, batch_rows=10) as s:
-        until(lambda: database.execute("SELECT watermark > '2000-01-01' FROM ledger_state")[0][0])
+        wait_for_maintenance(database)
         with database.locked("issued_tokens"):
             jtis = batch(s, client, 10)
             until(lambda: database.execute(
@@ -180,7 +181,7 @@ def test_what_is_closed_is_synced_while_the_sender_waits(database, jotd):
     """For PostgreSQL: a power loss in that time takes the open file only."""
     client = database.client()
     with jotd(database, batch_rows=5) as s:
-        until(lambda: database.execute("SELECT watermark > '2000-01-01' FROM ledger_state")[0][0])
+        wait_for_maintenance(database)
         with database.locked("issued_tokens"):
             jtis = batch(s, client, 5)
             until(database.waiting_for_lock)
