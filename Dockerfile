@@ -1,6 +1,8 @@
-# jotd and what it links with on Debian's slim image. Runs as 10001, writes to /var/lib/jotd only:
+# jotd and what it links with on Debian 12's slim image. Runs as 10001, writes to /var/lib/jotd only:
 #   docker run --read-only -v spool:/var/lib/jotd/spool -v keys:/var/lib/jotd/keys -e DATABASE_URL=…
-FROM debian:12-slim AS build
+# Pinned, so that two builds begin with the same: take a newer one for its fixes.
+ARG BASE=debian:bookworm-20260918-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251
+FROM $BASE AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         gcc libc6-dev cmake ninja-build pkg-config libh2o-evloop-dev libjwt-dev libpq-dev \
         libhiredis-dev libssl-dev libjansson-dev libsystemd-dev zlib1g-dev uthash-dev \
@@ -9,7 +11,7 @@ WORKDIR /src
 COPY . .
 RUN cmake --preset release && cmake --build build --target jotd && strip build/jotd
 
-FROM debian:12-slim
+FROM $BASE
 RUN apt-get update && apt-get install -y --no-install-recommends \
         libh2o-evloop0.13 libjwt0 libpq5 libhiredis0.14 libssl3 libjansson4 libsystemd0 zlib1g && \
     rm -rf /var/lib/apt/lists/* && \

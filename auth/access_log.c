@@ -1,27 +1,100 @@
 /* The access log: see access_log.h. */
 #include "auth/access_log.h"
 
+#include <string.h>
+
 #include "auth/connections.h"
 #include "auth/peer.h"
+#include "auth/reply.h"
+#include "auth/request_header.h"
 #include "auth/secret.h"
 #include "auth/worker.h"
+#include "common/clock.h"
 #include "common/log.h"
 
-#define MAX_METHOD 16
-#define MAX_FIELDS 8
+#define MAX_METHOD     16
+#define MAX_FIELDS     12
+#define MAX_REQUEST_ID 128
+#define TRACE_ID       32 /* hex digits */
 
 static enum access_log which(const h2o_req_t *req)
 {
     return (enum access_log)worker_of(req)->process->settings.access_log;
 }
 
+static struct slice kept(h2o_req_t *req, struct slice text)
+{
+    return (struct slice){h2o_strdup(&req->pool, text.bytes, text.length).base, text.length};
+}
+
+static bool consists_of(struct slice text, const char *allowed)
+{
+    size_t i = 0;
+
+    while (i != text.length && text.bytes[i] != '\0' && strchr(allowed, text.bytes[i]) != NULL)
+        ++i;
+    return i == text.length;
+}
+
+static bool is_request_id(struct slice id)
+{
+    return id.length != 0 && id.length <= MAX_REQUEST_ID && !secret_is_suspected(id) &&
+           consists_of(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+=");
+}
+
+/* W3C Trace Context 3.2: version-trace_id-parent_id-flags. */
+static struct slice trace_id_of(const h2o_req_t *req)
+{
+    struct slice parent = request_header(req, SLICE("traceparent")), id;
+
+    if (parent.length < 55 || parent.bytes[2] != '-' || parent.bytes[3 + TRACE_ID] != '-')
+        return SLICE("");
+    id = (struct slice){parent.bytes + 3, TRACE_ID};
+    return consists_of(id, "0123456789abcdef") && !consists_of(id, "0") ? id : SLICE("");
+}
+
+static struct slice make_request_id(h2o_req_t *req)
+{
+    char *text = h2o_mem_alloc_pool(&req->pool, UUID_TEXT_LENGTH);
+    struct uuid id;
+
+    if (!uuid_v7_make(&worker_of(req)->uuids, clock_unix_ms(), &id))
+        return SLICE("");
+    uuid_format(&id, text);
+    return (struct slice){text, UUID_TEXT_LENGTH};
+}
+
+void access_log_begin(h2o_req_t *req)
+{
+    struct access_note *note = &connection_of(req)->note;
+    struct slice id = request_header(req, SLICE("x-request-id"));
+
+    if (is_request_id(id))
+        note->request_id = kept(req, id);
+    else if (which(req) != ACCESS_LOG_OFF)
+        note->request_id = make_request_id(req);
+    if (note->request_id.length != 0)
+        REPLY_HEADER(req, "x-request-id", "X-Request-Id", note->request_id);
+    if (which(req) != ACCESS_LOG_OFF)
+        note->trace_id = kept(req, trace_id_of(req));
+}
+
+/* Copies, since what they are views of may go before the request does. */
 void access_log_client(h2o_req_t *req, struct slice client_id)
 {
-    /* A copy, since the record may go before the request does. */
     if (which(req) != ACCESS_LOG_OFF)
-        connection_of(req)->note.client_id =
-            (struct slice){h2o_strdup(&req->pool, client_id.bytes, client_id.length).base,
-                           client_id.length};
+        connection_of(req)->note.client_id = kept(req, client_id);
+}
+
+void access_log_scope(h2o_req_t *req, struct slice scope)
+{
+    if (which(req) != ACCESS_LOG_OFF && !secret_is_suspected(scope))
+        connection_of(req)->note.scope = kept(req, scope);
+}
+
+void access_log_error(h2o_req_t *req, const char *error)
+{
+    connection_of(req)->note.error = error;
 }
 
 void access_log_token(h2o_req_t *req, const struct uuid *jti)
@@ -53,6 +126,14 @@ static void write_line(const h2o_req_t *req, const struct access_note *note, str
     fields[count++] = log_int("duration_us", (int64_t)duration_us);
     fields[count++] = log_int("bytes", (int64_t)req->bytes_sent);
     fields[count++] = log_str("peer", network_address_format(&peer, peer_text));
+    if (note->request_id.length != 0)
+        fields[count++] = log_slice("request_id", note->request_id);
+    if (note->trace_id.length != 0)
+        fields[count++] = log_slice("trace_id", note->trace_id);
+    if (note->error != NULL)
+        fields[count++] = log_str("error", note->error);
+    if (note->scope.length != 0)
+        fields[count++] = log_slice("scope", note->scope);
     if (note->client_id.length != 0)
         fields[count++] = log_slice("client", note->client_id);
     if (note->jti[0] != '\0')

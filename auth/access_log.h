@@ -1,4 +1,6 @@
-/* One line for each finished request (JOTD_ACCESS_LOG), whatever the log's level is. */
+/* One line for each finished request (JOTD_ACCESS_LOG), whatever the log's level is, and the id by
+ * which it is found there: the X-Request-Id of the request, or one that is made where there is a
+ * log to find it in. The answer repeats it. */
 #ifndef AUTH_ACCESS_LOG_H
 #define AUTH_ACCESS_LOG_H
 
@@ -17,9 +19,22 @@ enum access_log {
 
 /* What is known of the request at hand; part of its connection. */
 struct access_note {
-    struct slice client_id; /* empty: not authenticated */
+    struct slice request_id; /* this and the next ones in the request's pool; empty: none */
+    struct slice trace_id;   /* of W3C's traceparent */
+    struct slice client_id;  /* empty: not authenticated */
+    struct slice scope;      /* that was asked for */
+    const char *error;       /* a constant; NULL: none */
     char jti[UUID_TEXT_LENGTH + 1];
 };
+
+/* A request is whole. Adds its id to the answer. */
+void access_log_begin(h2o_req_t *req);
+
+/* It asks for this scope. */
+void access_log_scope(h2o_req_t *req, struct slice scope);
+
+/* It is refused for this reason, a constant. */
+void access_log_error(h2o_req_t *req, const char *error);
 
 /* The request's client is authenticated. */
 void access_log_client(h2o_req_t *req, struct slice client_id);

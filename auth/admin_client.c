@@ -1,6 +1,7 @@
 /* `jotd client`: its commands, and the reading and checking of their arguments. */
 #include "auth/admin_client.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "auth/client.h"
@@ -63,7 +64,7 @@ static bool name_is_valid(const char *name)
 
 static int read_scope(const struct cli_command *command, struct client_arguments *arguments)
 {
-    struct slice scope = slice_of(optarg);
+    struct slice scope = slice_of(optarg), tokens[SCOPE_TOKENS_MAX];
     size_t length = 0;
 
     if (scope.length > SCOPE_MAX || (scope.length != 0 && !scope_is_valid(scope)))
@@ -71,11 +72,22 @@ static int read_scope(const struct cli_command *command, struct client_arguments
                          "a scope is at most %d bytes of tokens separated by single spaces; a "
                          "token is printable ASCII without space, \" and \\",
                          SCOPE_MAX);
-    if (scope.length != 0)
-        length = scope_without_repeats(scope, arguments->scope_text);
+    scope_sort(scope, tokens);
+    if (!scope_grant(scope, tokens, scope_count(scope), arguments->scope_text, &length))
+        length = 0; /* it grants itself; what was there twice is there once */
     arguments->scope_text[length] = '\0';
     arguments->scope = arguments->scope_text;
     return CLI_DONE;
+}
+
+/* RFC 8707 2: an absolute URI (RFC 3986 4.3), or a URN, without a fragment. */
+static bool is_absolute_uri(const char *text)
+{
+    size_t scheme =
+        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+
+    return isalpha((unsigned char)text[0]) && text[scheme] == ':' && text[scheme + 1] != '\0' &&
+           strchr(text, '#') == NULL;
 }
 
 /* An audience has the characters of a scope token, so audiences are joined like those. An empty
@@ -94,7 +106,10 @@ static int read_audience(const struct cli_command *command, struct client_argume
                          "an audience is a URI of at most %d bytes: printable ASCII without "
                          "space, \" and \\",
                          CLIENT_AUDIENCE_MAX);
-    if (scope_is_subset(audience, before))
+    if (!is_absolute_uri(optarg))
+        return cli_usage(command, "an audience is an absolute URI without a fragment, such as "
+                                  "https://api.example.com or urn:example:api");
+    if (scope_has(before, audience))
         return CLI_DONE;
     if (arguments->audience_count++ == CLIENT_AUDIENCES_MAX)
         return cli_usage(command, "a client has at most %d audiences", CLIENT_AUDIENCES_MAX);
@@ -149,8 +164,18 @@ static int read_option(const struct cli_command *command, int option, char **arg
     }
 }
 
+/* Whoever leaves an option out means the name. */
+static int refuse_argument(const struct cli_command *command, const char *argument,
+                           unsigned allowed, int takes)
+{
+    bool is_name = takes == 0 && (allowed & CLIENT_OPTION_BIT(NAME)) != 0;
+
+    return cli_usage(command, "unexpected argument: %s%s%s", argument,
+                     is_name ? "; a name is given by --name " : "", is_name ? argument : "");
+}
+
 bool client_arguments_read(const struct cli_command *command, int argc, char **argv,
-                           unsigned allowed, bool takes_id, struct client_arguments *arguments,
+                           unsigned allowed, int takes, struct client_arguments *arguments,
                            int *status)
 {
     struct option options[COUNT_OF(all_options) + 2];
@@ -165,12 +190,15 @@ bool client_arguments_read(const struct cli_command *command, int argc, char **a
             return false;
     }
     *status = CLI_DONE;
-    if (takes_id && optind == argc)
+    if (takes > 0 && optind == argc)
         *status = cli_usage(command, "the ID of a client is missing");
-    else if (takes_id)
+    else if (takes > 0)
         *status = read_id(command, argv[optind++], arguments);
+    if (*status == CLI_DONE && takes > 1 && (arguments->secret_id = argv[optind++]) == NULL)
+        *status = cli_usage(command, "the id of a secret is missing: `jotd client show %s` has it",
+                            arguments->id);
     if (*status == CLI_DONE && optind < argc)
-        *status = cli_usage(command, "unexpected argument: %s", argv[optind]);
+        *status = refuse_argument(command, argv[optind], allowed, takes);
     return *status == CLI_DONE;
 }
 
@@ -212,8 +240,8 @@ static const struct cli_command commands[] = {
      "  --limit N     at most so many, 0 for all; default: 100\n"
      "  --json        print a JSON array\n",
      client_run_list},
-    {"show", "show a client and when its secrets expire", "Usage: jotd client show ID [--json]\n",
-     client_run_show},
+    {"show", "show a client, and its secrets without the secrets themselves",
+     "Usage: jotd client show ID [--json]\n", client_run_show},
     {"update", "change a client",
      "Usage: jotd client update ID [options]\n"
      "\n"
@@ -229,11 +257,19 @@ static const struct cli_command commands[] = {
     {"rotate", "give a client a new secret",
      "Usage: jotd client rotate ID [--overlap SECONDS] [--json]\n"
      "\n"
-     "Makes a new secret and prints it, this once. The old one works until the overlap ends.\n"
+     "Makes a new secret and prints it, this once. The old one works until the overlap ends, "
+     "which\n"
+     "is printed too. Of four that live the oldest ends at once.\n"
      "\n"
-     "  --overlap SECONDS   up to 31536000; default: 0, the old one ends now\n"
+     "  --overlap SECONDS   up to 31536000; default: 86400, a day; 0: the old one ends now\n"
      "  --json              print a JSON object\n",
      client_run_rotate},
+    {"revoke-secret", "end one secret of a client now",
+     "Usage: jotd client revoke-secret ID SECRET_ID [--json]\n"
+     "\n"
+     "Removes the secret that has this id (jotd client show ID). Its other secrets and the tokens\n"
+     "that it has stay valid.\n",
+     client_run_revoke_secret},
     {"disable", "refuse a client until it is enabled again",
      "Usage: jotd client disable ID [--json]\n"
      "\n"

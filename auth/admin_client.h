@@ -33,6 +33,7 @@ enum client_option {
 /* What was not given is NULL. Numbers are kept as text: that is how PostgreSQL gets them. */
 struct client_arguments {
     const char *id; /* of --id, or the argument */
+    const char *secret_id;
     const char *name;
     const char *tier;
     const char *scope;     /* without repeated tokens; empty: none */
@@ -47,11 +48,11 @@ struct client_arguments {
     int audience_count;
 };
 
-/* Reads the `allowed` options and, with `takes_id`, the argument ID. False with the exit status
- * when the command ends here. */
+/* Reads the `allowed` options and so many of the arguments ID and SECRET_ID. False with the exit
+ * status when the command ends here. */
 MUST_USE bool client_arguments_read(const struct cli_command *command, int argc, char **argv,
-                                    unsigned allowed, bool takes_id,
-                                    struct client_arguments *arguments, int *status);
+                                    unsigned allowed, int takes, struct client_arguments *arguments,
+                                    int *status);
 
 /* Connects, calls `act`, and says why when either fails. Returns the exit status. */
 int client_act(const struct client_arguments *arguments,
@@ -80,6 +81,11 @@ enum client_column {
 json_t *client_json(const PGresult *result, int row);
 json_t *client_audiences_json(const PGresult *result, int row);
 
+/* The secrets of a client, newest first, and all of these rows as a JSON array. */
+enum { SECRET_ID, SECRET_CREATED_AT, SECRET_EXPIRES_AT, SECRET_IS_LIVE };
+PGresult *client_secrets(PGconn *connection, const char *id, struct failure *failure);
+json_t *client_secrets_json(const PGresult *secrets);
+
 /* Whether there is such a tier (NULL counts as one); the reason lists those that there are. */
 MUST_USE bool client_check_tier(PGconn *connection, const char *tier, struct failure *failure);
 
@@ -88,6 +94,7 @@ bool client_fail_unknown(const char *id, struct failure *failure);
 
 /* The command functions of struct cli_command. */
 int client_run_create(const struct cli_command *command, int argc, char **argv);
+int client_run_revoke_secret(const struct cli_command *command, int argc, char **argv);
 int client_run_rotate(const struct cli_command *command, int argc, char **argv);
 int client_run_list(const struct cli_command *command, int argc, char **argv);
 int client_run_show(const struct cli_command *command, int argc, char **argv);

@@ -98,7 +98,7 @@ int client_run_update(const struct cli_command *command, int argc, char **argv)
                                CLIENT_OPTION_BIT(NAME) | CLIENT_OPTION_BIT(TIER) |
                                    CLIENT_OPTION_BIT(SCOPE) | CLIENT_OPTION_BIT(AUDIENCE) |
                                    CLIENT_OPTION_BIT(TOKEN_TTL) | CLIENT_OPTION_BIT(JSON),
-                               true, &arguments, &status))
+                               1, &arguments, &status))
         return status;
     if (arguments.name == NULL && arguments.tier == NULL && arguments.scope == NULL &&
         arguments.audiences == NULL && arguments.token_ttl == NULL)
@@ -115,7 +115,7 @@ static int run_on_id(const struct cli_command *command, int argc, char **argv,
     struct client_arguments arguments;
     int status;
 
-    if (!client_arguments_read(command, argc, argv, CLIENT_OPTION_BIT(JSON), true, &arguments,
+    if (!client_arguments_read(command, argc, argv, CLIENT_OPTION_BIT(JSON), 1, &arguments,
                                &status))
         return status;
     return client_act(&arguments, act);

@@ -69,20 +69,19 @@ int client_run_list(const struct cli_command *command, int argc, char **argv)
     if (!client_arguments_read(command, argc, argv,
                                CLIENT_OPTION_BIT(TIER) | CLIENT_OPTION_BIT(LIMIT) |
                                    CLIENT_OPTION_BIT(JSON),
-                               false, &arguments, &status))
+                               0, &arguments, &status))
         return status;
     return client_act(&arguments, list);
 }
 
-enum { SECRET_CREATED_AT, SECRET_EXPIRES_AT, SECRET_IS_LIVE };
-
-static json_t *secrets_json(const PGresult *secrets)
+json_t *client_secrets_json(const PGresult *secrets)
 {
     json_t *array = json_array();
 
     for (int row = 0; row != PQntuples(secrets); ++row)
         json_array_append_new(array,
-                              json_pack("{s:s, s:s?}", "created_at",
+                              json_pack("{s:s, s:s, s:s?}", "secret_id",
+                                        PQgetvalue(secrets, row, SECRET_ID), "created_at",
                                         PQgetvalue(secrets, row, SECRET_CREATED_AT), "expires_at",
                                         PQgetisnull(secrets, row, SECRET_EXPIRES_AT)
                                             ? NULL
@@ -94,7 +93,7 @@ static bool print_json(const PGresult *client, const PGresult *secrets, struct f
 {
     json_t *object = client_json(client, 0);
 
-    json_object_set_new(object, "secrets", secrets_json(secrets));
+    json_object_set_new(object, "secrets", client_secrets_json(secrets));
     return admin_print_json(object, failure);
 }
 
@@ -126,9 +125,20 @@ static void print_text(const PGresult *client, const PGresult *secrets)
         const char *expires_at = PQgetvalue(secrets, row, SECRET_EXPIRES_AT);
         bool live = *PQgetvalue(secrets, row, SECRET_IS_LIVE) == 't';
 
-        printf("%-12smade %s, %s %s\n", "secret", PQgetvalue(secrets, row, SECRET_CREATED_AT),
-               live ? "expires" : "expired", *expires_at != '\0' ? expires_at : "never");
+        printf("%-12s%s made %s, %s %s\n", "secret", PQgetvalue(secrets, row, SECRET_ID),
+               PQgetvalue(secrets, row, SECRET_CREATED_AT), live ? "ends" : "ended",
+               *expires_at != '\0' ? expires_at : "never");
     }
+}
+
+PGresult *client_secrets(PGconn *connection, const char *id, struct failure *failure)
+{
+    return admin_query(connection,
+                       "SELECT secret_id, " ADMIN_TIME("created_at") ", " ADMIN_TIME(
+                           "expires_at") ", expires_at IS NULL OR expires_at > now()"
+                                         " FROM client_secrets s WHERE client_id = $1"
+                                         " ORDER BY s.created_at DESC, secret_id",
+                       1, &id, failure);
 }
 
 static bool show(PGconn *connection, const struct client_arguments *arguments,
@@ -143,13 +153,7 @@ static bool show(PGconn *connection, const struct client_arguments *arguments,
     if (client != NULL && PQntuples(client) == 0)
         client_fail_unknown(arguments->id, failure);
     else if (client != NULL)
-        secrets = admin_query(connection,
-                              "SELECT " ADMIN_TIME("created_at") ", " ADMIN_TIME(
-                                  "expires_at") ","
-                                                " expires_at IS NULL OR expires_at > now()"
-                                                " FROM client_secrets s WHERE client_id = $1"
-                                                " ORDER BY s.created_at DESC",
-                              1, &arguments->id, failure);
+        secrets = client_secrets(connection, arguments->id, failure);
     if (secrets != NULL && arguments->json) {
         shown = print_json(client, secrets, failure);
     } else if (secrets != NULL) {
@@ -166,7 +170,7 @@ int client_run_show(const struct cli_command *command, int argc, char **argv)
     struct client_arguments arguments;
     int status;
 
-    if (!client_arguments_read(command, argc, argv, CLIENT_OPTION_BIT(JSON), true, &arguments,
+    if (!client_arguments_read(command, argc, argv, CLIENT_OPTION_BIT(JSON), 1, &arguments,
                                &status))
         return status;
     return client_act(&arguments, show);

@@ -10,6 +10,7 @@
 #include "auth/key_name.h"
 #include "auth/key_rotation.h"
 #include "auth/keys.h"
+#include "common/owner.h"
 
 #define LEAD_DEFAULT 900      /* seconds; those who read the JWKS cache it for 5 to 10 minutes */
 #define DELAY_MAX    31536000 /* seconds: a year */
@@ -18,13 +19,19 @@
 struct arguments {
     bool has_alg;
     enum key_alg alg;
+    bool has_delay;
     long long delay; /* --activate-in or --lead, seconds */
+    bool now;
     bool json;
+    bool asks_ttl;         /* the command needs what follows */
+    long long longest_ttl; /* of the clients, seconds */
+    struct failure no_ttl; /* why it is not known; empty: it is */
 };
 
 enum {
     OPTION_ALG = ADMIN_FIRST_OPTION,
     OPTION_DELAY,
+    OPTION_NOW,
     OPTION_JSON,
 };
 
@@ -40,6 +47,14 @@ static int take_option(const struct cli_command *command, int option, char **arg
     case OPTION_DELAY:
         if (!cli_number(optarg, 0, DELAY_MAX, &arguments->delay))
             return cli_usage(command, "seconds are a whole number from 0 to %d", DELAY_MAX);
+        if (arguments->now)
+            return cli_usage(command, "--now and --activate-in exclude each other");
+        arguments->has_delay = true;
+        return CLI_DONE;
+    case OPTION_NOW:
+        arguments->now = true;
+        if (arguments->has_delay)
+            return cli_usage(command, "--now and --activate-in exclude each other");
         return CLI_DONE;
     case OPTION_JSON:
         arguments->json = true;
@@ -47,6 +62,34 @@ static int take_option(const struct cli_command *command, int option, char **arg
     default:
         return admin_other_option(command, option, argv);
     }
+}
+
+static void ask_longest_ttl(const struct settings *settings, struct arguments *arguments)
+{
+    struct failure failure = {"DATABASE_URL is not set"};
+    PGconn *connection =
+        settings->database_url != NULL ? cli_connect(settings, true, &failure) : NULL;
+    PGresult *result =
+        connection != NULL
+            ? admin_query(connection, "SELECT coalesce(max(token_ttl), 0) FROM clients", 0, NULL,
+                          &failure)
+            : NULL;
+
+    if (result == NULL)
+        arguments->no_ttl = failure;
+    else if (!cli_number(PQgetvalue(result, 0, 0), 0, TOKEN_TTL_MAX, &arguments->longest_ttl))
+        arguments->longest_ttl = TOKEN_TTL_MAX;
+    PQclear(result);
+    PQfinish(connection);
+}
+
+/* PostgreSQL is asked as root, perhaps, whose the password may be; the directory is not. */
+static bool prepare(const struct settings *settings, struct arguments *arguments,
+                    struct failure *failure)
+{
+    if (arguments->asks_ttl)
+        ask_longest_ttl(settings, arguments);
+    return owner_become(settings->keys_dir, failure);
 }
 
 /* The frame of every command. `arguments` holds the defaults. */
@@ -66,11 +109,11 @@ static int run(const struct cli_command *command, int argc, char **argv,
     }
     if (optind < argc)
         return cli_usage(command, "unexpected argument %s", argv[optind]);
-    if (settings_load(&settings, SETTINGS_NEED_NOTHING, &failure) &&
-        action(&settings, &arguments, &failure))
-        status = CLI_DONE;
-    else
-        status = cli_fail(&failure);
+    status = settings_load(&settings, SETTINGS_NEED_NOTHING, &failure) &&
+                     prepare(&settings, &arguments, &failure) &&
+                     action(&settings, &arguments, &failure)
+                 ? CLI_DONE
+                 : cli_fail(&failure);
     settings_dispose(&settings);
     return status;
 }
@@ -87,40 +130,40 @@ static const char *time_text(int64_t seconds, char text[TIME_TEXT])
 /* jotd key create */
 
 /* A key that signs at once is unknown to verifiers that have cached the JWKS. */
-static void warn_of_takeover(const struct settings *settings, const char *kid)
+static bool check_takeover(const struct settings *settings, const struct arguments *arguments,
+                           struct failure *failure)
 {
-    struct failure failure;
-    struct key_set *set = keys_load(settings->keys_dir, &failure);
-    int64_t now = time(NULL);
+    struct failure unreadable; /* or not there yet */
+    struct key_set *set = keys_load(settings->keys_dir, &unreadable);
+    bool fine = arguments->has_delay || arguments->now || set == NULL ||
+                keys_signing(set, time(NULL)) == NULL ||
+                failure_set(failure,
+                            "a key signs in %s already: give --activate-in SECONDS, so that "
+                            "verifiers learn of the new one before it signs, or --now",
+                            settings->keys_dir);
 
-    for (size_t i = 0; set != NULL && i != set->count; ++i) {
-        const struct signing_key *signing = keys_signing(set, now);
-
-        if (signing != NULL && strcmp(signing->kid, kid) == 0 && set->count > 1) {
-            fputs("This key signs at once, in place of another: verifiers that have cached the "
-                  "JWKS do not know it yet.\n`jotd key rotate` publishes a key before it signs.\n",
-                  stderr);
-            break;
-        }
-    }
     keys_release(set);
+    return fine;
 }
 
 static bool create_key(const struct settings *settings, const struct arguments *arguments,
                        struct failure *failure)
 {
     int64_t activate_at = time(NULL) + arguments->delay;
-    char kid[KEY_KID_LENGTH + 1];
+    struct signing_key key = {.alg = arguments->alg, .activate_at = activate_at};
+    char name[KEY_NAME_SIZE];
 
-    if (!keys_create(settings->keys_dir, arguments->alg, activate_at, kid, failure))
+    if (!check_takeover(settings, arguments, failure) ||
+        !keys_create(settings->keys_dir, arguments->alg, activate_at, key.kid, failure))
         return false;
-    warn_of_takeover(settings, kid);
+    key_name_write(&key, name);
+    fprintf(stderr, "jotd: made %s/%s\n", settings->keys_dir, name);
     if (arguments->json)
-        return admin_print_json(json_pack("{s:s, s:s, s:I}", "kid", kid, "alg",
+        return admin_print_json(json_pack("{s:s, s:s, s:I, s:s}", "kid", key.kid, "alg",
                                           key_alg_name(arguments->alg), "activate_at",
-                                          (json_int_t)activate_at),
+                                          (json_int_t)activate_at, "file", name),
                                 failure);
-    puts(kid);
+    puts(key.kid);
     return true;
 }
 
@@ -128,6 +171,7 @@ static int create(const struct cli_command *command, int argc, char **argv)
 {
     static const struct option options[] = {{"alg", required_argument, NULL, OPTION_ALG},
                                             {"activate-in", required_argument, NULL, OPTION_DELAY},
+                                            {"now", no_argument, NULL, OPTION_NOW},
                                             {"json", no_argument, NULL, OPTION_JSON},
                                             ADMIN_HELP_OPTION,
                                             {NULL, 0, NULL, 0}};
@@ -198,32 +242,14 @@ static int list(const struct cli_command *command, int argc, char **argv)
 
 /* jotd key rotate */
 
-static bool query_longest_ttl(const struct settings *settings, long long *ttl,
-                              struct failure *failure)
-{
-    PGconn *connection = cli_connect(settings, true, failure);
-    PGresult *result;
-
-    if (connection == NULL)
-        return false;
-    result = admin_query(connection, "SELECT coalesce(max(token_ttl), 0) FROM clients", 0, NULL,
-                         failure);
-    if (result != NULL && !cli_number(PQgetvalue(result, 0, 0), 0, TOKEN_TTL_MAX, ttl))
-        *ttl = TOKEN_TTL_MAX;
-    PQfinish(connection);
-    PQclear(result);
-    return result != NULL;
-}
-
 /* Seconds. Says on stderr where it is from. */
-static int64_t longest_ttl(const struct settings *settings)
+static int64_t longest_ttl(const struct settings *settings, const struct arguments *arguments)
 {
-    struct failure failure = {.reason = "DATABASE_URL is not set"};
-    long long ttl = 0;
+    long long ttl = arguments->longest_ttl;
 
-    if (settings->database_url == NULL || !query_longest_ttl(settings, &ttl, &failure)) {
+    if (arguments->no_ttl.reason[0] != '\0') {
         fprintf(stderr, "jotd: tokens are taken to live up to %d s, the most that is allowed: %s\n",
-                TOKEN_TTL_MAX, failure.reason);
+                TOKEN_TTL_MAX, arguments->no_ttl.reason);
         return TOKEN_TTL_MAX;
     }
     if (ttl < settings->token_ttl)
@@ -266,17 +292,13 @@ static bool rotate_keys(const struct settings *settings, const struct arguments 
     struct key_set *set;
     bool done;
 
-    /* The first rotation may come before the first key. */
-    if (mkdir(settings->keys_dir, 0700) != 0 && errno != EEXIST)
-        return failure_set(failure, "cannot make the key directory %s: %s", settings->keys_dir,
-                           strerror(errno));
     if ((set = keys_load(settings->keys_dir, failure)) == NULL)
         return false;
     signing = keys_signing(set, time(NULL));
     if (!arguments->has_alg && signing != NULL)
         rotation.alg = signing->alg;
     if (set->count != 0)
-        rotation.longest_ttl = longest_ttl(settings);
+        rotation.longest_ttl = longest_ttl(settings, arguments);
     done = key_rotation_run(&rotation, settings->keys_dir, set, time(NULL), failure) &&
            print_rotation(&rotation, arguments->json, failure);
     keys_release(set);
@@ -292,7 +314,8 @@ static int rotate(const struct cli_command *command, int argc, char **argv)
                                             {NULL, 0, NULL, 0}};
 
     return run(command, argc, argv, options,
-               (struct arguments){.alg = KEY_ES256, .delay = LEAD_DEFAULT}, rotate_keys);
+               (struct arguments){.alg = KEY_ES256, .delay = LEAD_DEFAULT, .asks_ttl = true},
+               rotate_keys);
 }
 
 /* jotd key prune */
@@ -340,13 +363,18 @@ static int prune(const struct cli_command *command, int argc, char **argv)
 }
 
 static const char create_help[] =
-    "Usage: jotd key create [--alg ES256|RS256|HS256] [--activate-in SECONDS] [--json]\n"
+    "Usage: jotd key create [--alg ES256|RS256|HS256] [--activate-in SECONDS | --now] [--json]\n"
     "\n"
-    "Makes a signing key in JOTD_KEYS_DIR and prints its kid. Servers see it within a second.\n"
+    "Makes a signing key in JOTD_KEYS_DIR and prints its kid, and its file on stderr. Servers see "
+    "it\n"
+    "within a second.\n"
     "\n"
     "  --alg ALG              ES256 (default), RS256, or HS256, which is never published\n"
-    "  --activate-in SECONDS  when it begins to sign; default 0, at once\n"
-    "  --json                 print kid, alg and activate_at\n"
+    "  --activate-in SECONDS  when it begins to sign\n"
+    "  --now                  it signs at once, which is the default where no key signs: beside "
+    "one\n"
+    "                         that does, one of the two has to be given\n"
+    "  --json                 print kid, alg, activate_at and file\n"
     "\n"
     "To replace a key that is in use, run jotd key rotate instead.\n";
 

@@ -10,6 +10,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "common/owner.h"
 #include "common/spool.h"
 
 #define KEEP_MONTHS_MAX 1200
@@ -57,14 +58,22 @@ bool ledger_arguments_read(const struct cli_command *command, int argc, char **a
 
 /* jotd ledger status */
 
+static bool is_passed_over(const struct spool_entry *entry)
+{
+    return entry->passed_over.reason[0] != '\0';
+}
+
 static bool is_process(const struct spool_entry *entry)
 {
-    return entry->kind == SPOOL_LIVE || entry->kind == SPOOL_ABANDONED;
+    return entry->kind <= SPOOL_UNREADABLE && !is_passed_over(entry);
 }
 
 static const char *state_name(const struct spool_entry *entry)
 {
-    return entry->kind == SPOOL_LIVE ? "live" : "abandoned";
+    static const char *const names[] = {
+        [SPOOL_LIVE] = "live", [SPOOL_ABANDONED] = "abandoned", [SPOOL_UNREADABLE] = "unreadable"};
+
+    return names[entry->kind];
 }
 
 static const char *time_text(int64_t unix_ms, char text[TIME_TEXT])
@@ -89,6 +98,9 @@ static json_t *process_json(const struct spool_entry *entry)
     bool waiting = entry->oldest_unix_ms != 0;
     char oldest[TIME_TEXT];
 
+    if (entry->kind == SPOOL_UNREADABLE)
+        return json_pack("{s:s, s:s, s:n, s:n, s:n, s:n, s:n}", "process", entry->name, "state",
+                         state_name(entry), "segments", "rows", "bytes", "oldest", "age_seconds");
     return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s?, s:o}", "process", entry->name, "state",
                      state_name(entry), "segments", (json_int_t)entry->segments, "rows",
                      (json_int_t)entry->rows, "bytes", (json_int_t)entry->bytes, "oldest",
@@ -103,7 +115,7 @@ static json_t *set_aside_json(const struct spool_entry *entries, enum spool_entr
     json_int_t rows = 0, bytes = 0;
 
     DL_FOREACH (entries, entry) {
-        if (entry->kind != kind)
+        if (entry->kind != kind || is_passed_over(entry))
             continue;
         rows += (json_int_t)entry->rows;
         bytes += (json_int_t)entry->bytes;
@@ -112,6 +124,19 @@ static json_t *set_aside_json(const struct spool_entry *entries, enum spool_entr
                                                (json_int_t)entry->bytes));
     }
     return json_pack("{s:I, s:I, s:o}", "rows", rows, "bytes", bytes, "files", files);
+}
+
+static json_t *passed_over_json(const struct spool_entry *entries)
+{
+    const struct spool_entry *entry;
+    json_t *files = json_array();
+
+    DL_FOREACH (entries, entry) {
+        if (is_passed_over(entry))
+            json_array_append_new(files, json_pack("{s:s, s:s}", "name", entry->name, "reason",
+                                                   entry->passed_over.reason));
+    }
+    return files;
 }
 
 static bool print_json(const char *base, const struct spool_entry *entries, struct failure *failure)
@@ -123,10 +148,11 @@ static bool print_json(const char *base, const struct spool_entry *entries, stru
         if (is_process(entry))
             json_array_append_new(processes, process_json(entry));
     }
-    return admin_print_json(json_pack("{s:s, s:o, s:o, s:o}", "spool", base, "processes", processes,
-                                      "rejected", set_aside_json(entries, SPOOL_REJECTED),
-                                      "expired", set_aside_json(entries, SPOOL_EXPIRED)),
-                            failure);
+    return admin_print_json(
+        json_pack("{s:s, s:o, s:o, s:o, s:o}", "spool", base, "processes", processes, "rejected",
+                  set_aside_json(entries, SPOOL_REJECTED), "expired",
+                  set_aside_json(entries, SPOOL_EXPIRED), "passed_over", passed_over_json(entries)),
+        failure);
 }
 
 static void print_processes(const struct spool_entry *entries)
@@ -134,12 +160,17 @@ static void print_processes(const struct spool_entry *entries)
     const struct spool_entry *entry;
     char oldest[TIME_TEXT];
 
-    printf("%-36s  %-9s  %8s  %9s  %11s  %-20s  %s\n", "process", "state", "segments", "rows",
+    printf("%-36s  %-10s  %8s  %9s  %11s  %-20s  %s\n", "process", "state", "segments", "rows",
            "bytes", "oldest", "age_seconds");
     DL_FOREACH (entries, entry) {
         if (!is_process(entry))
             continue;
-        printf("%-36s  %-9s  %8" PRIu64 "  %9" PRIu64 "  %11" PRIu64, entry->name,
+        if (entry->kind == SPOOL_UNREADABLE) {
+            printf("%-36s  %-10s  %8s  %9s  %11s  %-20s  -\n", entry->name, state_name(entry), "-",
+                   "-", "-", "-");
+            continue;
+        }
+        printf("%-36s  %-10s  %8" PRIu64 "  %9" PRIu64 "  %11" PRIu64, entry->name,
                state_name(entry), entry->segments, entry->rows, entry->bytes);
         if (entry->oldest_unix_ms == 0)
             printf("  %-20s  -\n", "-");
@@ -156,7 +187,7 @@ static void print_set_aside(const struct spool_entry *entries, enum spool_entry_
     uint64_t files = 0, rows = 0, bytes = 0;
 
     DL_FOREACH (entries, entry) {
-        if (entry->kind != kind)
+        if (entry->kind != kind || is_passed_over(entry))
             continue;
         ++files;
         rows += entry->rows;
@@ -165,16 +196,31 @@ static void print_set_aside(const struct spool_entry *entries, enum spool_entry_
     printf("%s: %" PRIu64 " files, %" PRIu64 " rows, %" PRIu64 " bytes\n", name, files, rows,
            bytes);
     DL_FOREACH (entries, entry) {
-        if (entry->kind == kind)
+        if (entry->kind == kind && !is_passed_over(entry))
             printf("  %s  %" PRIu64 " rows, %" PRIu64 " bytes\n", entry->name, entry->rows,
                    entry->bytes);
     }
 }
 
+static void print_passed_over(const struct spool_entry *entries)
+{
+    const struct spool_entry *entry;
+    uint64_t files = 0;
+
+    DL_FOREACH (entries, entry)
+        files += is_passed_over(entry);
+    printf("passed over: %" PRIu64 " files\n", files);
+    DL_FOREACH (entries, entry) {
+        if (is_passed_over(entry))
+            printf("  %s  %s\n", entry->name, entry->passed_over.reason);
+    }
+}
+
 bool ledger_list(const char *base, struct spool_entry **entries, struct failure *failure)
 {
+    *entries = NULL;
     if (access(base, F_OK) == -1 && errno == ENOENT)
-        fprintf(stderr, "jotd: there is no %s: JOTD_SPOOL_DIR says where the spool is\n", base);
+        return failure_set(failure, "there is no %s; JOTD_SPOOL_DIR says where the spool is", base);
     return spool_list(base, entries, failure);
 }
 
@@ -189,6 +235,7 @@ static bool print_status(const char *base, bool json, struct failure *failure)
         print_processes(entries);
         print_set_aside(entries, SPOOL_REJECTED, "rejected");
         print_set_aside(entries, SPOOL_EXPIRED, "expired");
+        print_passed_over(entries);
     }
     spool_list_free(entries);
     return done;
@@ -207,6 +254,7 @@ static int run_status(const struct cli_command *command, int argc, char **argv)
     if (!ledger_arguments_read(command, argc, argv, options, &arguments, &status))
         return status;
     status = settings_load(&settings, SETTINGS_NEED_NOTHING, &failure) &&
+                     owner_become(settings.spool_dir, &failure) &&
                      print_status(settings.spool_dir, arguments.json, &failure)
                  ? CLI_DONE
                  : cli_fail(&failure);
@@ -221,15 +269,21 @@ static const char status_help[] =
     "the\n"
     "files of rows that were set aside. Changes nothing, and needs no database. States:\n"
     "\n"
-    "  live       the process runs and sends its rows\n"
-    "  abandoned  it does not; a server on this spool sends them, or jotd ledger flush\n"
+    "  live        the process runs and sends its rows\n"
+    "  abandoned   it does not; a server on this spool sends them, or jotd ledger flush\n"
+    "  unreadable  the directory is another user's: run this, and jotd ledger flush, as that user\n"
     "\n"
     "Set aside:\n"
     "\n"
     "  rejected   PostgreSQL refused the rows; jotd ledger retry sends them again\n"
     "  expired    too old to tell whether they were sent; jotd ledger retry --expired\n"
     "\n"
-    "  --json     print an object of spool, processes, rejected, expired\n";
+    "Passed over, with the reason: what has the name of one of them and cannot be one, such as a "
+    "link,\n"
+    "a pipe, a file of somebody else's, or one of more than 32 MiB. It is neither read nor "
+    "removed.\n"
+    "\n"
+    "  --json     print an object of spool, processes, rejected, expired, passed_over\n";
 
 static const char flush_help[] =
     "Usage: jotd ledger flush\n"
@@ -237,7 +291,9 @@ static const char flush_help[] =
     "Sends to PostgreSQL what processes left in JOTD_SPOOL_DIR that run no more, and removes "
     "their\n"
     "directories. Each row arrives once, also when this is interrupted and run again. A server on\n"
-    "the same spool does this by itself. Progress goes to stderr.\n";
+    "the same spool does this by itself. Progress goes to stderr. What cannot be sent is left, and "
+    "the\n"
+    "exit status is 1.\n";
 
 static const char retry_help[] =
     "Usage: jotd ledger retry [--expired]\n"

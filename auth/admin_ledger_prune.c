@@ -4,11 +4,6 @@
 #include <string.h>
 
 #include "auth/admin_ledger.h"
-#include "auth/ledger_send.h"
-#include "auth/migrations.h"
-
-/* The lock of `jotd migrate`, for the transaction: servers that make partitions hold it too. */
-#define LOCK_SQL "SELECT pg_advisory_xact_lock(" MIGRATIONS_LOCK_KEY ")"
 
 /* While this waits for the table, writers wait behind it. */
 #define LOCK_TIMEOUT "3s"
@@ -40,8 +35,7 @@ static PGresult *find_partitions(const struct prune *prune, struct failure *fail
         "SELECT name, rows, bytes FROM (SELECT c.oid::regclass::text AS name,"
         "  CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS rows,"
         "  pg_total_relation_size(c.oid) AS bytes,"
-        "  substring(pg_get_expr(c.relpartbound, c.oid)"
-        "            FROM 'TO \\(''([^'']+)''\\)')::timestamptz AS ends"
+        "  issued_tokens_partition_end(c.oid) AS ends"
         " FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
         " WHERE i.inhparent = 'issued_tokens'::regclass) AS partitions"
         " WHERE ends <= $1::timestamptz ORDER BY ends", /* the default one has no end */
@@ -50,17 +44,12 @@ static PGresult *find_partitions(const struct prune *prune, struct failure *fail
 
 static bool drop(const struct prune *prune, int row, struct failure *failure)
 {
-    const char *name = PQgetvalue(prune->partitions, row, COLUMN_NAME), *state;
-    char sql[512];
-    PGresult *result;
+    const char *name = PQgetvalue(prune->partitions, row, COLUMN_NAME);
+    PGresult *result = PQexecParams(prune->connection, "SELECT drop_issued_tokens_partition($1)", 1,
+                                    NULL, &name, NULL, NULL, 0);
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     bool dropped;
 
-    snprintf(sql, sizeof(sql),
-             "BEGIN; " LOCK_SQL "; ALTER TABLE issued_tokens DETACH PARTITION %s; DROP TABLE %s;"
-             " COMMIT",
-             name, name);
-    result = PQexec(prune->connection, sql);
-    state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     if (state != NULL && strcmp(state, "55P03") == 0) { /* lock_not_available */
         PQclear(result);
         return failure_set(failure,
@@ -102,7 +91,8 @@ static PGresult *forget_batches(const struct prune *prune, struct failure *failu
     PGresult *result = NULL;
 
     if (admin_execute(prune->connection, "BEGIN", failure))
-        result = admin_query(prune->connection, LEDGER_FORGET_BATCHES_SQL("ALL"), 0, NULL, failure);
+        result =
+            admin_query(prune->connection, "SELECT forget_flushed_batches(NULL)", 0, NULL, failure);
     if (result != NULL &&
         !admin_execute(prune->connection, dry_run ? "ROLLBACK" : "COMMIT", failure)) {
         PQclear(result);
@@ -163,7 +153,7 @@ static bool run(PGconn *connection, const struct ledger_arguments *arguments,
         (batches = forget_batches(&prune, failure)) == NULL)
         goto end;
     prune.left = PQgetvalue(left, 0, 0);
-    prune.batches = PQcmdTuples(batches);
+    prune.batches = PQgetvalue(batches, 0, 0);
     if (arguments->json) {
         done = print_json(&prune, failure);
     } else {

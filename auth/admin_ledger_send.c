@@ -9,6 +9,7 @@
 #include "auth/admin_ledger.h"
 #include "auth/ledger_send.h"
 #include "common/clock.h"
+#include "common/owner.h"
 #include "common/spool.h"
 
 #define SHOW_EVERY_MS 1000
@@ -18,6 +19,7 @@ struct sending {
     uint64_t total; /* rows, as they were counted at the start */
     uint64_t done;  /* of them: written, found to be written, or set aside */
     uint64_t shown_ms;
+    struct failure left; /* the first thing that cannot be sent, and keeps nothing else from it */
 };
 
 /* On a terminal one line, written again and again; else a line now and then. */
@@ -76,7 +78,18 @@ static bool connect_sender(struct ledger_sender *sender, const struct settings *
     return reached && ledger_pg_connect(&sender->pg, failure);
 }
 
-/* Connects, lists the spool and calls `act`. Returns the exit status. */
+/* Adds to the reason how far it came. */
+static bool fail_on_the_way(const struct sending *sending, const struct failure *cause,
+                            struct failure *failure)
+{
+    return failure_set(failure,
+                       "%.400s; %" PRIu64 " of %" PRIu64 " rows are done, the rest stays in the "
+                       "spool",
+                       cause->reason, sending->done, sending->total);
+}
+
+/* Connects, as root perhaps, whose the password may be; then lists the spool and calls `act`.
+ * Returns the exit status. */
 static int run(const struct ledger_arguments *arguments,
                bool (*act)(struct sending *sending, const struct ledger_arguments *arguments,
                            const struct spool_entry *entries, struct failure *failure))
@@ -89,12 +102,13 @@ static int run(const struct ledger_arguments *arguments,
 
     done = settings_load(&settings, SETTINGS_NEED_DATABASE, &failure) &&
            connect_sender(&sending.sender, &settings, &failure) &&
+           owner_become(settings.spool_dir, &failure) &&
            ledger_list(settings.spool_dir, &entries, &failure) &&
-           act(&sending, arguments, entries, &failure);
+           act(&sending, arguments, entries, &failure) &&
+           (sending.left.reason[0] == '\0' || fail_on_the_way(&sending, &sending.left, &failure));
     end_progress(&sending);
     spool_list_free(entries);
-    ledger_pg_close(&sending.sender.pg);
-    buffer_dispose(&sending.sender.bytes);
+    ledger_sender_dispose(&sending.sender);
     settings_dispose(&settings);
     return done ? CLI_DONE : cli_fail(&failure);
 }
@@ -113,31 +127,40 @@ static void print_sent(const struct sending *sending)
                sending->done - written - rejected);
 }
 
-/* Adds to the reason how far it came. */
-static bool fail_on_the_way(const struct sending *sending, const struct failure *cause,
-                            struct failure *failure)
+/* It is told at the end: nothing else has to wait for it. */
+static void note_left(struct sending *sending, const struct failure *cause)
 {
-    return failure_set(failure,
-                       "%.400s; %" PRIu64 " of %" PRIu64 " rows are done, the rest stays in the "
-                       "spool",
-                       cause->reason, sending->done, sending->total);
+    if (sending->left.reason[0] == '\0')
+        sending->left = *cause;
 }
 
 /* jotd ledger flush */
 
-/* False also when the directory cannot be emptied. */
-static bool flush_directory(struct sending *sending, const char *path, struct failure *failure)
+/* False when nothing can be sent now. */
+static bool flush_directory(struct sending *sending, const struct spool_entry *entry,
+                            struct failure *failure)
 {
     struct spool_abandoned abandoned;
     struct failure cause;
     bool sent;
 
-    if (!spool_adopt_directory(path, &abandoned)) /* somebody else sends it, or has done so */
+    if (entry->kind == SPOOL_UNREADABLE || entry->passed_over.reason[0] != '\0') {
+        failure_set(&cause, "cannot send %s: %.200s", entry->path,
+                    entry->kind == SPOOL_UNREADABLE ? "it is another user's; run this as that user"
+                                                    : entry->passed_over.reason);
+        note_left(sending, &cause);
+        return true;
+    }
+    /* Somebody else may send it, or have done so. */
+    if (!spool_adopt_directory(sending->sender.base, entry->name, &sending->sender.passed_over,
+                               &abandoned))
         return true;
     sent = send_all(sending, &abandoned.segments, &cause);
     spool_release(&abandoned);
-    if (sent && access(path, F_OK) == 0)
-        sent = failure_set(&cause, "%s holds what is no segment, or cannot be read", path);
+    if (sent && access(entry->path, F_OK) == 0) {
+        failure_set(&cause, "%s holds what is no segment, or cannot be read", entry->path);
+        note_left(sending, &cause);
+    }
     return sent || fail_on_the_way(sending, &cause, failure);
 }
 
@@ -160,7 +183,8 @@ static bool flush(struct sending *sending, const struct ledger_arguments *argume
     fprintf(stderr, "jotd: %" PRIu64 " rows in %" PRIu64 " abandoned directories\n", sending->total,
             directories);
     DL_FOREACH (entries, entry) {
-        if (entry->kind == SPOOL_ABANDONED && !flush_directory(sending, entry->path, failure))
+        if ((entry->kind == SPOOL_ABANDONED || entry->kind == SPOOL_UNREADABLE) &&
+            !flush_directory(sending, entry, failure))
             return false;
     }
     print_sent(sending);
@@ -192,10 +216,13 @@ static bool retry_file(struct sending *sending, struct spool *spool,
                        const struct spool_entry *entry, struct failure *failure)
 {
     struct spool_segment *segments = NULL;
+    struct failure cause;
     bool sent;
 
-    if (!spool_bring_back(spool, entry, &segments, failure))
-        return false;
+    if (!spool_bring_back(spool, entry, &sending->sender.passed_over, &segments, &cause)) {
+        note_left(sending, &cause);
+        return true;
+    }
     sent = send_all(sending, &segments, failure);
     spool_free(segments);
     return sent;

@@ -22,12 +22,44 @@ static const struct option options[] = {
     {0},
 };
 
-/* The newest version in the database, 0 when it has none, -1 on failure. */
+/* Databases of before works_since get the column with whatever they lack. */
+#define TABLE_SQL                                                                                  \
+    "CREATE TABLE IF NOT EXISTS schema_migrations (version integer PRIMARY KEY,"                   \
+    " name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());"                         \
+    "ALTER TABLE schema_migrations ADD COLUMN IF NOT EXISTS works_since integer"
+
+/* Other programs keep their migrations under this name too; nothing of theirs is to be changed.
+ * Where it would be made decides, not what is found behind that in the search path. */
+#define FOREIGN_SQL                                                                                \
+    "SELECT count(*) <> 3 FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid"          \
+    " AND (attname, atttypid::regtype::text) IN (('version', 'integer'), ('name', 'text'),"        \
+    " ('applied_at', 'timestamp with time zone'))"                                                 \
+    " WHERE c.oid = to_regclass(format('%I.schema_migrations', current_schema())) GROUP BY c.oid"
+
+static bool check_table(PGconn *connection, struct failure *failure)
+{
+    PGresult *result = admin_query(connection, FOREIGN_SQL, 0, NULL, failure);
+    bool checked = result != NULL,
+         foreign = PQntuples(result) != 0 && *PQgetvalue(result, 0, 0) == 't';
+
+    PQclear(result);
+    if (foreign)
+        failure_set(failure, "schema_migrations in this database is another program's: give jotd a "
+                             "database of its own, or a schema (options=-csearch_path%%3Djotd in "
+                             "DATABASE_URL)");
+    return checked && !foreign;
+}
+
+/* The newest version in the database, 0 when it has none; -1 on failure, as when this program is
+ * too old for it. */
 static int database_version(PGconn *connection, struct failure *failure)
 {
     PGresult *result = admin_query(connection, MIGRATIONS_VERSION_SQL, 0, NULL, failure);
     int version = result == NULL ? -1 : atoi(PQgetvalue(result, 0, 0));
 
+    if (version > migrations[migration_count - 1].version &&
+        !migrations_check_version(result, failure))
+        version = -1;
     PQclear(result);
     return version;
 }
@@ -48,14 +80,16 @@ static bool lock(PGconn *connection, struct failure *failure)
 
 static bool record(PGconn *connection, const struct migration *migration, struct failure *failure)
 {
-    char version[16];
-    const char *const values[] = {version, migration->name};
+    char version[16], works_since[16];
+    const char *const values[] = {version, migration->name, works_since};
     PGresult *result;
 
     snprintf(version, sizeof(version), "%d", migration->version);
+    snprintf(works_since, sizeof(works_since), "%d", migration->works_since);
     result = admin_query(connection,
-                         "INSERT INTO schema_migrations (version, name) VALUES ($1::int, $2)", 2,
-                         values, failure);
+                         "INSERT INTO schema_migrations (version, name, works_since)"
+                         " VALUES ($1::int, $2, $3::int)",
+                         3, values, failure);
     PQclear(result);
     return result != NULL;
 }
@@ -96,30 +130,19 @@ static bool apply_pending(PGconn *connection, int version, json_t *applied, bool
 
 static bool migrate(PGconn *connection, bool json, struct failure *failure)
 {
-    int newest = migrations[migration_count - 1].version, version;
+    int version;
     json_t *applied = json_array();
 
-    if (!lock(connection, failure) ||
-        !admin_execute(connection,
-                       "CREATE TABLE IF NOT EXISTS schema_migrations (version integer PRIMARY KEY,"
-                       " name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
-                       failure) ||
-        (version = database_version(connection, failure)) < 0)
-        goto fail;
-    if (version > newest) {
-        failure_set(
-            failure,
-            "the schema of this database is version %d, newer than the %d that this jotd knows: "
-            "use a newer jotd",
-            version, newest);
-        goto fail;
-    }
-    if (!apply_pending(connection, version, applied, json, failure) ||
-        !admin_execute(connection, "SELECT make_issued_tokens_partitions()", failure))
+    if (!lock(connection, failure) || !check_table(connection, failure) ||
+        !admin_execute(connection, TABLE_SQL, failure) ||
+        (version = database_version(connection, failure)) < 0 ||
+        !apply_pending(connection, version, applied, json, failure) ||
+        !admin_execute(connection, "SELECT make_issued_tokens_partitions(), grant_to_roles()",
+                       failure))
         goto fail;
     if (json)
         return admin_print_json(applied, failure);
-    if (version == newest)
+    if (json_array_size(applied) == 0)
         printf("up to date: version %d\n", version);
     json_decref(applied);
     return true;
@@ -129,7 +152,8 @@ fail:
     return false;
 }
 
-/* Rows (version, name, applied at), of none where schema_migrations does not exist. */
+/* Rows (version, name, applied at, works since), none where schema_migrations does not exist; it
+ * may not have got the last column yet. */
 static PGresult *applied_rows(PGconn *connection, struct failure *failure)
 {
     PGresult *result =
@@ -142,15 +166,19 @@ static PGresult *applied_rows(PGconn *connection, struct failure *failure)
         return NULL;
     return admin_query(connection,
                        exists ? "SELECT version, name, " ADMIN_TIME(
-                                    "applied_at") " FROM schema_migrations ORDER BY version"
-                              : "SELECT 0, '', '' LIMIT 0",
+                                    "applied_at") ", coalesce(to_jsonb(m) ->> 'works_since',"
+                                                  "  version::text)"
+                                                  " FROM schema_migrations m ORDER BY version"
+                              : "SELECT 0, '', '', 0 LIMIT 0",
                        0, NULL, failure);
 }
 
-static void add_status(json_t *list, int version, const char *name, const char *applied_at)
+static void add_status(json_t *list, int version, int works_since, const char *name,
+                       const char *applied_at)
 {
-    json_array_append_new(list, json_pack("{s:i, s:s, s:s?}", "version", version, "name", name,
-                                          "applied_at", applied_at));
+    json_array_append_new(list,
+                          json_pack("{s:i, s:i, s:s, s:s?}", "version", version, "works_since",
+                                    works_since, "name", name, "applied_at", applied_at));
 }
 
 /* What the database has, also what this program does not know, then what it lacks. */
@@ -161,18 +189,20 @@ static json_t *status_list(const PGresult *rows)
 
     for (int row = 0; row != PQntuples(rows); ++row) {
         newest = atoi(PQgetvalue(rows, row, 0));
-        add_status(list, newest, PQgetvalue(rows, row, 1), PQgetvalue(rows, row, 2));
+        add_status(list, newest, atoi(PQgetvalue(rows, row, 3)), PQgetvalue(rows, row, 1),
+                   PQgetvalue(rows, row, 2));
     }
     for (size_t i = 0; i != migration_count; ++i) {
         if (migrations[i].version > newest)
-            add_status(list, migrations[i].version, migrations[i].name, NULL);
+            add_status(list, migrations[i].version, migrations[i].works_since, migrations[i].name,
+                       NULL);
     }
     return list;
 }
 
 static bool print_status(PGconn *connection, bool json, struct failure *failure)
 {
-    PGresult *rows = applied_rows(connection, failure);
+    PGresult *rows = check_table(connection, failure) ? applied_rows(connection, failure) : NULL;
     json_t *list, *entry;
     size_t index;
 
@@ -182,14 +212,15 @@ static bool print_status(PGconn *connection, bool json, struct failure *failure)
     PQclear(rows);
     if (json)
         return admin_print_json(list, failure);
-    printf("%-9s%-32s%s\n", "version", "name", "applied_at");
+    printf("%-9s%-32s%-22s%s\n", "version", "name", "applied_at", "works_since");
     json_array_foreach(list, index, entry)
     {
         const char *applied_at = json_string_value(json_object_get(entry, "applied_at"));
 
-        printf("%-9lld%-32s%s\n", json_integer_value(json_object_get(entry, "version")),
+        printf("%-9lld%-32s%-22s%lld\n", json_integer_value(json_object_get(entry, "version")),
                json_string_value(json_object_get(entry, "name")),
-               applied_at != NULL ? applied_at : "pending");
+               applied_at != NULL ? applied_at : "pending",
+               json_integer_value(json_object_get(entry, "works_since")));
     }
     json_decref(list);
     return true;
@@ -248,7 +279,8 @@ int admin_migrate(int argc, char **argv)
                 "Brings the database at DATABASE_URL to the schema that this jotd knows. Running\n"
                 "it twice, or twice at once, is safe.\n"
                 "\n"
-                "  --status   only list the migrations and when they were applied\n"
+                "  --status   only list the migrations, when they were applied, and as\n"
+                "             works_since which version a jotd must know to go on with it\n"
                 "  --json     print a JSON array of what was applied, or of the status\n",
         .run = run,
     };

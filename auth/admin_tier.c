@@ -7,6 +7,7 @@
 #include "auth/tier.h"
 
 #define FIGURE_MAX 1000000000000 /* as the schema has it */
+#define UNLIMITED  "unlimited"
 
 /* The figures in the order of the table's columns. */
 enum {
@@ -18,7 +19,7 @@ enum {
 
 struct arguments {
     const char *name;
-    const char *figures[3]; /* per minute, hour, month; NULL: unlimited */
+    const char *figures[3]; /* per minute, hour, month, or UNLIMITED; NULL: as before */
     bool json;
 };
 
@@ -44,9 +45,9 @@ static bool read_options(const struct cli_command *command, int argc, char **arg
         case OPTION_PER_MINUTE:
         case OPTION_PER_HOUR:
         case OPTION_PER_MONTH:
-            if (!cli_number(optarg, 1, FIGURE_MAX, &number)) {
-                *status = cli_usage(command, "a figure is a whole number from 1 to 10^12; leave "
-                                             "it out for unlimited");
+            if (strcmp(optarg, UNLIMITED) != 0 && !cli_number(optarg, 1, FIGURE_MAX, &number)) {
+                *status = cli_usage(command, "a figure is a whole number from 1 to 10^12, or the "
+                                             "word unlimited");
                 return false;
             }
             arguments->figures[option - OPTION_PER_MINUTE] = optarg;
@@ -121,6 +122,41 @@ static int run_list(const struct cli_command *command, int argc, char **argv)
     return status;
 }
 
+/* The new figures of each window and then the old ones, NULL for unlimited; at last whether there
+ * were any. Figures that were not given stay. */
+#define SET_SQL                                                                                    \
+    "WITH old AS (SELECT * FROM tiers WHERE name = $1)"                                            \
+    " INSERT INTO tiers (" COLUMNS ")"                                                             \
+    " VALUES ($1, nullif($2, 'unlimited')::bigint, nullif($3, 'unlimited')::bigint,"               \
+    "  nullif($4, 'unlimited')::bigint)"                                                           \
+    " ON CONFLICT (name) DO UPDATE SET"                                                            \
+    "  per_minute = CASE WHEN $2 IS NULL THEN tiers.per_minute ELSE excluded.per_minute END,"      \
+    "  per_hour = CASE WHEN $3 IS NULL THEN tiers.per_hour ELSE excluded.per_hour END,"            \
+    "  per_month = CASE WHEN $4 IS NULL THEN tiers.per_month ELSE excluded.per_month END"          \
+    " RETURNING " COLUMNS ", (SELECT per_minute FROM old), (SELECT per_hour FROM old),"            \
+    "  (SELECT per_month FROM old), EXISTS (SELECT FROM old)"
+
+static const char *figure(const PGresult *result, int column)
+{
+    return PQgetisnull(result, 0, column) ? UNLIMITED : PQgetvalue(result, 0, column);
+}
+
+static void print_change(const PGresult *result)
+{
+    static const char *const windows[] = {"minute", "hour", "month"};
+    bool existed = *PQgetvalue(result, 0, 7) == 't';
+
+    printf("%s%s:", PQgetvalue(result, 0, 0), existed ? "" : " (new)");
+    for (int w = 0; w != (int)COUNT_OF(windows); ++w) {
+        const char *new = figure(result, 1 + w), *old = figure(result, 4 + w);
+        bool changed = existed && strcmp(old, new) != 0;
+
+        printf("%s per %s %s%s%s", w != 0 ? "," : "", windows[w], changed ? old : "",
+               changed ? " -> " : "", new);
+    }
+    putchar('\n');
+}
+
 static int run_set(const struct cli_command *command, int argc, char **argv)
 {
     static const struct option options[] = {
@@ -140,19 +176,18 @@ static int run_set(const struct cli_command *command, int argc, char **argv)
     if (!read_options(command, argc, argv, options, &arguments, &status) ||
         !read_name(command, argc, argv, &arguments, &status))
         return status;
+    if (arguments.figures[0] == NULL && arguments.figures[1] == NULL &&
+        arguments.figures[2] == NULL)
+        return cli_usage(command, "what is to be set? give --per-minute, --per-hour or "
+                                  "--per-month; the others stay as they are");
 
     const char *const values[] = {arguments.name, arguments.figures[0], arguments.figures[1],
                                   arguments.figures[2]};
     if ((connection = admin_connect(&failure)) == NULL ||
-        (result = admin_query(connection,
-                              "INSERT INTO tiers (" COLUMNS ") VALUES ($1, $2, $3, $4)"
-                              " ON CONFLICT (name) DO UPDATE SET per_minute = excluded.per_minute,"
-                              " per_hour = excluded.per_hour, per_month = excluded.per_month"
-                              " RETURNING " COLUMNS,
-                              4, values, &failure)) == NULL)
+        (result = admin_query(connection, SET_SQL, 4, values, &failure)) == NULL)
         status = cli_fail(&failure);
     else if (!arguments.json)
-        admin_print_table(result);
+        print_change(result);
     else if (!admin_print_json(tier_json(result, 0), &failure))
         status = cli_fail(&failure);
     PQclear(result);
@@ -216,9 +251,11 @@ static const struct cli_command commands[] = {
      "A dash, or null, is unlimited.\n",
      run_list},
     {"set", "make a tier, or change its figures",
-     "Usage: jotd tier set NAME [--per-minute N] [--per-hour N] [--per-month N] [--json]\n"
+     "Usage: jotd tier set NAME [--per-minute N|unlimited] [--per-hour N|unlimited]\n"
+     "                          [--per-month N|unlimited] [--json]\n"
      "\n"
-     "Makes the tier, or replaces all its figures. A missing figure means unlimited.\n"
+     "Makes the tier, or changes the figures that are given, at once and everywhere; the others\n"
+     "stay as they are, those of a new tier are unlimited. Prints the old figures and the new.\n"
      "\n"
      "  --per-minute N   tokens in any 60 seconds\n"
      "  --per-hour N     tokens in any 60 minutes\n"

@@ -111,7 +111,7 @@ static bool read_usage(redisContext *redis, struct usage *usage, struct failure 
     limits_script_ask(&call, slice_of(usage->client_id), 0, &usage->quota);
     if (!ask(redis, failure, &reply, call.count, call.arguments, call.lengths))
         return false;
-    read = limits_script_read(reply, call.keys, 0, &taken) && taken.granted >= 0;
+    read = limits_script_read(reply, call.keys, 0, 0, &usage->quota, &taken) && taken.granted >= 0;
     usage->left = taken.left;
     freeReplyObject(reply);
     return read || failure_set(failure,

@@ -20,8 +20,6 @@
 #include "common/pg.h"
 #include "common/slice.h"
 
-#define CLIENT_MAX_UNKNOWN 1000  /* ids that are remembered as unknown, in each worker … */
-#define CLIENT_UNKNOWN_MS  5000  /* … and for how long */
 #define CLIENT_MAX_LOOKUPS 64    /* sent and not answered, in each worker */
 #define CLIENT_MAX_QUEUED  10000 /* that wait to be sent; past it the answer is "unavailable" */
 #define CLIENT_LOOKUP_MS   5000  /* a look-up that could not be sent within is given up */
@@ -52,10 +50,32 @@ struct client_waiter {
 
 struct client_lookup; /* one in flight */
 
+/* A statement that looks many clients up. */
+struct client_batch {
+    struct pg_query query;
+    struct clients *clients;
+    struct client_lookup *sent; /* by it; NULL: it is not out */
+};
+
+#define CLIENT_BATCHES 2 /* on their way at once */
+
+/* Look-ups of records that a change of all has made void: client_batch.c. */
+struct client_rechecks {
+    struct client_lookup *due; /* they go with the next statement */
+    struct client_batch batches[CLIENT_BATCHES];
+    bool in_round;
+    bool all_sent;                    /* of the round */
+    struct client_batch *round_batch; /* with a part of it; the next part goes when that is back */
+    uint64_t round_event;             /* the round looks at records of before */
+    uint64_t round_after_ms;          /* monotonic: the next one begins then at the soonest */
+    uint64_t round_gap_ms;
+    struct timer round_timer; /* the next one is due */
+};
+
 struct clients {
     struct lru cache;
-    struct lru unknown; /* of its own, so that made-up ids push no real client out */
-    uint64_t fresh_ms;  /* how long a record is fresh */
+    struct lru unknown; /* of its own, so that made-up ids push no real client out; as large */
+    uint64_t fresh_ms;  /* how long a record is fresh, and an unknown id is known to be one */
     uint64_t stale_ms;  /* how long an expired one may serve while PostgreSQL is away */
     struct pg *pg;
     struct timers *timers;
@@ -63,6 +83,7 @@ struct clients {
     struct client_lookup *lookups; /* hashed by id */
     struct client_lookup *queued;  /* those that are not sent yet, in order */
     size_t queued_count, sent_count;
+    struct client_rechecks rechecks;
     /* What happened, counted: a loss of the connection, a change of everything. Records of before
      * are expired, or void. */
     uint64_t event;
@@ -80,6 +101,11 @@ struct clients {
 #define CLIENT_PREPARE_SQL                                                                         \
     "PREPARE client AS SELECT " CLIENT_COLUMNS_SQL                                                 \
     " FROM clients c JOIN tiers t ON t.name = c.tier WHERE c.client_id = $1"
+
+/* By unnest: for = ANY ($1) a generic plan compares every client of a small table with every id. */
+#define CLIENT_PREPARE_BATCH_SQL                                                                   \
+    "PREPARE clients AS SELECT " CLIENT_COLUMNS_SQL " FROM unnest($1::text[]) AS asked (id)"       \
+    " JOIN clients c ON c.client_id = asked.id JOIN tiers t ON t.name = c.tier"
 
 /* For clients_warm; has one %zu, how many at most. */
 #define CLIENT_WARM_SQL                                                                            \
@@ -108,6 +134,9 @@ MUST_USE bool client_find(struct clients *clients, struct slice id, struct clien
 /* After client_find did not: calls `on_client` when the look-up is through, or at once when there
  * can be none. */
 void client_look_up(struct clients *clients, struct slice id, struct client_waiter *waiter);
+
+/* Sends what has become due in this turn of the loop. */
+void clients_end_pass(struct clients *clients);
 
 /* The waiter is not called any more; harmless when it was. */
 void client_stop_waiting(struct client_waiter *waiter);

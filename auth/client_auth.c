@@ -78,7 +78,7 @@ static bool has_control_character(struct slice text)
 static bool decode_half(char *bytes, size_t length, struct slice *half)
 {
     half->bytes = bytes;
-    return form_decode(bytes, length, &half->length) == FORM_OK && !has_control_character(*half);
+    return form_decode(bytes, length, &half->length) == FORM_OK;
 }
 
 static enum client_auth_error read_basic(struct slice token, struct credentials *credentials)
@@ -96,6 +96,8 @@ static enum client_auth_error read_basic(struct slice token, struct credentials 
     if (!decode_half(text, id_length, &credentials->id) ||
         !decode_half(text + id_length + 1, length - id_length - 1, &credentials->secret))
         return CLIENT_AUTH_MALFORMED;
+    if (has_control_character(credentials->id) || has_control_character(credentials->secret))
+        return CLIENT_AUTH_CONTROL;
     if (credentials->id.length == 0 || credentials->secret.length == 0)
         return CLIENT_AUTH_NONE;
     return CLIENT_AUTH_OK;

@@ -15,10 +15,12 @@ enum client_auth_error {
     CLIENT_AUTH_OK,
     CLIENT_AUTH_NONE,        /* nothing usable: no id, no secret, or another Authorization scheme */
     CLIENT_AUTH_MALFORMED,   /* not base64, no colon, broken percent escape, NUL, too long */
+    CLIENT_AUTH_CONTROL,     /* a control character in id or secret, such as a file's line end */
     CLIENT_AUTH_TWO_METHODS, /* Basic and a client_secret, or another client_id, in the body */
 };
 
-/* `secret` may be anything a client sends, but is never empty, and neither is `id`. */
+/* `secret` may be anything a client sends, but is never empty, and neither is `id`. After
+ * CLIENT_AUTH_CONTROL both are as they were sent, after another error of no meaning. */
 struct credentials {
     struct slice id;
     struct slice secret;

@@ -12,11 +12,17 @@
 #include "auth/quota.h"
 #include "auth/secret.h"
 #include "common/attributes.h"
+#include "common/failure.h"
 #include "common/lru.h"
 #include "common/slice.h"
 
 #define CLIENT_ID_MAX      64
 #define CLIENT_MAX_SECRETS 4 /* the newest that count; `jotd client rotate` keeps to it */
+
+#define CLIENT_MAX_AUDIENCES 16
+#define CLIENT_AUDIENCE_MAX  512           /* bytes of one */
+#define CLIENT_MAX_TTL       86400         /* seconds */
+#define CLIENT_MAX_LIMIT     1000000000000 /* tokens in a window */
 
 struct client_secret {
     struct secret_digest digest;
@@ -35,9 +41,12 @@ struct client {
     unsigned tier; /* its number, tier.h */
     struct slice tier_name;
     bool enabled;
+    bool has_authenticated; /* since it was looked up */
     int64_t token_ttl;      /* seconds; 0: the server's default */
     struct slice scope;     /* all that it may have, separated by spaces */
-    struct slice audiences; /* likewise */
+    struct slice *scopes;   /* the same, sorted for scope_grant */
+    size_t scope_count;     /* of these */
+    struct slice audiences; /* separated by spaces */
     struct client_secret secrets[CLIENT_MAX_SECRETS];
     struct quota quota;
     struct slice policy; /* the quota as the value of a header */
@@ -46,7 +55,7 @@ struct client {
     struct limits_ask *ask;
     uint64_t refused_until_ms; /* monotonic; 0: it is not refused */
     struct quota_left refused_left;
-    char text[]; /* what the slices point into */
+    _Alignas(struct slice) char text[]; /* `scopes`, then what the slices point into */
 };
 
 /* What is to be selected, from clients c and their tiers t. */
@@ -63,8 +72,14 @@ struct client {
 #define CLIENT_COLUMN_COUNT 10
 
 /* The record of a row of CLIENT_COLUMNS_SQL, with one reference, which is the caller's. `event` is
- * the count of events when the row was asked for (struct clients); it is fresh for `life_ms`. */
-struct client *client_make(const PGresult *rows, int row, uint64_t event, uint64_t life_ms);
+ * the count of events when the row was asked for (struct clients); it is fresh for `life_ms`. NULL,
+ * with the reason, for a row that breaks the schema's rules: rows of the ledger and the claims of
+ * tokens are written as these records say, without another look. */
+MUST_USE struct client *client_make(const PGresult *rows, int row, uint64_t event, uint64_t life_ms,
+                                    struct failure *failure);
+
+/* Whether both records say the same, of the same client. */
+MUST_USE bool client_equal(const struct client *a, const struct client *b);
 
 /* The record stays in memory until client_release, whatever becomes of it in the cache. */
 void client_keep(struct client *client);

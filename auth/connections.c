@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <h2o.h>
-#include <h2o/http1.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,22 +16,25 @@
 #include "common/log.h"
 
 #define TICK_MS         100
-#define ACCEPTS_A_PASS  64   /* then the others have their turn */
-#define SWEEP_A_TICK    1000 /* connections looked at */
+#define ACCEPTS_A_PASS  64 /* then the others have their turn */
 #define USER_TIMEOUT_MS 20000
-#define LISTEN_BACKLOG  4096 /* the kernel caps it at net.core.somaxconn */
+#define SOCKET_BUFFER   65536 /* bytes, of which the kernel makes twice as many */
+#define LISTEN_BACKLOG  4096  /* the kernel caps it at net.core.somaxconn */
 
 static void on_tick(struct timer *timer);
 static void on_accept(h2o_socket_t *socket, const char *error);
 
-void connections_open(struct connections *connections, h2o_context_t *h2o, struct timers *timers,
+void connections_open(struct connections *connections, h2o_context_t *h2o,
+                      struct counters *counters, struct timers *timers,
                       struct connection_bound *bound, uint64_t idle_ms)
 {
     *connections = (struct connections){.h2o = h2o,
+                                        .counters = counters,
                                         .timers = timers,
                                         .accept = {.ctx = h2o, .hosts = h2o->globalconf->hosts},
                                         .tick.on_time = on_tick,
                                         .bound = bound,
+                                        .memory = {.budget = &bound->memory},
                                         .idle_ms = idle_ms};
     timer_start(timers, &connections->tick, TICK_MS);
 }
@@ -49,14 +51,17 @@ static void remove_stale(const struct address *address)
     close(fd);
 }
 
-/* Inherited by what is accepted: a peer that takes nothing any more is given up. Local sockets have
- * none of this. */
-static void set_peer_timeouts(int fd)
+/* Inherited by what is accepted: a peer that takes nothing any more is given up; and the kernel
+ * holds little for each, where by itself it would hold megabytes, and h2o would read as much at
+ * once. Local sockets have none of this. */
+static void set_peer_options(int fd)
 {
-    int on = 1, user_timeout_ms = USER_TIMEOUT_MS;
+    int on = 1, user_timeout_ms = USER_TIMEOUT_MS, buffer = SOCKET_BUFFER;
 
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
 }
 
 static int open_socket(const struct address *address, struct failure *failure)
@@ -88,7 +93,7 @@ static void open_listener(struct connections *connections, int fd, bool operatio
 {
     struct listener *listener = &connections->listeners[operations];
 
-    set_peer_timeouts(fd);
+    set_peer_options(fd);
     *listener = (struct listener){.connections = connections, .operations = operations};
     listener->socket =
         h2o_evloop_socket_create(connections->h2o->loop, fd, H2O_SOCKET_FLAG_DONT_READ);
@@ -136,7 +141,7 @@ static void pause_listeners(struct connections *connections)
     }
 }
 
-static void resume_listeners(struct connections *connections)
+void connections_resume(struct connections *connections)
 {
     if (!connections->accepts)
         return;
@@ -151,70 +156,7 @@ static void resume_listeners(struct connections *connections)
 void connections_accept(struct connections *connections)
 {
     connections->accepts = true;
-    resume_listeners(connections);
-}
-
-static void unlist(struct connection *connection)
-{
-    struct connections *owner = connection->owner;
-
-    if (connection->closing)
-        return;
-    if (owner->sweep == connection)
-        owner->sweep = connection->next;
-    if (connection->busy)
-        DL_DELETE(owner->busy, connection);
-    else
-        DL_DELETE(owner->waiting, connection);
-}
-
-static void enlist(struct connection *connection)
-{
-    struct connections *owner = connection->owner;
-
-    connection->since_ms = clock_monotonic_ms();
-    if (connection->busy)
-        DL_APPEND(owner->busy, connection);
-    else
-        DL_APPEND(owner->waiting, connection);
-}
-
-/* h2o reads the end, or fails to write, and closes. */
-static void shut(struct connection *connection, const char *reason)
-{
-    log_debug("connection.closed", log_str("reason", reason));
-    unlist(connection);
-    connection->closing = true;
-    shutdown(h2o_socket_get_fd(connection->socket), SHUT_RDWR);
-}
-
-static void on_close(void *data)
-{
-    struct connection *connection = data;
-    struct connections *owner = connection->owner;
-
-    unlist(connection);
-    atomic_fetch_sub(&owner->count, 1);
-    atomic_fetch_sub(&owner->bound->count, 1);
-    free(connection);
-    resume_listeners(owner);
-}
-
-static void adopt(struct listener *listener, h2o_socket_t *socket)
-{
-    struct connections *owner = listener->connections;
-    struct connection *connection = h2o_mem_alloc(sizeof(*connection));
-    struct timeval now;
-
-    *connection =
-        (struct connection){.owner = owner, .socket = socket, .operations = listener->operations};
-    socket->on_close.cb = on_close;
-    socket->on_close.data = connection;
-    enlist(connection);
-    atomic_fetch_add(&owner->count, 1);
-    atomic_fetch_add(&owner->bound->count, 1);
-    gettimeofday(&now, NULL);
-    h2o_http1_accept(&owner->accept, socket, now);
+    connections_resume(connections);
 }
 
 static bool is_full(const struct connections *connections)
@@ -222,20 +164,37 @@ static bool is_full(const struct connections *connections)
     return atomic_load(&connections->bound->count) >= connections->bound->max;
 }
 
-static void give_up_idle(struct connections *connections)
+/* The one that waits for its request, or for the rest of it, for longest. Else, since clients that
+ * never read would hold every place, the one whose answer is unread for longest. Those that are
+ * worked on wait for us. */
+static bool give_up_one(struct connections *connections)
 {
-    shut(connections->waiting, "the bound of connections is reached, this one idled longest");
+    struct connection *refused = connections->in_state[CONNECTION_REFUSED],
+                      *idle = connections->in_state[CONNECTION_IDLE],
+                      *unfinished = connections->in_state[CONNECTION_UNFINISHED],
+                      *unread = connections->in_state[CONNECTION_ANSWERED];
+
+    if (refused != NULL)
+        connection_shut(refused, "the bound of connections is reached, this one was refused");
+    else if (idle != NULL && (unfinished == NULL || idle->since_ms <= unfinished->since_ms))
+        connection_shut(idle, "the bound of connections is reached, this one idled longest");
+    else if (unfinished != NULL)
+        connection_shut(unfinished, "the bound of connections is reached, this one sent slowest");
+    else if (unread != NULL &&
+             clock_monotonic_ms() - unread->since_ms > CONNECTIONS_UNREAD_AT_BOUND_MS)
+        connection_shut(unread, "the bound of connections is reached, this one does not read");
+    else
+        return false;
+    return true;
 }
 
-/* At the bound, the longest idle one has to go before another may come: one of this worker's, else
- * one of another's. Until then, what comes waits. */
+/* At the bound, the longest idle one has to go before another may come, or one that does not read:
+ * one of this worker's, else one of another's. Until then, what comes waits. */
 static bool has_room(struct connections *connections)
 {
     if (!is_full(connections))
         return true;
-    if (connections->waiting != NULL)
-        give_up_idle(connections);
-    else
+    if (!give_up_one(connections))
         atomic_store(&connections->bound->wanted, true);
     pause_listeners(connections);
     return false;
@@ -275,7 +234,7 @@ static bool accept_one(struct listener *listener)
         return false;
     }
     listener->connections->out_of_files = false;
-    adopt(listener, socket);
+    connection_adopt(listener->connections, socket, listener->operations);
     return true;
 }
 
@@ -294,82 +253,46 @@ static void on_accept(h2o_socket_t *socket, const char *error)
     }
 }
 
-/* A round over all is done: the next one begins. */
-static void finish_sweep(struct connections *connections, uint64_t now_ms)
+static void end_overdue(struct connections *connections, enum connection_state state,
+                        uint64_t allowed_ms, const char *reason)
 {
-    connections->round_ms = now_ms;
-    connections->over_budget = connections->swept_bytes > CONNECTIONS_BUDGET;
-    connections->swept_bytes = 0;
-    connections->sweep = connections->waiting;
-    if (connections->over_budget)
-        log_warn("connections.over_budget",
-                 log_str("reason", "what clients have sent holds too much memory; connections with "
-                                   "large buffers are ended"));
+    uint64_t now_ms = clock_monotonic_ms();
+    struct connection *connection;
+
+    while ((connection = connections->in_state[state]) != NULL &&
+           now_ms - connection->since_ms > allowed_ms)
+        connection_shut(connection, reason); /* it leaves the list */
 }
 
-/* Senders that began a request and do not end it, and those that send much when all of them
- * together hold too much. h2o's own timeout cannot tell them from those that idle, so a part of the
- * list is looked at in each tick. */
-static void sweep_partial(struct connections *connections, uint64_t now_ms)
+/* What has arrived is still read and answered, then h2o finds the end. */
+static void stop_reading(struct connection *first)
 {
-    for (int i = 0; i != SWEEP_A_TICK; ++i) {
-        struct connection *connection = connections->sweep;
-        size_t size, capacity;
+    struct connection *connection;
 
-        /* Who came since the round began waits for the next one: under load the end of the list
-         * runs away. */
-        if (connection == NULL || connection->since_ms > connections->round_ms) {
-            finish_sweep(connections, now_ms);
-            return;
-        }
-        connections->sweep = connection->next;
-        size = connection->socket->input->size;
-        capacity = connection->socket->input->capacity;
-        connections->swept_bytes += capacity;
-        if (connections->over_budget && capacity > CONNECTIONS_LARGE)
-            shut(connection, "it holds much memory, and there is too much of that");
-        else if (size == 0)
-            connection->partial_ms = 0;
-        else if (connection->partial_ms == 0)
-            connection->partial_ms = now_ms;
-        else if (now_ms - connection->partial_ms > CONNECTIONS_SLOW_MS)
-            shut(connection, "the request was not whole in time");
-    }
-}
-
-static void end_idle(struct connections *connections, uint64_t now_ms)
-{
-    struct connection *connection, *next;
-
-    DL_FOREACH_SAFE (connections->waiting, connection, next) {
-        if (now_ms - connection->since_ms < connections->idle_ms)
-            break; /* the others are younger */
-        if (connection->socket->input->size == 0)
-            shut(connection, "idle");
-    }
-    DL_FOREACH_SAFE (connections->busy, connection, next) {
-        if (now_ms - connection->since_ms < CONNECTIONS_BUSY_MS)
-            break;
-        shut(connection, "the answer was not read in time");
-    }
+    DL_FOREACH (first, connection)
+        shutdown(h2o_socket_get_fd(connection->socket), SHUT_RD);
 }
 
 static void on_tick(struct timer *timer)
 {
     struct connections *connections = H2O_STRUCT_FROM_MEMBER(struct connections, tick, timer);
-    uint64_t now_ms = clock_monotonic_ms();
-    struct connection *connection;
 
     timer_start(connections->timers, &connections->tick, TICK_MS);
-    if (connections->waiting != NULL && atomic_exchange(&connections->bound->wanted, false))
-        give_up_idle(connections);
-    resume_listeners(connections);
-    sweep_partial(connections, now_ms);
-    end_idle(connections, now_ms);
-    if (connections->drain_at_ms != 0 && now_ms >= connections->drain_at_ms) {
-        /* What has arrived is still read and answered, then h2o finds the end. */
-        DL_FOREACH (connections->waiting, connection)
-            shutdown(h2o_socket_get_fd(connection->socket), SHUT_RD);
+    if (atomic_exchange(&connections->bound->wanted, false) && !give_up_one(connections))
+        atomic_store(&connections->bound->wanted, true); /* another worker may have one */
+    connections_resume(connections);
+    connection_end_condemned(connections);
+    end_overdue(connections, CONNECTION_IDLE, connections->idle_ms, "idle");
+    end_overdue(connections, CONNECTION_UNFINISHED, CONNECTIONS_SLOW_MS,
+                "the request was not whole in time");
+    end_overdue(connections, CONNECTION_WORKED_ON, CONNECTIONS_WORK_MS,
+                "the request was not answered in time");
+    end_overdue(connections, CONNECTION_ANSWERED, CONNECTIONS_UNREAD_MS,
+                "the answer was not read in time");
+    end_overdue(connections, CONNECTION_REFUSED, CONNECTIONS_REFUSED_MS, "it was refused");
+    if (connections->drain_at_ms != 0 && clock_monotonic_ms() >= connections->drain_at_ms) {
+        stop_reading(connections->in_state[CONNECTION_IDLE]);
+        stop_reading(connections->in_state[CONNECTION_UNFINISHED]);
     }
 }
 
@@ -388,10 +311,10 @@ void connections_drain(struct connections *connections, uint64_t end_idle_at_ms)
 
 void connections_abort(struct connections *connections)
 {
-    while (connections->waiting != NULL)
-        shut(connections->waiting, "the time to drain is over");
-    while (connections->busy != NULL)
-        shut(connections->busy, "the time to drain is over");
+    for (int state = 0; state != CONNECTION_STATES; ++state) {
+        while (connections->in_state[state] != NULL)
+            connection_shut(connections->in_state[state], "the time to drain is over");
+    }
 }
 
 void connections_close(struct connections *connections)
@@ -399,36 +322,4 @@ void connections_close(struct connections *connections)
     for (size_t i = 0; i != COUNT_OF(connections->listeners); ++i)
         close_listener(connections->listeners + i);
     timer_stop(connections->timers, &connections->tick);
-}
-
-struct connection *connection_of(const h2o_req_t *req)
-{
-    return req->conn->callbacks->get_socket(req->conn)->on_close.data;
-}
-
-/* What comes before the answer has left waits in the kernel; h2o reads it then. */
-static void on_early(h2o_socket_t *socket, const char *error)
-{
-    (void)error;
-    h2o_socket_read_stop(socket);
-}
-
-/* h2o does not read while a request is worked on. By itself it would take the connection out of
- * epoll at the end of the turn and put it back after the answer: two system calls for every token.
- * So the connection stays there, and its bytes are left alone. */
-static void stay_in_epoll(h2o_socket_t *socket, bool busy)
-{
-    h2o_socket_dont_read(socket, busy);
-    if (busy)
-        h2o_socket_read_start(socket, on_early);
-}
-
-void connection_set_busy(struct connection *connection, bool busy)
-{
-    stay_in_epoll(connection->socket, busy);
-    unlist(connection);
-    connection->busy = busy;
-    connection->partial_ms = 0;
-    if (!connection->closing)
-        enlist(connection);
 }

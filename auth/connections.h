@@ -1,9 +1,8 @@
 /* The client connections of one worker: accepted up to a bound, watched for idling, for sending or
  * reading too slowly, and ended at a drain.
  *
- * h2o serves a connection and frees it; here is only what h2o 2.2 leaves out. A connection is
- * closed by shutting its socket down, which h2o then finds out for itself, so that nothing is freed
- * under its feet.
+ * h2o serves a connection and frees it; here is only what h2o 2.2 leaves out. There is a list for
+ * each state that a connection may be in, so that the one that is longest in it stands first.
  */
 #ifndef AUTH_CONNECTIONS_H
 #define AUTH_CONNECTIONS_H
@@ -13,39 +12,30 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "auth/access_log.h"
+#include "auth/connection.h"
+#include "auth/counters.h"
 #include "common/address.h"
 #include "common/attributes.h"
 #include "common/failure.h"
-#include "common/metrics.h"
+#include "common/memory_budget.h"
 #include "common/timer.h"
 
-#define CONNECTIONS_SLOW_MS 10000 /* a request must be whole so long after its first byte … */
-#define CONNECTIONS_BUSY_MS 30000 /* … and answered, and the answer read, so long after that */
+#define CONNECTIONS_SLOW_MS   10000 /* a request must be whole so long after its first byte … */
+#define CONNECTIONS_WORK_MS   30000 /* … answered so long after that … */
+#define CONNECTIONS_UNREAD_MS 30000 /* … and its answer read so long after that */
 
-/* Bytes that h2o may hold of what clients have sent, in each worker; past it, waiting connections
- * whose buffer is larger than the second figure are ended. */
-#define CONNECTIONS_BUDGET (64 * 1024 * 1024)
-#define CONNECTIONS_LARGE  (64 * 1024)
+/* What comes after a refusal is taken for so long, so that the answer is not lost by a reset. */
+#define CONNECTIONS_REFUSED_MS 1000
 
-struct connection {
-    struct connection *prev, *next;
-    struct connections *owner;
-    h2o_socket_t *socket;
-    uint64_t since_ms;   /* monotonic: waiting, or busy, since then */
-    uint64_t partial_ms; /* monotonic: part of a request was first seen; 0: none was */
-    uint64_t request_us; /* monotonic: when the request at hand was whole */
-    bool busy;           /* with a request; else waiting for one */
-    bool closing;        /* shut down, and in no list */
-    bool operations;     /* accepted at the address for metrics */
-    struct access_note note;
-};
+/* At the bound of connections with nothing idle, one whose answer is unread for longer is ended. */
+#define CONNECTIONS_UNREAD_AT_BOUND_MS 1000
 
 /* Shared by the workers of a process. */
 struct connection_bound {
     _Atomic int count;  /* open ones of the process … */
     int max;            /* … and how many there may be */
     atomic_bool wanted; /* a worker without an idle one asks the others to give one up */
+    struct memory_budget memory;
 };
 
 struct listener {
@@ -58,17 +48,17 @@ struct listener {
 
 struct connections {
     h2o_context_t *h2o;
+    struct counters *counters;
     struct timers *timers;
     h2o_accept_ctx_t accept;
-    struct listener listeners[2]; /* the public one; the one for metrics */
-    struct connection *waiting;   /* the longest first */
-    struct connection *busy;      /* likewise */
-    struct connection *sweep;     /* the next waiting one to be looked at for a partial request */
-    uint64_t round_ms;            /* monotonic: when this round of looking began */
-    size_t swept_bytes;           /* what h2o holds of those looked at in this round */
-    bool over_budget;             /* in the last round it was too much */
-    bool out_of_files;            /* the last accept failed for want of a descriptor */
-    bool accepts;                 /* else what comes waits in the kernel's queue */
+    struct listener listeners[2];                   /* the public one; the one for metrics */
+    struct connection *in_state[CONNECTION_STATES]; /* the longest first */
+    struct connection *at_hand; /* passed on to h2o; NULL: none, or h2o has freed it */
+    h2o_socket_cb h2o_on_read;  /* what h2o wants called when something was read */
+    struct memory_holder memory;
+    uint64_t warned_ms; /* monotonic: of too much memory */
+    bool out_of_files;  /* the last accept failed for want of a descriptor */
+    bool accepts;       /* else what comes waits in the kernel's queue */
     struct timer tick;
     struct connection_bound *bound;
     uint64_t idle_ms;
@@ -77,7 +67,8 @@ struct connections {
 };
 
 /* `h2o` is initialised and its hosts are configured. */
-void connections_open(struct connections *connections, h2o_context_t *h2o, struct timers *timers,
+void connections_open(struct connections *connections, h2o_context_t *h2o,
+                      struct counters *counters, struct timers *timers,
                       struct connection_bound *bound, uint64_t idle_ms);
 
 /* Listens on the address. Several sockets may listen on the same one and share what comes
@@ -103,10 +94,7 @@ void connections_abort(struct connections *connections);
 /* When none are left. */
 void connections_close(struct connections *connections);
 
-/* The one that a request came by. */
-struct connection *connection_of(const h2o_req_t *req);
-
-/* A request is whole, or its answer is sent. */
-void connection_set_busy(struct connection *connection, bool busy);
+/* There may be room again. */
+void connections_resume(struct connections *connections);
 
 #endif

@@ -21,9 +21,9 @@ enum endpoint {
 /* Statuses that are answered, as the label `code`; the last stands for any other. */
 #define STATUS_CODES                                                                               \
     {                                                                                              \
-        200, 304, 400, 401, 404, 405, 413, 417, 429, 500, 503, 0                                   \
+        200, 204, 304, 400, 401, 404, 405, 413, 417, 429, 431, 500, 503, 0                         \
     }
-#define STATUS_COUNT 12
+#define STATUS_COUNT 14
 
 /* Errors of /token, as the label `error`. */
 enum token_error {
@@ -45,6 +45,7 @@ enum auth_failure {
     AUTH_EXPIRED_SECRET,
     AUTH_DISABLED_CLIENT,
     AUTH_MALFORMED_SECRET,
+    AUTH_MALFORMED_CREDENTIALS, /* of Basic */
     AUTH_NO_CREDENTIALS,
     AUTH_FAILURE_COUNT,
 };
@@ -78,6 +79,7 @@ struct counters {
     struct counter limiter_decisions[TIER_MAX][LIMITS_DECISION_COUNT];
     struct counter limiter_near_limit[TIER_MAX]; /* granted past 80 % of a window */
     struct counter limiter_backend_errors;
+    struct counter limiter_without_redis; /* decisions, while it should be there */
     struct histogram limiter_durations;
     struct counter ledger_dropped; /* issued without a record, for want of room */
     struct counter cache_hits;
@@ -89,9 +91,20 @@ struct counters {
     struct counter cache_warmed;
     struct counter cache_added; /* less cache_removed: the entries now */
     struct counter cache_removed;
+    struct counter rechecks; /* statements */
     struct counter lookups[LOOKUP_RESULT_COUNT];
     struct histogram lookup_durations;
     struct histogram loop_lag; /* the turns of its loop */
 };
+
+static inline size_t counters_status_index(int status)
+{
+    static const int codes[STATUS_COUNT] = STATUS_CODES;
+    size_t i = 0;
+
+    while (i != STATUS_COUNT - 1 && codes[i] != status)
+        ++i;
+    return i;
+}
 
 #endif

@@ -4,9 +4,6 @@
 
 #include <h2o.h>
 
-/* The metadata document: malloc'd, the same for the life of the process. */
-char *discovery_metadata(const char *issuer);
-
 void discovery_handle_metadata(h2o_req_t *req);
 void discovery_handle_jwks(h2o_req_t *req);
 

@@ -58,10 +58,29 @@ static struct histogram merge(const struct process *process, size_t offset)
 /* The place of element `i` of an array field. */
 #define OFFSET_AT(field, i) (OFFSET(field) + (i) * sizeof(((struct counters *)0)->field[0]))
 
-/* Shown from the start, since a rate does not see the step from no series to the first count. */
-static bool is_in_error_ratio(int code)
+/* Of /token all are shown from the start, since a rate does not see the step from no series to the
+ * first count. */
+static bool is_shown(enum endpoint endpoint, int code, uint64_t count)
 {
-    return code == 200 || code == 500 || code == 503;
+    return count != 0 || (endpoint == ENDPOINT_TOKEN && code != 0);
+}
+
+static void write_connections(struct buffer *text, const struct process *process)
+{
+    struct memory_budget *memory =
+        (struct memory_budget *)&process->connections.memory; /* reading takes its mutex */
+    uint64_t open = 0;
+
+    for (size_t i = 0; i != process->worker_count; ++i)
+        open += (uint64_t)atomic_load(&process->workers[i].connections.count);
+    metrics_family(text, "jotd_http_connections", "gauge", "Open client connections.");
+    metrics_value(text, "jotd_http_connections", "", open);
+    metrics_family(text, "jotd_http_buffered_bytes", "gauge",
+                   "Memory that requests hold which are not whole, or stand behind another.");
+    metrics_value(text, "jotd_http_buffered_bytes", "", memory_budget_held(memory));
+    metrics_family(text, "jotd_http_buffered_max_bytes", "gauge",
+                   "The bound of that, JOTD_MEMORY_BUDGET.");
+    metrics_value(text, "jotd_http_buffered_max_bytes", "", memory->limit);
 }
 
 static void write_requests(struct buffer *text, const struct process *process)
@@ -69,14 +88,13 @@ static void write_requests(struct buffer *text, const struct process *process)
     static const int codes[STATUS_COUNT] = STATUS_CODES;
     char labels[128];
     size_t size = 0;
-    uint64_t open = 0;
 
     metrics_family(text, "jotd_http_requests_total", "counter", "Requests by path and status.");
     for (size_t e = 0; e != ENDPOINT_COUNT; ++e) {
         for (size_t s = 0; s != STATUS_COUNT; ++s) {
             uint64_t count = sum(process, OFFSET_AT(requests, e) + s * sizeof(struct counter));
 
-            if (count == 0 && !(e == ENDPOINT_TOKEN && is_in_error_ratio(codes[s])))
+            if (!is_shown((enum endpoint)e, codes[s], count))
                 continue;
             size = (size_t)snprintf(labels, sizeof(labels), "endpoint=\"%s\",code=\"",
                                     endpoint_names[e]);
@@ -93,16 +111,19 @@ static void write_requests(struct buffer *text, const struct process *process)
         snprintf(labels, sizeof(labels), "endpoint=\"%s\"", endpoint_names[e]);
         metrics_histogram(text, "jotd_http_request_duration_seconds", labels, &total);
     }
-    for (size_t i = 0; i != process->worker_count; ++i)
-        open += (uint64_t)atomic_load(&process->workers[i].connections.count);
-    metrics_family(text, "jotd_http_connections", "gauge", "Open client connections.");
-    metrics_value(text, "jotd_http_connections", "", open);
 }
 
 static const char *const throttled_by[THROTTLE_BY_COUNT] = {
     [THROTTLE_PEER] = "by=\"peer\"",
     [THROTTLE_ID] = "by=\"client\"",
+    [THROTTLE_ALL] = "by=\"process\"",
 };
+
+/* Tiers are shown from the start as well: `other` when it is needed. */
+static bool is_known(unsigned tier, uint64_t count)
+{
+    return tier == TIER_MAX - 1 ? count != 0 : tier_name(tier) != NULL;
+}
 
 static void write_tokens(struct buffer *text, const struct process *process)
 {
@@ -112,7 +133,7 @@ static void write_tokens(struct buffer *text, const struct process *process)
     for (unsigned t = 0; t != TIER_MAX; ++t) {
         uint64_t count = sum(process, OFFSET_AT(tokens_issued, t));
 
-        if (count == 0)
+        if (!is_known(t, count))
             continue;
         snprintf(labels, sizeof(labels), "tier=\"%s\"", tier_name(t));
         metrics_value(text, "jotd_tokens_issued_total", labels, count);
@@ -164,6 +185,8 @@ static void write_cache(struct buffer *text, const struct process *process)
         {"jotd_client_cache_expirations_total", "Entries found too old.",
          OFFSET(cache_expirations)},
         {"jotd_client_cache_warmed_total", "Clients loaded at the start.", OFFSET(cache_warmed)},
+        {"jotd_client_rechecks_total",
+         "Statements that looked clients up again after a change of all.", OFFSET(rechecks)},
     };
     /* In this order, since workers go on counting: never more removed than added. */
     uint64_t removed = sum(process, OFFSET(cache_removed));
@@ -185,8 +208,14 @@ static void write_cache(struct buffer *text, const struct process *process)
 static void write_lookups(struct buffer *text, const struct process *process)
 {
     struct histogram total = merge(process, OFFSET(lookup_durations));
+    bool up = true;
     char labels[64];
 
+    for (size_t i = 0; i != process->worker_count; ++i)
+        up = up && atomic_load(&process->workers[i].has_postgres);
+    metrics_family(text, "jotd_postgres_up", "gauge",
+                   "1 while every worker has a connection to PostgreSQL on which it looks up.");
+    metrics_value(text, "jotd_postgres_up", "", up);
     metrics_family(text, "jotd_client_lookups_total", "counter",
                    "Look-ups of clients in PostgreSQL by result.");
     for (size_t r = 0; r != LOOKUP_RESULT_COUNT; ++r) {
@@ -240,6 +269,17 @@ static void write_ledger(struct buffer *text, const struct process *process)
                    "Rows that PostgreSQL refused for their content; they are set aside.");
     metrics_value(text, "jotd_ledger_rows_rejected_total", "",
                   counter_read(&ledger->sender.rows_rejected));
+    metrics_family(text, "jotd_ledger_files_passed_over_total", "counter",
+                   "Files of the spool that are not sent: no segments for what they are, or gone.");
+    metrics_value(text, "jotd_ledger_files_passed_over_total", "",
+                  counter_read(&ledger->sender.passed_over.files));
+    metrics_family(text, "jotd_ledger_directories", "gauge",
+                   "Directories of the spool whose process does not run, or that belong to "
+                   "another user and cannot be read.");
+    metrics_value(text, "jotd_ledger_directories", "state=\"abandoned\"",
+                  atomic_load(&ledger->abandoned_directories));
+    metrics_value(text, "jotd_ledger_directories", "state=\"unreadable\"",
+                  atomic_load(&ledger->unreadable_directories));
     metrics_family(text, "jotd_ledger_rows_dropped_total", "counter",
                    "Tokens issued without a record, for want of room (JOTD_SPOOL_FULL=drop).");
     metrics_value(text, "jotd_ledger_rows_dropped_total", "", sum(process, OFFSET(ledger_dropped)));
@@ -252,6 +292,15 @@ static void write_ledger(struct buffer *text, const struct process *process)
     metrics_family(text, "jotd_ledger_flush_errors_total", "counter",
                    "Flushes that failed and are tried again.");
     metrics_value(text, "jotd_ledger_flush_errors_total", "", counter_read(&ledger->flush_errors));
+    metrics_family(
+        text, "jotd_ledger_maintenance_errors_total", "counter",
+        "Failures of the daily maintenance in PostgreSQL: partitions, forgotten batches.");
+    metrics_value(text, "jotd_ledger_maintenance_errors_total", "",
+                  counter_read(&ledger->maintenance_errors));
+    metrics_family(text, "jotd_ledger_maintenance_failing", "gauge",
+                   "1 while the last maintenance has failed.");
+    metrics_value(text, "jotd_ledger_maintenance_failing", "",
+                  atomic_load(&ledger->maintenance_fails));
     metrics_family(text, "jotd_ledger_flush_duration_seconds", "histogram",
                    "Time to write closed segments in one transaction.");
     metrics_histogram(text, "jotd_ledger_flush_duration_seconds", "", &ledger->flush_durations);
@@ -275,7 +324,7 @@ static void write_limiter(struct buffer *text, const struct process *process)
             uint64_t count =
                 sum(process, OFFSET_AT(limiter_decisions, t) + d * sizeof(struct counter));
 
-            if (count == 0)
+            if (!is_known(t, count))
                 continue;
             snprintf(labels, sizeof(labels), "tier=\"%s\",decision=\"%s\"", tier_name(t),
                      decisions[d]);
@@ -287,7 +336,7 @@ static void write_limiter(struct buffer *text, const struct process *process)
     for (unsigned t = 0; t != TIER_MAX; ++t) {
         uint64_t count = sum(process, OFFSET_AT(limiter_near_limit, t));
 
-        if (count == 0)
+        if (!is_known(t, count))
             continue;
         snprintf(labels, sizeof(labels), "tier=\"%s\"", tier_name(t));
         metrics_value(text, "jotd_limiter_near_limit_total", labels, count);
@@ -299,6 +348,10 @@ static void write_limiter(struct buffer *text, const struct process *process)
                    "Calls, or clients of a call, that Redis did not answer, or with an error.");
     metrics_value(text, "jotd_limiter_backend_errors_total", "",
                   sum(process, OFFSET(limiter_backend_errors)));
+    metrics_family(text, "jotd_limiter_fallback_decisions_total", "counter",
+                   "Decisions that were made without Redis (JOTD_LIMITER_ON_ERROR).");
+    metrics_value(text, "jotd_limiter_fallback_decisions_total", "",
+                  sum(process, OFFSET(limiter_without_redis)));
     metrics_family(text, "jotd_limiter_fallback", "gauge",
                    "1 while a worker is without its Redis.");
     metrics_value(text, "jotd_limiter_fallback", "",
@@ -347,6 +400,7 @@ void exposition_write(struct buffer *text, const struct process *process,
     metrics_family(text, "jotd_build_info", "gauge", "The version that runs.");
     metrics_value(text, "jotd_build_info", "version=\"" JOTD_VERSION "\"", 1);
     write_requests(text, process);
+    write_connections(text, process);
     write_tokens(text, process);
     write_cache(text, process);
     write_lookups(text, process);

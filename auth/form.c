@@ -73,8 +73,9 @@ static void set_field(struct form *form, struct slice name, struct slice value)
         struct slice name;
         struct slice *value;
     } fields[] = {
-        {SLICE("grant_type"), &form->grant_type},       {SLICE("scope"), &form->scope},
-        {SLICE("audience"), &form->audience},           {SLICE("client_id"), &form->client_id},
+        {SLICE("grant_type"), &form->grant_type},
+        {SLICE("scope"), &form->scope},
+        {SLICE("client_id"), &form->client_id},
         {SLICE("client_secret"), &form->client_secret},
     };
 
@@ -106,7 +107,7 @@ enum form_error form_parse(char *bytes, size_t length, struct form *form)
         if (error != FORM_OK)
             return error;
 
-        if (slice_equal(name, SLICE("resource"))) {
+        if (slice_equal(name, SLICE("resource")) || slice_equal(name, SLICE("audience"))) {
             error = add_resource(form, value);
             if (error != FORM_OK)
                 return error;

@@ -10,13 +10,13 @@
 #include "common/slice.h"
 
 #define FORM_MAX_PARAMETERS 64 /* of any name, in one body */
-#define FORM_MAX_RESOURCES  16 /* `resource` may repeat (RFC 8707 2) */
+#define FORM_MAX_RESOURCES  16 /* `resource` may repeat (RFC 8707 2), and `audience` likewise */
 
 enum form_error {
     FORM_OK,
     FORM_BAD_ESCAPE, /* a % that two hex digits do not follow */
     FORM_NUL,        /* a NUL byte, literal or escaped, in a name or a value */
-    FORM_DUPLICATE,  /* a name other than `resource` twice, known or not (RFC 6749 3.2) */
+    FORM_DUPLICATE,  /* another name twice, known or not (RFC 6749 3.2) */
     FORM_TOO_MANY,   /* past one of the bounds above */
 };
 
@@ -25,10 +25,10 @@ enum form_error {
 struct form {
     struct slice grant_type;
     struct slice scope;
-    struct slice audience;
     struct slice client_id;
     struct slice client_secret;
-    struct slice resources[FORM_MAX_RESOURCES]; /* in the order sent, without empty ones */
+    /* By both names, in the order sent, without empty ones. */
+    struct slice resources[FORM_MAX_RESOURCES];
     size_t resource_count;
 };
 

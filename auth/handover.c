@@ -116,6 +116,19 @@ static int count_others(const struct process *process, int operations)
     return count == -1 ? -1 : count - (int)process->worker_count;
 }
 
+void handover_tell(const struct process *process)
+{
+    for (int i = 0; i != 2; ++i) {
+        int others = own_socket(process, 0, i) != -1 ? count_others(process, i) : 0;
+
+        if (others > 0)
+            log_info("serve.joined", log_str("address", address_text(process, i)),
+                     log_int("sockets", others),
+                     log_str("reason", "another process listens at this address: until it ends, "
+                                       "each gets a part of the connections"));
+    }
+}
+
 void handover_watch(struct process *process)
 {
     for (int i = 0; i != 2; ++i) {

@@ -28,6 +28,9 @@ struct handover {
 MUST_USE bool handover_open(struct process *process, struct failure *failure);
 void handover_close(struct process *process);
 
+/* Says in the log whether others listen at our addresses, which then get a part of what comes. */
+void handover_tell(const struct process *process);
+
 /* About once a second while serving. */
 void handover_watch(struct process *process);
 

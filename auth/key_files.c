@@ -11,6 +11,7 @@
 #include "auth/key_material.h"
 #include "auth/key_name.h"
 #include "auth/keys.h"
+#include "common/file.h"
 #include "common/owner.h"
 
 static int open_directory(const char *directory, struct failure *failure)
@@ -22,10 +23,9 @@ static int open_directory(const char *directory, struct failure *failure)
     return fd;
 }
 
-/* Some file systems have no such thing for directories and say EINVAL. */
 static bool sync_directory(int directory_fd, const char *directory, struct failure *failure)
 {
-    return fsync(directory_fd) == 0 || errno == EINVAL ||
+    return file_sync_directory(directory_fd) ||
            failure_set(failure, "cannot write the key directory %s to disk: %s", directory,
                        strerror(errno));
 }
@@ -59,7 +59,7 @@ static bool write_key(int directory_fd, const char *directory, const char *name,
     if (fd < 0)
         return failure_set(failure, "cannot write to the key directory %s: %s", directory,
                            strerror(errno));
-    owner_inherit(fd, directory);
+    owner_inherit(fd, directory_fd);
     written = write_all(fd, pem, strlen(pem)) && fsync(fd) == 0 &&
               renameat(directory_fd, hidden, directory_fd, name) == 0;
     error = errno;

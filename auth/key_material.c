@@ -21,9 +21,7 @@
 
 void key_material_free(char *material, size_t length)
 {
-    if (material != NULL)
-        OPENSSL_cleanse(material, length);
-    free(material);
+    OPENSSL_secure_clear_free(material, length);
 }
 
 /* A memory BIO wipes its bytes when it is freed. */
@@ -81,10 +79,12 @@ static bool read_secret(struct signing_key *key, BIO *bio, struct failure *failu
     char *type = NULL, *header = NULL;
     unsigned char *bytes = NULL;
     long length = 0;
+    static const unsigned char zeros[HS256_LENGTH];
     bool fits = PEM_read_bio(bio, &type, &header, &bytes, &length) != 0 &&
                 strcmp(type, HS256_PEM_TYPE) == 0 && *header == '\0' && length == HS256_LENGTH;
+    bool known = fits && CRYPTO_memcmp(bytes, zeros, HS256_LENGTH) == 0;
 
-    if (fits && (key->material = malloc(HS256_LENGTH)) != NULL) {
+    if (fits && !known && (key->material = OPENSSL_secure_malloc(HS256_LENGTH)) != NULL) {
         memcpy(key->material, bytes, HS256_LENGTH);
         key->material_length = HS256_LENGTH;
     }
@@ -94,6 +94,8 @@ static bool read_secret(struct signing_key *key, BIO *bio, struct failure *failu
     if (!fits)
         return failure_set(failure, "not %d bytes in a PEM block of type %s", HS256_LENGTH,
                            HS256_PEM_TYPE);
+    if (known)
+        return failure_set(failure, "its secret is all zeros; make a key with `jotd key create`");
     return key->material != NULL || failure_set(failure, "out of memory");
 }
 
@@ -140,11 +142,12 @@ static bool take_pair(struct signing_key *key, EVP_PKEY *pkey, const char *pem,
         return failure_set(failure, "the kid in its name is not the key's thumbprint, which is %s",
                            kid);
     }
-    if ((key->material = strdup(pem)) == NULL) {
+    key->material_length = strlen(pem);
+    if ((key->material = OPENSSL_secure_malloc(key->material_length + 1)) == NULL) {
         free(jwk);
         return failure_set(failure, "out of memory");
     }
-    key->material_length = strlen(pem);
+    memcpy(key->material, pem, key->material_length + 1);
     key->jwk = jwk;
     return true;
 }

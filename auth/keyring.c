@@ -106,27 +106,31 @@ static void choose_signer(struct keyring_view *view, int64_t now)
         log_error("keys.unusable", log_str("kid", key->kid));
 }
 
-/* When the next key's time to sign comes or a key's time to be published ends. */
-static int64_t next_change(const struct key_set *set, int64_t now)
+static void narrow(struct keyring_view *view, int64_t at, int64_t now)
 {
-    int64_t at = INT64_MAX;
+    if (at <= now && at > view->holds_from)
+        view->holds_from = at;
+    if (at > now && at < view->changes_at)
+        view->changes_at = at;
+}
 
-    for (size_t i = 0; set != NULL && i != set->count; ++i) {
-        const struct signing_key *key = set->keys + i;
-
-        if (key->activate_at > now && key->activate_at < at)
-            at = key->activate_at;
-        if (key->retire_at > now && key->retire_at < at)
-            at = key->retire_at;
+/* A key's time to sign comes, or its time to be published ends. The clock may also be set back over
+ * such a time. */
+static void find_changes(struct keyring_view *view, int64_t now)
+{
+    view->holds_from = INT64_MIN;
+    view->changes_at = INT64_MAX;
+    for (size_t i = 0; view->set != NULL && i != view->set->count; ++i) {
+        narrow(view, view->set->keys[i].activate_at, now);
+        narrow(view, view->set->keys[i].retire_at, now);
     }
-    return at;
 }
 
 void keyring_view_refresh(struct keyring_view *view, struct keyring *ring, int64_t now)
 {
     uint64_t version = atomic_load_explicit(&ring->version, memory_order_acquire);
 
-    if (version == view->version && now < view->changes_at)
+    if (version == view->version && now >= view->holds_from && now < view->changes_at)
         return;
     if (version != view->version)
         adopt(view, ring, version);
@@ -134,7 +138,7 @@ void keyring_view_refresh(struct keyring_view *view, struct keyring *ring, int64
         publish(view, now);
         choose_signer(view, now);
     }
-    view->changes_at = next_change(view->set, now);
+    find_changes(view, now);
 }
 
 void keyring_view_dispose(struct keyring_view *view)

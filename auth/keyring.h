@@ -35,7 +35,8 @@ void keyring_refresh(struct keyring *ring, bool force);
 struct keyring_view {
     struct key_set *set;
     uint64_t version;   /* of the ring, when it was looked at last */
-    int64_t changes_at; /* epoch seconds at which time alone changes what it says */
+    int64_t holds_from; /* epoch seconds between which time alone does not change what it says */
+    int64_t changes_at;
     struct access_token_signer signer;
     char *jwks; /* the JWK set document; NULL when there is no set */
     size_t jwks_length;

@@ -6,20 +6,28 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "auth/key_material.h"
 #include "auth/key_name.h"
 #include "auth/key_proof.h"
 #include "common/buffer.h"
+#include "common/file.h"
 #include "common/log.h"
+#include "common/private_memory.h"
 
-#define FILE_MAX      (64 * 1024) /* bytes in a key file */
+#define FILE_MAX      (16 * 1024) /* bytes in a key file */
 #define LOAD_ATTEMPTS 10
+
+/* Two sets of the most and the largest files, the last one and the next, leave half of it to
+ * OpenSSL, which signs with it. */
+_Static_assert(4 * KEY_MAX_FILES * FILE_MAX <= PRIVATE_MEMORY_BYTES, "there is room for keys");
 
 /* What one look at the directory found. */
 struct listing {
@@ -91,11 +99,23 @@ static uint64_t hash_file(const char *name, const struct stat *status)
     return hash_bytes(hash_bytes(0xcbf29ce484222325u, name, strlen(name)), facts, sizeof(facts));
 }
 
+/* Whose group is how this process itself gets to the file, as with a secret that Kubernetes mounts
+ * for it (0440, of root and fsGroup), is open to no other. */
+static bool is_open_to_others(const struct stat *status)
+{
+    mode_t others = S_IRWXG | S_IRWXO;
+
+    if (status->st_uid != geteuid() && group_member(status->st_gid))
+        others &= ~(mode_t)S_IRGRP;
+    return (status->st_mode & others) != 0;
+}
+
 static void list_file(struct listing *listing, int directory_fd, const char *name)
 {
     struct stat status;
 
-    /* Symbolic links are followed: Kubernetes mounts each key of a secret as one. */
+    /* Symbolic links are followed: Kubernetes mounts each key of a secret as one. A file is read
+     * only when they do not leave the directory. */
     if (fstatat(directory_fd, name, &status, 0) != 0)
         memset(&status, 0, sizeof(status)); /* it leads nowhere */
     /* A sum, since the order in which names are found means nothing. */
@@ -104,7 +124,7 @@ static void list_file(struct listing *listing, int directory_fd, const char *nam
         struct listed_file *file = &listing->files[listing->count];
 
         snprintf(file->name, sizeof(file->name), "%s", name);
-        file->open_to_others = (status.st_mode & (S_IRWXG | S_IRWXO)) != 0;
+        file->open_to_others = is_open_to_others(&status);
         file->skipped.reason[0] = '\0';
     }
     ++listing->count;
@@ -115,16 +135,42 @@ static int compare_files(const void *a, const void *b)
     return strcmp(((const struct listed_file *)a)->name, ((const struct listed_file *)b)->name);
 }
 
+/* The bits of those beside the owner that may write to the directory. Where nobody may, its mode
+ * says nothing: Kubernetes mounts secrets read-only, with a mode of 1777 or 3777. */
+static mode_t writers(const char *directory)
+{
+    struct stat status;
+    struct statvfs mount;
+
+    if (stat(directory, &status) != 0 || statvfs(directory, &mount) != 0 ||
+        (mount.f_flag & ST_RDONLY) != 0)
+        return 0;
+    return status.st_mode & (S_IWGRP | S_IWOTH);
+}
+
+bool keys_check_directory(const char *directory, struct failure *failure)
+{
+    return (writers(directory) & S_IWOTH) == 0 ||
+           failure_set(failure,
+                       "everybody may write to the key directory %s, and so put a key there that "
+                       "signs; look which keys are ours, then chmod o-w",
+                       directory);
+}
+
 static bool list_directory(const char *directory, struct listing *listing, struct failure *failure)
 {
-    DIR *stream = opendir(directory);
+    DIR *stream;
     struct dirent *entry;
     int error;
 
-    if (stream == NULL)
+    if (!keys_check_directory(directory, failure))
+        return false;
+    if ((stream = opendir(directory)) == NULL)
         return failure_set(failure, "cannot read the key directory %s: %s%s", directory,
                            strerror(errno),
-                           errno == ENOENT ? "; make a key with `jotd key create`" : "");
+                           errno == ENOENT ? "; JOTD_KEYS_DIR says where it is, and `jotd key "
+                                             "create` makes it with its first key"
+                                           : "");
     listing->count = 0;
     listing->fingerprint = 0;
     while (errno = 0, (entry = readdir(stream)) != NULL) {
@@ -151,11 +197,11 @@ uint64_t keys_fingerprint(const char *directory)
 
 /* Reading the keys */
 
-static enum reading stopped_by(int error, struct failure *failure)
+static enum reading stopped_by(int error)
 {
-    failure_set(failure, "%s", strerror(error));
-    return error == ENOENT || error == ELOOP || error == EACCES || error == EPERM ? READ_SKIP
-                                                                                  : READ_STOP;
+    return error == FILE_REFUSED || error == ENOENT || error == EACCES || error == EPERM
+               ? READ_SKIP
+               : READ_STOP;
 }
 
 /* Reads a whole file, at most FILE_MAX bytes, into `text` (FILE_MAX + 1), and ends it by a NUL. */
@@ -164,25 +210,18 @@ static enum reading read_file(int directory_fd, const char *name, char *text,
 {
     size_t length = 0;
     ssize_t got = 0;
-    struct stat status;
     enum reading reading = READ_DONE;
-    /* Without O_NONBLOCK, a pipe of that name would hold us here. */
-    int fd = openat(directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int fd = file_open_given(directory_fd, name, FILE_MAX, failure);
 
     if (fd < 0)
-        return stopped_by(errno, failure);
-    if (fstat(fd, &status) != 0) {
-        reading = stopped_by(errno, failure);
-    } else if (!S_ISREG(status.st_mode) || status.st_size > FILE_MAX) {
-        failure_set(failure, "not a regular file of at most %d bytes", FILE_MAX);
-        reading = READ_SKIP;
-    } else {
-        while (length < FILE_MAX && (got = read(fd, text + length, FILE_MAX - length)) > 0)
-            length += (size_t)got;
-        if (got < 0)
-            reading = stopped_by(errno, failure);
-        text[length] = '\0';
+        return stopped_by(errno);
+    while (length < FILE_MAX && (got = read(fd, text + length, FILE_MAX - length)) > 0)
+        length += (size_t)got;
+    if (got < 0) {
+        reading = stopped_by(errno);
+        failure_set(failure, "%s", strerror(errno));
     }
+    text[length] = '\0';
     close(fd);
     return reading;
 }
@@ -217,7 +256,7 @@ static enum reading read_key(struct key_set *set, int directory_fd, const char *
         failure_set(failure, "another file holds this key");
         return READ_SKIP;
     }
-    if ((text = calloc(1, FILE_MAX + 1)) == NULL) {
+    if ((text = OPENSSL_secure_zalloc(FILE_MAX + 1)) == NULL) {
         failure_set(failure, "out of memory");
         return READ_STOP;
     }
@@ -293,8 +332,11 @@ static struct key_set *read_listed(const char *directory, struct listing *listin
     return NULL;
 }
 
-static void log_files(const struct listing *listing)
+static void log_files(const char *directory, const struct listing *listing)
 {
+    if ((writers(directory) & S_IWGRP) != 0)
+        log_warn("keys.permissions", log_str("directory", directory),
+                 log_str("reason", "its group may put a key there that signs; chmod g-w"));
     for (size_t i = 0; i < listing->count; ++i) {
         const struct listed_file *file = &listing->files[i];
 
@@ -320,7 +362,7 @@ struct key_set *keys_load(const char *directory, struct failure *failure)
         if (set == NULL)
             return NULL;
         if (keys_fingerprint(directory) == set->fingerprint) {
-            log_files(&listing);
+            log_files(directory, &listing);
             return set;
         }
         keys_release(set);
@@ -370,6 +412,20 @@ enum key_state keys_state(const struct key_set *set, const struct signing_key *k
     return keys_signing(set, now) == key ? KEY_SIGNING : KEY_RETIRING;
 }
 
+static bool is_published(const struct signing_key *key, int64_t now)
+{
+    return key->jwk != NULL && !is_retired(key, now);
+}
+
+bool keys_publishes(const struct key_set *set, enum key_alg alg, int64_t now)
+{
+    for (size_t i = 0; i != set->count; ++i) {
+        if (set->keys[i].alg == alg && is_published(&set->keys[i], now))
+            return true;
+    }
+    return false;
+}
+
 char *keys_jwks(const struct key_set *set, int64_t now)
 {
     struct buffer text = {0};
@@ -379,7 +435,7 @@ char *keys_jwks(const struct key_set *set, int64_t now)
     for (size_t i = set->count; i-- > 0;) {
         const struct signing_key *key = &set->keys[i];
 
-        if (key->jwk != NULL && !is_retired(key, now)) {
+        if (is_published(key, now)) {
             buffer_printf(&text, "%s%s", separator, key->jwk);
             separator = ",";
         }

@@ -60,12 +60,17 @@ const char *key_alg_name(enum key_alg alg);
 MUST_USE bool key_alg_parse(const char *name, enum key_alg *alg);
 const char *key_state_name(enum key_state state);
 
+/* False when everybody may write to the directory, and so could put a key there that signs. One
+ * that is not there passes. */
+MUST_USE bool keys_check_directory(const char *directory, struct failure *failure);
+
 /* Reads the directory. A file that cannot be used is logged (event=key.skipped, with the file's
  * name and the reason) and left out; one that others may read is logged (event=key.permissions)
- * and used. So call this only when the fingerprint has changed. Files that do not end in .pem and
- * names that begin with a dot are not looked at. NULL when the directory cannot be read, holds more
- * than KEY_MAX_FILES or does not stop changing, or a file is out of reach for reasons that pass
- * (no file descriptor, no memory): then the caller goes on with the set that it has. An empty
+ * and used; a directory that its group may write to as well (event=keys.permissions). So call this
+ * only when the fingerprint has changed. Files that do not end in .pem and names that begin with a
+ * dot are not looked at. NULL when the directory cannot be read, holds more than KEY_MAX_FILES or
+ * does not stop changing, everybody may write to it, or a file is out of reach for reasons that
+ * pass (no file descriptor, no memory): then the caller goes on with the set that it has. An empty
  * directory is an empty set. */
 MUST_USE struct key_set *keys_load(const char *directory, struct failure *failure);
 
@@ -80,6 +85,9 @@ void keys_release(struct key_set *set);
 const struct signing_key *keys_signing(const struct key_set *set, int64_t now);
 
 enum key_state keys_state(const struct key_set *set, const struct signing_key *key, int64_t now);
+
+/* Whether a key of this algorithm is published at `now`. */
+bool keys_publishes(const struct key_set *set, enum key_alg alg, int64_t now);
 
 /* The JWK set document (RFC 7517 5) of what is published at `now`: malloc'd, NUL-terminated. */
 char *keys_jwks(const struct key_set *set, int64_t now);

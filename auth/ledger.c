@@ -153,6 +153,14 @@ static void count_recovering(struct ledger *ledger)
                                                   : 0);
 }
 
+static void count_directories(struct ledger *ledger)
+{
+    struct spool_directories found = spool_count_directories(ledger->spool.config.base);
+
+    atomic_store(&ledger->abandoned_directories, found.abandoned);
+    atomic_store(&ledger->unreadable_directories, found.unreadable);
+}
+
 /* Sends some of what earlier processes left; their directories come one after the other. False
  * when that failed. */
 static bool recover(struct ledger *ledger)
@@ -163,8 +171,13 @@ static bool recover(struct ledger *ledger)
     if (abandoned->directory == NULL) {
         if (clock_monotonic_ms() < ledger->adopt_at_ms)
             return true;
-        if (!spool_adopt(ledger->spool.config.base, ledger->tried, abandoned)) {
+        if (ledger->tried[0] == '\0')
+            count_directories(ledger);
+        if (!spool_adopt(ledger->spool.config.base, ledger->tried, &ledger->sender.passed_over,
+                         abandoned)) {
             ledger->adopt_at_ms = clock_monotonic_ms() + ADOPT_EVERY_MS;
+            if (ledger->tried[0] != '\0')
+                count_directories(ledger);
             ledger->tried[0] = '\0';
             return true;
         }
@@ -185,17 +198,22 @@ static bool recover(struct ledger *ledger)
 static void maintain(struct ledger *ledger)
 {
     struct failure failure;
-    bool more;
+    bool more, reached;
 
     if (clock_monotonic_ms() < ledger->maintain_at_ms)
         return;
-    if (ledger_pg_connect(&ledger->sender.pg, &failure) &&
-        ledger_maintain(&ledger->sender, &more, &failure)) {
+    reached = ledger_pg_connect(&ledger->sender.pg, &failure);
+    if (reached && ledger_maintain(&ledger->sender, &more, &failure)) {
+        atomic_store(&ledger->maintenance_fails, false);
         if (!more)
             ledger->maintain_at_ms = clock_monotonic_ms() + MAINTAIN_EVERY_MS;
         return;
     }
     log_warn("ledger.maintenance_failed", log_str("reason", failure.reason));
+    if (reached) {
+        counter_add(&ledger->maintenance_errors, 1);
+        atomic_store(&ledger->maintenance_fails, true);
+    }
     ledger_pg_close(&ledger->sender.pg);
     ledger->maintain_at_ms = clock_monotonic_ms() + 60000;
 }
@@ -298,6 +316,6 @@ void ledger_close(struct ledger *ledger)
 {
     if (ledger->abandoned.directory != NULL)
         spool_release(&ledger->abandoned);
-    buffer_dispose(&ledger->sender.bytes);
+    ledger_sender_dispose(&ledger->sender);
     spool_close(&ledger->spool);
 }

@@ -37,10 +37,14 @@ struct ledger {
     uint64_t backoff_ms;              /* 0: the last flush went well */
     struct failure last;              /* why it did not; logged when it changes */
     struct counter flush_errors;
+    struct counter maintenance_errors;
+    atomic_bool maintenance_fails; /* the last one did, though PostgreSQL was reached */
     struct histogram flush_durations;
     _Atomic uint64_t recovering_rows; /* of `abandoned` */
     _Atomic uint64_t recovering_bytes;
-    _Atomic int64_t recovering_unix_ms; /* when its oldest segment was opened; 0: none */
+    _Atomic int64_t recovering_unix_ms;     /* when its oldest segment was opened; 0: none */
+    _Atomic uint64_t abandoned_directories; /* of the spool, at the last look */
+    _Atomic uint64_t unreadable_directories;
 };
 
 /* Makes the spool; the sender does not run yet. */

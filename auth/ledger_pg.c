@@ -18,6 +18,9 @@
 #define STATEMENT_TIMEOUT "20s"
 #define ANSWER_TIMEOUT_MS 25000 /* when even that does not come */
 #define ON_WAIT_MS        1000
+#define NOTICE_EVERY_MS   1000  /* one is logged */
+#define READS_MAX         512   /* of some 16 KiB: for one answer, of which none is long */
+#define RESULTS_MAX       64    /* of the statements of one string */
 #define PIECE             65536 /* bytes */
 
 /* No timeout of PostgreSQL's ends a COPY whose peer has fallen silent, and that COPY holds its
@@ -52,13 +55,15 @@ static bool wait_for_peer(struct ledger_pg *pg, uint64_t deadline_ms)
     return PQconsumeInput(connection) == 1;
 }
 
-/* The next result; NULL ends a statement, or says that the connection is lost or silent. */
+/* The next result; NULL ends a statement, or says that the connection is lost or silent, or talks
+ * without end. */
 static PGresult *next_result(struct ledger_pg *pg)
 {
     uint64_t deadline_ms = clock_monotonic_ms() + ANSWER_TIMEOUT_MS;
+    unsigned reads = 0;
 
     while (PQflush(pg->connection) == 1 || PQisBusy(pg->connection)) {
-        if (!wait_for_peer(pg, deadline_ms)) {
+        if (++reads > READS_MAX || !wait_for_peer(pg, deadline_ms)) {
             ledger_pg_close(pg);
             return NULL;
         }
@@ -90,10 +95,13 @@ enum ledger_outcome ledger_pg_judge(PGresult *result, ExecStatusType expected,
 PGresult *ledger_pg_execute(struct ledger_pg *pg, const char *sql)
 {
     PGresult *last = NULL, *result;
+    unsigned count = 0;
 
     if (pg->connection == NULL || PQsendQuery(pg->connection, sql) != 1)
         return NULL;
     while ((result = next_result(pg)) != NULL) {
+        if (++count == RESULTS_MAX)
+            ledger_pg_close(pg);
         if (last != NULL && PQresultStatus(last) == PGRES_FATAL_ERROR) {
             PQclear(result);
         } else {
@@ -125,7 +133,12 @@ static bool check_schema(struct ledger_pg *pg, struct failure *failure)
 /* What PostgreSQL says unasked, such as why it ends the connection; libpq would print it. */
 static void on_notice(void *data, const PGresult *result)
 {
-    (void)data;
+    struct ledger_pg *pg = data;
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (now_ms - pg->notice_ms < NOTICE_EVERY_MS)
+        return;
+    pg->notice_ms = now_ms;
     log_info("ledger.notice",
              log_str("message", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
 }
@@ -147,7 +160,7 @@ bool ledger_pg_connect(struct ledger_pg *pg, struct failure *failure)
         return true;
     ledger_pg_close(pg);
     pg->connection = PQconnectdbParams(keywords, values, 1);
-    PQsetNoticeReceiver(pg->connection, on_notice, NULL);
+    PQsetNoticeReceiver(pg->connection, on_notice, pg);
     if (PQstatus(pg->connection) != CONNECTION_OK || PQsetnonblocking(pg->connection, 1) != 0) {
         failure_set(failure, "%s", PQerrorMessage(pg->connection));
         failure_one_line(failure);

@@ -7,6 +7,7 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/attributes.h"
 #include "common/failure.h"
@@ -16,6 +17,7 @@ struct ledger_pg {
     const char *url;
     void (*on_wait)(struct ledger_pg *); /* each second that PostgreSQL is waited for; or NULL */
     PGconn *connection;                  /* NULL: not connected */
+    uint64_t notice_ms;                  /* monotonic: when one was logged */
 };
 
 enum ledger_outcome {

@@ -205,12 +205,11 @@ static bool is_expired(struct ledger_sender *sender, const struct spool_segment 
 {
     PGresult *result =
         ledger_pg_execute(&sender->pg,
-                          "BEGIN; SELECT (extract(epoch FROM watermark) * 1000)::bigint"
-                          " FROM ledger_state FOR SHARE");
+                          "BEGIN; SELECT (extract(epoch FROM ledger_watermark()) * 1000)::bigint");
 
     if (PQresultStatus(result) != PGRES_TUPLES_OK)
         return ledger_pg_judge(result, PGRES_TUPLES_OK, failure), false;
-    if (PQntuples(result) != 1) {
+    if (PQntuples(result) != 1 || PQgetisnull(result, 0, 0)) {
         PQclear(result);
         return failure_set(failure, "the table ledger_state has lost its row; restore it");
     }
@@ -254,14 +253,16 @@ static bool send_alone(struct ledger_sender *sender, struct spool_segment *segme
 
 /* Takes segments that the disk does not give off the front of the list: what follows must not wait
  * for them. Their files, where there are any, are found again by the next start. */
-static enum spool_synced sync_first(struct spool *spool, struct spool_segment **segments,
-                                    struct spool_segment *segment, struct failure *failure)
+static enum spool_synced sync_first(struct ledger_sender *sender, struct spool *spool,
+                                    struct spool_segment **segments, struct spool_segment *segment,
+                                    struct failure *failure)
 {
     enum spool_synced synced = spool_sync(segment, failure);
 
     if (synced == SPOOL_LOST) {
         log_error("ledger.segment_lost", log_str("segment", segment->path),
                   log_int("rows", (int64_t)segment->rows), log_str("reason", failure->reason));
+        counter_add(&sender->passed_over.files, 1);
         DL_DELETE(*segments, segment);
         spool_forget(spool, segment);
     }
@@ -270,8 +271,8 @@ static enum spool_synced sync_first(struct spool *spool, struct spool_segment **
 
 /* Syncs those at the front that can go into one transaction, and counts them. False when the rest
  * has to wait. */
-static bool sync_some(struct spool *spool, struct spool_segment **segments, size_t *count,
-                      struct failure *failure)
+static bool sync_some(struct ledger_sender *sender, struct spool *spool,
+                      struct spool_segment **segments, size_t *count, struct failure *failure)
 {
     struct spool_segment *segment, *next;
 
@@ -281,7 +282,7 @@ static bool sync_some(struct spool *spool, struct spool_segment **segments, size
 
         if (*count == LEDGER_SEND_SEGMENTS || (*count != 0 && is_old(segment)))
             break;
-        synced = sync_first(spool, segments, segment, failure);
+        synced = sync_first(sender, spool, segments, segment, failure);
         if (synced == SPOOL_NOT_NOW)
             return false;
         if (synced == SPOOL_SYNCED && ++*count == 1 && is_old(segment))
@@ -299,7 +300,7 @@ bool ledger_send(struct ledger_sender *sender, struct spool *spool, struct spool
     size_t count;
     uint64_t rows = 0;
 
-    if (!sync_some(spool, segments, &count, failure))
+    if (!sync_some(sender, spool, segments, &count, failure))
         return false;
     if (count == 0)
         return true;
@@ -323,13 +324,22 @@ bool ledger_send(struct ledger_sender *sender, struct spool *spool, struct spool
     return outcome != LEDGER_FAILED;
 }
 
+void ledger_sender_dispose(struct ledger_sender *sender)
+{
+    ledger_pg_close(&sender->pg);
+    buffer_dispose(&sender->bytes);
+    spool_passed_over_dispose(&sender->passed_over);
+}
+
+/* Each step for itself: what one lacks, another may not. */
 bool ledger_maintain(struct ledger_sender *sender, bool *more, struct failure *failure)
 {
     PGresult *result = ledger_pg_execute(&sender->pg, "SELECT make_issued_tokens_partitions()");
+    bool made = ledger_pg_judge(result, PGRES_TUPLES_OK, failure) == LEDGER_WRITTEN;
+    struct failure other;
 
-    if (ledger_pg_judge(result, PGRES_TUPLES_OK, failure) != LEDGER_WRITTEN)
-        return false;
-    result = ledger_pg_execute(&sender->pg, LEDGER_FORGET_BATCHES_SQL(FORGET_AT_ONCE));
-    *more = result != NULL && strcmp(PQcmdTuples(result), FORGET_AT_ONCE) == 0;
-    return ledger_pg_judge(result, PGRES_COMMAND_OK, failure) == LEDGER_WRITTEN;
+    result = ledger_pg_execute(&sender->pg, "SELECT forget_flushed_batches(" FORGET_AT_ONCE ")");
+    *more = PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), FORGET_AT_ONCE) == 0;
+    return ledger_pg_judge(result, PGRES_TUPLES_OK, made ? failure : &other) == LEDGER_WRITTEN &&
+           made;
 }

@@ -15,14 +15,6 @@
 
 #define LEDGER_SEND_SEGMENTS 32 /* in one transaction, at most */
 
-/* Moves the watermark on and forgets batches of before it, as many as `limit` says; gives how many.
- * Those that are left do no harm: what is older than the watermark is not sent any more. */
-#define LEDGER_FORGET_BATCHES_SQL(limit)                                                           \
-    "WITH state AS (UPDATE ledger_state SET watermark ="                                           \
-    "  greatest(watermark, date_trunc('day', now() - interval '30 days')) RETURNING watermark)"    \
-    " DELETE FROM flushed_batches WHERE ctid = ANY (ARRAY(SELECT b.ctid"                           \
-    " FROM flushed_batches b, state WHERE flushed_at < watermark LIMIT " limit "))"
-
 struct ledger_sender {
     struct ledger_pg pg;
     const char *base;       /* where refused lines are set aside */
@@ -31,6 +23,7 @@ struct ledger_sender {
     struct counter batches[SPOOL_TRIGGER_COUNT];
     struct counter rows_written;
     struct counter rows_rejected;
+    struct spool_passed_over passed_over;
 };
 
 /* Sends the first segments of the list (at most LEDGER_SEND_SEGMENTS), removes them from it and
@@ -39,6 +32,8 @@ struct ledger_sender {
  * closed. */
 MUST_USE bool ledger_send(struct ledger_sender *sender, struct spool *spool,
                           struct spool_segment **segments, struct failure *failure);
+
+void ledger_sender_dispose(struct ledger_sender *sender);
 
 /* Makes the partitions of this month and three ahead, and forgets batches of over 30 days ago, in
  * pieces that take well under a second: `more` says that there are others left. */

@@ -5,6 +5,7 @@
 
 #include <h2o.h>
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -14,13 +15,13 @@
 #include "common/log.h"
 
 #define CONNECT_TIMEOUT_MS 1000
-#define PROBE              SLICE("{probe}") /* no client's id */
 
 /* All that ask for one client in one pass. */
 struct limits_ask {
     struct limits_ask *prev, *next;
     struct client *client; /* kept */
     struct limits_waiter *waiters;
+    int64_t asked; /* tokens, when it was sent; some who waited may have gone since */
 };
 
 /* The script at work, for the clients of a pass. */
@@ -44,7 +45,8 @@ struct local_windows {
 
 void limits_shared_open(struct limits_shared *shared)
 {
-    *shared = (struct limits_shared){.local.capacity = LIMITS_LOCAL_MAX};
+    *shared = (struct limits_shared){.boot_unix_ms = clock_unix_ms() - clock_boot_ms(),
+                                     .local.capacity = LIMITS_LOCAL_MAX};
     pthread_mutex_init(&shared->mutex, NULL);
 }
 
@@ -103,11 +105,18 @@ static void decide(struct limits *limits, const struct client *client, struct li
     waiter->on_decision(waiter, decision, left);
 }
 
+/* By the wall clock as it was at the start and has gone on since: were it set, everybody would have
+ * a fresh quota. */
+static int64_t local_now_ms(const struct limits_shared *shared)
+{
+    return shared->boot_unix_ms + clock_boot_ms();
+}
+
 static void decide_locally(struct limits *limits, const struct client *client,
                            struct limits_waiter *waiter)
 {
     struct limits_shared *shared = limits->shared;
-    int64_t now_ms = clock_unix_ms();
+    int64_t now_ms = local_now_ms(shared);
     struct quota_left left;
     int64_t granted;
 
@@ -123,6 +132,8 @@ static void decide_locally(struct limits *limits, const struct client *client,
 static void decide_without_redis(struct limits *limits, const struct client *client,
                                  struct limits_waiter *waiter)
 {
+    if (limits->mode == LIMITER_REDIS)
+        counter_add(&limits->counters->limiter_without_redis, 1);
     if (limits->mode == LIMITER_LOCAL || limits->on_error == LIMITER_ON_ERROR_LOCAL)
         decide_locally(limits, client, waiter);
     else
@@ -132,6 +143,19 @@ static void decide_without_redis(struct limits *limits, const struct client *cli
 
 /* Taken */
 
+bool limits_refuse_again(struct limits *limits, struct client *client, struct limits_waiter *waiter)
+{
+    if (client->refused_until_ms == 0)
+        return false;
+    if (clock_monotonic_ms() >= client->refused_until_ms) {
+        client->refused_until_ms = 0;
+        return false;
+    }
+    waiter->ask = NULL;
+    decide(limits, client, waiter, LIMITS_REFUSED, &client->refused_left);
+    return true;
+}
+
 void limits_take(struct limits *limits, struct client *client, struct limits_waiter *waiter)
 {
     struct limits_ask *ask = client->ask;
@@ -140,13 +164,6 @@ void limits_take(struct limits *limits, struct client *client, struct limits_wai
     if (limits->mode == LIMITER_OFF || quota_is_unlimited(&client->quota)) {
         decide(limits, client, waiter, LIMITS_GRANTED, NULL);
         return;
-    }
-    if (client->refused_until_ms != 0) {
-        if (clock_monotonic_ms() < client->refused_until_ms) {
-            decide(limits, client, waiter, LIMITS_REFUSED, &client->refused_left);
-            return;
-        }
-        client->refused_until_ms = 0;
     }
     if (limits->mode == LIMITER_LOCAL || !redis_is_ready(&limits->redis)) {
         decide_without_redis(limits, client, waiter);
@@ -176,17 +193,16 @@ static void on_reply(struct redis_call *redis_call, const redisReply *reply, con
 
 static bool send_call(struct limits_call *call)
 {
-    const struct limits_ask *ask;
+    struct limits_ask *ask;
     const struct limits_waiter *waiter;
     struct limits_script_call script;
 
     limits_script_begin(&script, call->by_name);
     DL_FOREACH (call->asks, ask) {
-        int64_t asked = 0;
-
+        ask->asked = 0;
         DL_FOREACH (ask->waiters, waiter)
-            asked += waiter->asks;
-        limits_script_ask(&script, ask->client->id, asked, &ask->client->quota);
+            ask->asked += waiter->asks;
+        limits_script_ask(&script, ask->client->id, ask->asked, &ask->client->quota);
     }
     call->redis.on_reply = on_reply;
     call->keys = script.keys;
@@ -294,9 +310,10 @@ static void answer(struct limits *limits, struct limits_ask *ask, int64_t grante
  * script (call to f_…): @user_script:1: @user_script: 1: -READONLY …". */
 static bool is_of_no_use(const char *error)
 {
-    static const char *const codes[] = {"READONLY ",   "LOADING ",  "OOM ",        "MISCONF ",
-                                        "MASTERDOWN ", "NOAUTH ",   "NOPERM ",     "BUSY ",
-                                        "NOREPLICAS ", "TRYAGAIN ", "CLUSTERDOWN "};
+    static const char *const codes[] = {"READONLY ",   "LOADING ",  "OOM ",         "MISCONF ",
+                                        "MASTERDOWN ", "NOAUTH ",   "NOPERM ",      "BUSY ",
+                                        "NOREPLICAS ", "TRYAGAIN ", "CLUSTERDOWN ", "MOVED ",
+                                        "ASK "};
 
     const char *of_command =
         strncmp(error, "ERR Error running script", 24) == 0 ? strstr(error, ": -") : NULL;
@@ -347,8 +364,9 @@ static void on_error_reply(struct limits_call *call, const char *error)
     }
     note_error(call->limits, call->asks->client->id, error);
     if (is_of_no_use(error))
-        redis_give_up(&call->limits->redis, "Redis refuses writes: it is read-only, full or "
-                                            "loading, or lacks a permission");
+        redis_give_up(&call->limits->redis,
+                      "Redis refuses writes: it is read-only, full or "
+                      "loading, lacks a permission, or is a part of a Cluster");
     give_up(call);
 }
 
@@ -360,7 +378,7 @@ static void on_answer(struct limits_call *call, const redisReply *reply)
     for (size_t i = 0; i != call->keys; ++i) {
         struct limits_ask *ask = call->asks;
 
-        if (!limits_script_read(reply, call->keys, i, &taken)) {
+        if (!limits_script_read(reply, call->keys, i, ask->asked, &ask->client->quota, &taken)) {
             note_error(limits, ask->client->id, "this is not the script's answer");
             break;
         }
@@ -446,12 +464,15 @@ void limits_open(struct limits *limits, const struct settings *settings,
         atomic_fetch_add(&shared->settled, 1);
         return;
     }
-    /* The script itself shows whether Redis takes it, by both its names. */
+    /* The script itself shows whether Redis takes it, by both its names; several keys, whether it
+     * has all of them: a node of a Cluster has a part. */
     for (size_t i = 0; i != COUNT_OF(limits->probes); ++i) {
         struct limits_script_call *probe = &limits->probes[i];
+        char id[sizeof("{probe-99}")]; /* no client's */
 
+        snprintf(id, sizeof(id), "{probe-%zu}", i);
         limits_script_begin(probe, i != 0);
-        limits_script_ask(probe, PROBE, 1, &(struct quota){{1000000000, 0, 0}});
+        limits_script_ask(probe, slice_of(id), 1, &(struct quota){{1000000000, 0, 0}});
         limits->setup[i] = (struct redis_setup){probe->count, probe->arguments, probe->lengths};
     }
     redis_open(&limits->redis, &limits->config, loop, timers);

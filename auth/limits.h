@@ -18,12 +18,15 @@
 #include "auth/counters.h"
 #include "auth/limits_script.h"
 #include "auth/settings.h"
+#include "common/attributes.h"
 #include "common/redis.h"
 
+#define LIMITS_PROBES    16    /* calls by which a new connection shows that it is of use */
 #define LIMITS_LOCAL_MAX 50000 /* clients in the table of the process, some 400 bytes each */
 
 /* What the workers share. */
 struct limits_shared {
+    int64_t boot_unix_ms;  /* when the machine was booted, as it seemed at the start */
     pthread_mutex_t mutex; /* of what follows */
     struct lru local;
     _Atomic unsigned fallen_back; /* workers that are without their Redis */
@@ -51,8 +54,8 @@ struct limits {
     bool fallen_back;         /* counted in `shared` */
     bool settled;             /* likewise */
     uint64_t error_logged_ms; /* monotonic */
-    struct limits_script_call probes[2];
-    struct redis_setup setup[3];
+    struct limits_script_call probes[LIMITS_PROBES];
+    struct redis_setup setup[LIMITS_PROBES + 1];
     struct redis_config config;
     struct redis redis;
 };
@@ -68,7 +71,12 @@ void limits_open(struct limits *limits, const struct settings *settings,
 /* Who waits is answered as without Redis. */
 void limits_close(struct limits *limits);
 
-/* Asks for a token of the client (`waiter->asks`), or for what is left. */
+/* While a refusal of this client lasts, calls `on_decision` with it and returns true. */
+MUST_USE bool limits_refuse_again(struct limits *limits, struct client *client,
+                                  struct limits_waiter *waiter);
+
+/* After limits_refuse_again did not: asks for a token of the client (`waiter->asks`), or for what
+ * is left. */
 void limits_take(struct limits *limits, struct client *client, struct limits_waiter *waiter);
 
 /* The waiter is not called any more; harmless when it was. */

@@ -7,8 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NUMBERS   8 /* that are answered for a client */
-#define KEY_COUNT 2 /* of the arguments */
+#define NUMBERS      8 /* that are answered for a client */
+#define KEY_COUNT    2 /* of the arguments */
+#define WRONG_TYPE   (-1)
+#define NUMBER_MAX   (INT64_C(1) << 53) /* beyond, Lua's are not exact */
+#define RESET_MAX_MS (INT64_C(32) * 24 * 3600 * 1000)
 
 extern const char limits_lua[]; /* the file */
 
@@ -65,8 +68,28 @@ void limits_script_ask(struct limits_script_call *call, struct slice client_id, 
     call->lengths[KEY_COUNT] = integer_write((int64_t)call->keys, call->key_count);
 }
 
-bool limits_script_read(const redisReply *reply, size_t keys, size_t index,
-                        struct limits_script_taken *taken)
+static bool is_within(int64_t number, int64_t least, int64_t most)
+{
+    return least <= number && number <= most;
+}
+
+/* Of a window without a limit nothing is said. */
+static bool is_possible(const struct limits_script_taken *taken, int64_t asked,
+                        const struct quota *quota)
+{
+    if (!is_within(taken->granted, 0, asked) || !is_within(taken->now_ms, 0, NUMBER_MAX))
+        return false;
+    for (size_t w = 0; w != QUOTA_WINDOWS; ++w) {
+        if (quota->limits[w] != 0 &&
+            (!is_within(taken->left.remaining[w], -NUMBER_MAX, quota->limits[w]) ||
+             !is_within(taken->left.reset_ms[w], taken->now_ms, taken->now_ms + RESET_MAX_MS)))
+            return false;
+    }
+    return true;
+}
+
+bool limits_script_read(const redisReply *reply, size_t keys, size_t index, int64_t asked,
+                        const struct quota *quota, struct limits_script_taken *taken)
 {
     uint64_t numbers[NUMBERS];
 
@@ -75,9 +98,12 @@ bool limits_script_read(const redisReply *reply, size_t keys, size_t index,
     memcpy(numbers, reply->str + index * sizeof(numbers), sizeof(numbers));
     taken->granted = (int64_t)le64toh(numbers[0]);
     taken->now_ms = (int64_t)le64toh(numbers[1]);
+    taken->left = (struct quota_left){0};
     for (size_t w = 0; w != QUOTA_WINDOWS; ++w) {
+        if (quota->limits[w] == 0)
+            continue;
         taken->left.remaining[w] = (int64_t)le64toh(numbers[2 + 2 * w]);
         taken->left.reset_ms[w] = (int64_t)le64toh(numbers[3 + 2 * w]);
     }
-    return true;
+    return taken->granted == WRONG_TYPE || is_possible(taken, asked, quota);
 }

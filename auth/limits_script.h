@@ -5,7 +5,7 @@
  *     limits_script_begin(&call, true);
  *     limits_script_ask(&call, client_id, 1, &quota);   (of LIMITS_SCRIPT_MAX clients at most)
  *     send(call.count, call.arguments, call.lengths);
- *     limits_script_read(reply, call.keys, 0, &taken);  (of each, in the same order)
+ *     limits_script_read(reply, call.keys, 0, 1, &quota, &taken);  (of each, in the same order)
  */
 #ifndef AUTH_LIMITS_SCRIPT_H
 #define AUTH_LIMITS_SCRIPT_H
@@ -48,8 +48,10 @@ void limits_script_begin(struct limits_script_call *call, bool by_name);
 void limits_script_ask(struct limits_script_call *call, struct slice client_id, int64_t asked,
                        const struct quota *quota);
 
-/* What the client at `index` of `keys` was answered; false when that is not the script's answer. */
-MUST_USE bool limits_script_read(const redisReply *reply, size_t keys, size_t index,
-                                 struct limits_script_taken *taken);
+/* What the client at `index` of `keys`, who asked for `asked` tokens, was answered; false when that
+ * is not the script's answer, nor can be: more than was asked for, more than the quota, a time that
+ * no window has. */
+MUST_USE bool limits_script_read(const redisReply *reply, size_t keys, size_t index, int64_t asked,
+                                 const struct quota *quota, struct limits_script_taken *taken);
 
 #endif

@@ -7,6 +7,7 @@
 #include "auth/cli.h"
 #include "auth/serve.h"
 #include "common/attributes.h"
+#include "common/private_memory.h"
 
 static int version(int argc, char **argv);
 
@@ -16,7 +17,8 @@ static const struct {
 } commands[] = {
     {"serve", "issue tokens until SIGTERM", serve},
     {"migrate", "bring the database's schema up to date", admin_migrate},
-    {"client", "create, list, show, update, rotate, disable, enable, delete clients", admin_client},
+    {"client", "create, list, show, update, disable, enable, delete clients; their secrets",
+     admin_client},
     {"tier", "list, set, delete tiers", admin_tier},
     {"key", "create, list, rotate, prune signing keys", admin_key},
     {"ledger", "show, send, retry, prune the record of issued tokens", admin_ledger},
@@ -70,8 +72,10 @@ static int run(int argc, char **argv)
 /* Who reads the output is to know when it is not whole. */
 int main(int argc, char **argv)
 {
-    int status = run(argc, argv);
+    int status;
 
+    private_memory_begin();
+    status = run(argc, argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == CLI_DONE) {
         fprintf(stderr, "jotd: cannot write all of the output: %s\n", strerror(errno));
         status = CLI_FAILED;

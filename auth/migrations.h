@@ -11,6 +11,7 @@
 
 struct migration {
     int version;      /* NNNN */
+    int works_since;  /* programs that know this version and no newer one go on with it */
     const char *name; /* NNNN_name */
     const char *sql;
 };
@@ -18,12 +19,13 @@ struct migration {
 extern const struct migration migrations[];
 extern const size_t migration_count;
 
-/* Gives the newest version that the database has, as `version`, or no row where the schema was
- * never made. This program works with exactly migrations[migration_count - 1].version. */
-#define MIGRATIONS_VERSION_SQL "SELECT max(version) AS version FROM schema_migrations"
+/* Gives the newest version that the database has, and the oldest that a program must know to work
+ * with it; NULLs where the schema was never made. */
+#define MIGRATIONS_VERSION_SQL                                                                     \
+    "SELECT max(version), max(coalesce(works_since, version)) FROM schema_migrations"
 
-/* Whether the result of that, which may be an error's or NULL, names the version that this program
- * works with. */
+/* Whether the result of that, which may be an error's or NULL, names a schema that this program
+ * works with: its own, or a newer one that says so. */
 MUST_USE bool migrations_check_version(const PGresult *result, struct failure *failure);
 
 /* The advisory lock under which the schema is changed, by `jotd migrate` and where partitions are

@@ -39,16 +39,21 @@ static bool go_back(const struct networks *trusted, struct slice line, struct ne
     return false;
 }
 
+static struct network_address other_end(const h2o_req_t *req)
+{
+    struct sockaddr_storage socket = {.ss_family = AF_UNIX};
+
+    req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&socket);
+    return network_address_of((const struct sockaddr *)&socket);
+}
+
 struct network_address peer_of(const h2o_req_t *req)
 {
     const struct networks *trusted = &worker_of(req)->process->settings.trusted_proxies;
-    struct sockaddr_storage socket = {.ss_family = AF_UNIX};
-    struct network_address peer;
+    struct network_address peer = other_end(req);
     struct slice lines[HEADERS_MAX];
     size_t count = 0;
 
-    req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&socket);
-    peer = network_address_of((const struct sockaddr *)&socket);
     if (!networks_have(trusted, &peer))
         return peer;
     for (ssize_t at = -1;
@@ -60,4 +65,25 @@ struct network_address peer_of(const h2o_req_t *req)
             break;
     }
     return peer;
+}
+
+static bool is_of_a_proxy(const h2o_header_t *header)
+{
+    struct slice name = {header->name->base, header->name->len};
+    struct slice prefix = SLICE("x-forwarded-");
+
+    return slice_equal(name, SLICE("forwarded")) || slice_equal(name, SLICE("via")) ||
+           (name.length >= prefix.length &&
+            slice_equal((struct slice){name.bytes, prefix.length}, prefix));
+}
+
+bool peer_is_this_host(const h2o_req_t *req)
+{
+    struct network_address peer = other_end(req);
+
+    for (size_t i = 0; i != req->headers.size; ++i) {
+        if (is_of_a_proxy(req->headers.entries + i))
+            return false;
+    }
+    return network_address_is_loopback(&peer);
 }

@@ -13,6 +13,7 @@
 #include "auth/keyring.h"
 #include "auth/ledger.h"
 #include "auth/limits.h"
+#include "auth/outage.h"
 #include "auth/settings.h"
 #include "auth/throttle.h"
 
@@ -23,13 +24,15 @@ struct process {
     struct throttle throttle;
     struct limits_shared limits;
     h2o_globalconf_t h2o;
-    char *metadata; /* RFC 8414 document */
     struct worker *workers;
     size_t worker_count;
     _Atomic int workers_running; /* threads */
     struct connection_bound connections;
+    size_t most_held; /* bytes, by connections, since memory was given back */
     struct handover handover;
-    _Atomic size_t workers_verified;    /* those that have seen the schema that they know */
+    struct outages outages;
+    atomic_bool other_host_told;     /* that requests name another host than the default issuer */
+    _Atomic size_t workers_verified; /* those that have seen the schema that they know */
     _Atomic uint64_t drain_deadline_ms; /* monotonic; 0: not draining */
 };
 

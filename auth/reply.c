@@ -4,6 +4,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "auth/access_log.h"
 #include "auth/worker.h"
 
 #define KEPT_BODY 16384 /* bytes of a request's body after which its connection may go on */
@@ -22,6 +23,8 @@ static const char *reason_phrase(int status)
     switch (status) {
     case 200:
         return "OK";
+    case 204:
+        return "No Content";
     case 304:
         return "Not Modified";
     case 400:
@@ -36,6 +39,8 @@ static const char *reason_phrase(int status)
         return "Content Too Large";
     case 429:
         return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
     case 503:
         return "Service Unavailable";
     default:
@@ -76,8 +81,8 @@ void reply(h2o_req_t *req, int status, struct slice content_type, struct slice b
         req->http1_is_persistent = 0;
     req->res.status = status;
     req->res.reason = reason_phrase(status);
-    /* RFC 9110 8.6: in a 304 it would have to be the length of the 200. */
-    req->res.content_length = status != 304 ? body.length : SIZE_MAX;
+    /* RFC 9110 8.6: a 204 has none; in a 304 it would have to be the length of the 200. */
+    req->res.content_length = status != 204 && status != 304 ? body.length : SIZE_MAX;
     if (content_type.length != 0)
         REPLY_HEADER(req, "content-type", "Content-Type", content_type);
     *answer =
@@ -97,6 +102,7 @@ void reply_error(h2o_req_t *req, int status, const char *error, const char *desc
     int length =
         snprintf(body, size, "{\"error\":\"%s\",\"error_description\":\"%s\"}", error, description);
 
+    access_log_error(req, error);
     reply_no_store(req);
     reply_json(req, status, (struct slice){body, (size_t)length});
 }
@@ -136,6 +142,7 @@ static void send_answer(struct answer *answer)
     answer->worker = NULL;
     h2o_start_response(req, &generator);
     h2o_send(req, &answer->body, bodiless ? 0 : 1, H2O_SEND_STATE_FINAL);
+    connection_answer(connection_of(req));
 }
 
 bool reply_send_all(struct worker *worker)

@@ -1,6 +1,10 @@
 /* Scope values: see scope.h. */
 #include "auth/scope.h"
 
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
 bool scope_next(struct slice *rest, struct slice *token)
 {
     const char *space;
@@ -45,29 +49,57 @@ bool scope_is_valid(struct slice scope)
     return before != ' ';
 }
 
-bool scope_is_subset(struct slice asked, struct slice allowed)
+size_t scope_count(struct slice scope)
 {
     struct slice token;
+    size_t count = 0;
 
-    while (scope_next(&asked, &token)) {
-        if (!scope_has(allowed, token))
-            return false;
-    }
-    return true;
+    while (scope_next(&scope, &token))
+        ++count;
+    return count;
 }
 
-size_t scope_without_repeats(struct slice asked, char *out)
+static int compare(const void *a_, const void *b_)
 {
-    struct slice token;
-    size_t length = 0;
+    const struct slice *a = a_, *b = b_;
+    int order = memcmp(a->bytes, b->bytes, a->length < b->length ? a->length : b->length);
 
+    return order != 0 ? order : (a->length > b->length) - (a->length < b->length);
+}
+
+void scope_sort(struct slice scope, struct slice *tokens)
+{
+    size_t count = 0;
+
+    while (scope_next(&scope, &tokens[count]))
+        ++count;
+    qsort(tokens, count, sizeof(*tokens), compare);
+}
+
+bool scope_grant(struct slice asked, const struct slice *allowed, size_t count, char *out,
+                 size_t *length)
+{
+    uint64_t granted[SCOPE_TOKENS_MAX / 64] = {0};
+    struct slice token;
+
+    *length = 0;
     while (scope_next(&asked, &token)) {
-        if (scope_has((struct slice){out, length}, token))
+        const struct slice *found;
+        size_t index;
+
+        if (token.length == 0)
             continue;
-        if (length > 0)
-            out[length++] = ' ';
-        memcpy(out + length, token.bytes, token.length);
-        length += token.length;
+        found = bsearch(&token, allowed, count, sizeof(*allowed), compare);
+        if (found == NULL)
+            return false;
+        index = (size_t)(found - allowed);
+        if ((granted[index / 64] & UINT64_C(1) << index % 64) != 0)
+            continue;
+        granted[index / 64] |= UINT64_C(1) << index % 64;
+        if (*length != 0)
+            out[(*length)++] = ' ';
+        memcpy(out + *length, token.bytes, token.length);
+        *length += token.length;
     }
-    return length;
+    return true;
 }

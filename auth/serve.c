@@ -3,29 +3,31 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "auth/cli.h"
-#include "auth/discovery.h"
 #include "auth/handover.h"
 #include "auth/log_level.h"
 #include "auth/routes.h"
 #include "auth/worker.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/private_memory.h"
 
-#define KEYS_EVERY_MS 1000
-#define STUCK_MS      3000 /* after the time to drain, by when every worker should have ended */
-#define LOG_STOP_MS   500  /* for the reader of the log to take the last lines */
+#define LOOK_EVERY_MS    1000 /* at the key directory; also the least time between two reloads */
+#define GIVE_BACK_BYTES  (16 * 1024 * 1024) /* when so much less is held than before */
+#define CONNECTION_BYTES 8192               /* about what one holds beside an unfinished request */
+#define STUCK_MS         3000 /* after the time to drain, by when every worker should have ended */
+#define LOG_STOP_MS      500  /* for the reader of the log to take the last lines */
 
 static const struct cli_command help = {
     .name = "serve",
@@ -39,19 +41,9 @@ static const struct cli_command help = {
         "key (`jotd key create`).\n"
         "\n"
         "Signals: SIGTERM and SIGINT drain (what is on the wire is answered) and end, a second\n"
-        "one ends at once; SIGHUP reads the key directory and JOTD_LOG_LEVEL_FILE again.\n",
+        "one ends at once; SIGHUP reads the key directory and JOTD_LOG_LEVEL_FILE again, at\n"
+        "most once a second.\n",
 };
-
-/* Keys and digests are in memory: no core file, no other process that looks in. */
-static void forbid_core_files(void)
-{
-    struct rlimit none = {0, 0};
-
-    setrlimit(RLIMIT_CORE, &none);
-#ifndef __SANITIZE_ADDRESS__ /* whose leak check must look in */
-    prctl(PR_SET_DUMPABLE, 0);
-#endif
-}
 
 /* A descriptor for each connection and some for the rest, as far as the system allows. */
 static void raise_descriptor_limit(struct settings *settings)
@@ -88,22 +80,42 @@ static int open_signals(void)
     return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* The signal that came, or 0 when none did in time. */
+/* The signal that came, or 0 when none did in time. Of several that are pending the kernel gives
+ * SIGHUP first, so all are taken: one that ends the process counts before it. */
 static int wait_for_signal(int signals, int timeout_ms)
 {
     struct pollfd poll_fd = {.fd = signals, .events = POLLIN};
-    struct signalfd_siginfo info;
+    struct signalfd_siginfo pending[4];
+    ssize_t got = 0;
+    int found = 0;
 
-    if (poll(&poll_fd, 1, timeout_ms) != 1 || read(signals, &info, sizeof(info)) != sizeof(info))
-        return 0;
-    return (int)info.ssi_signo;
+    if (poll(&poll_fd, 1, timeout_ms) == 1)
+        got = read(signals, pending, sizeof(pending)) / (ssize_t)sizeof(pending[0]);
+    for (ssize_t i = 0; i < got; ++i) {
+        if (found == 0 || found == SIGHUP)
+            found = (int)pending[i].ssi_signo;
+    }
+    return found;
 }
 
-/* To the service manager, see sd_notify(3). */
-static void notify_ready(const struct process *process)
+/* The service manager, see sd_notify(3), restarts a process from which it does not hear this for a
+ * while (WatchdogSec=). The loop of every worker has to turn; the sender is not asked, since it
+ * waits for PostgreSQL and the disk, and a restart mends neither. */
+static void tell_alive(const struct process *process)
 {
-    sd_notifyf(0, "READY=1\nSTATUS=Serving at %s, workers: %zu", process->settings.listen,
-               process->worker_count);
+    uint64_t period_us;
+
+    if (sd_watchdog_enabled(0, &period_us) <= 0)
+        return;
+    for (size_t i = 0; i != process->worker_count; ++i) {
+        if (worker_is_stuck(process->workers + i, period_us / 2000)) {
+            log_error("worker.stuck", log_int("worker", (int64_t)i),
+                      log_str("reason", "its loop does not turn; the service manager is not told "
+                                        "that this process lives"));
+            return;
+        }
+    }
+    sd_notify(0, "WATCHDOG=1");
 }
 
 static void reload(struct process *process)
@@ -111,28 +123,68 @@ static void reload(struct process *process)
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic_us());
     keyring_refresh(&process->keys, true);
     log_level_apply(&process->settings);
-    notify_ready(process);
+    sd_notify(0, "READY=1");
 }
 
+/* What many connections have held lies about in pieces, which malloc gives back only when it is
+ * told to. That holds each worker up for some milliseconds, so it is done once a flood is over. */
+static void give_memory_back(struct process *process)
+{
+    size_t connections = (size_t)atomic_load(&process->connections.count) * CONNECTION_BYTES;
+    size_t peak = memory_budget_peak(&process->connections.memory) + connections;
+    size_t held = memory_budget_held(&process->connections.memory) + connections;
+
+    if (peak > process->most_held)
+        process->most_held = peak;
+    if (held > process->most_held / 2 || process->most_held - held < GIVE_BACK_BYTES)
+        return;
+    malloc_trim(0);
+    process->most_held = held;
+}
+
+static void look_around(struct process *process, bool reloads)
+{
+    tell_alive(process);
+    handover_watch(process);
+    metrics_process_update();
+    give_memory_back(process);
+    if (reloads)
+        reload(process);
+    else
+        keyring_refresh(&process->keys, false);
+    private_memory_wipe_small(); /* of keys */
+    outages_look(&process->outages, process);
+}
+
+/* A SIGHUP is heard at once when the last reload is long enough ago, else when that is so: however
+ * many come, they cost one reload a second. */
 static void wait_for_end(struct process *process, int signals)
 {
-    notify_ready(process);
+    uint64_t reloaded_ms = 0, look_at_ms = clock_monotonic_ms();
+    bool reload_wanted = false;
+
+    sd_notifyf(0, "READY=1\nSTATUS=Starting (%s, workers: %zu)", process->settings.listen,
+               process->worker_count);
     for (;;) {
+        uint64_t now_ms = clock_monotonic_ms();
         int signal_number;
 
-        handover_watch(process);
-        metrics_process_update();
-        signal_number = wait_for_signal(signals, KEYS_EVERY_MS);
-
+        if (reload_wanted && now_ms - reloaded_ms >= LOOK_EVERY_MS)
+            look_at_ms = now_ms;
+        if (now_ms >= look_at_ms) {
+            look_around(process, reload_wanted);
+            look_at_ms = now_ms + LOOK_EVERY_MS;
+            if (reload_wanted)
+                reloaded_ms = now_ms;
+            reload_wanted = false;
+        }
+        signal_number = wait_for_signal(signals, (int)(look_at_ms - now_ms));
         if (signal_number == SIGTERM || signal_number == SIGINT) {
             log_info("serve.draining", log_str("signal", strsignal(signal_number)),
                      log_int("timeout_s", process->settings.drain_timeout));
             return;
         }
-        if (signal_number == SIGHUP)
-            reload(process);
-        else
-            keyring_refresh(&process->keys, false);
+        reload_wanted |= signal_number == SIGHUP;
     }
 }
 
@@ -197,6 +249,7 @@ static bool start_workers(struct process *process, struct failure *failure)
              log_str("listen", process->settings.listen),
              log_str("issuer", process->settings.issuer),
              log_int("workers", (int64_t)process->worker_count));
+    handover_tell(process);
     return true;
 }
 
@@ -221,16 +274,23 @@ static int run(struct process *process, struct failure *failure)
     int signals, status = CLI_FAILED;
 
     log_level_apply(&process->settings);
+    settings_warn(&process->settings);
     metrics_process_update();
-    forbid_core_files();
     raise_descriptor_limit(&process->settings);
     process->connections.max = (int)process->settings.max_connections;
+    memory_budget_open(&process->connections.memory, (size_t)process->settings.memory_budget);
+    if (!private_memory_lock())
+        log_info("memory.not_locked",
+                 log_str("reason",
+                         "the limit of locked memory is below 4 MiB: where there is swap, "
+                         "keys may get there; raise it (LimitMEMLOCK=, ulimit -l)"));
+    if (!keys_check_directory(process->settings.keys_dir, failure))
+        return CLI_FAILED;
     if ((signals = open_signals()) == -1)
         return failure_set(failure, "no signalfd: %s", strerror(errno)), CLI_FAILED;
     keyring_open(&process->keys, process->settings.keys_dir);
     throttle_open(&process->throttle);
     limits_shared_open(&process->limits);
-    process->metadata = discovery_metadata(process->settings.issuer);
     routes_setup(&process->h2o);
 
     if (ledger_open(&process->ledger, &process->settings, failure) &&
@@ -247,9 +307,9 @@ static int run(struct process *process, struct failure *failure)
 
     close_workers(process);
     handover_close(process);
+    memory_budget_close(&process->connections.memory);
     ledger_close(&process->ledger);
     h2o_config_dispose(&process->h2o);
-    free(process->metadata);
     limits_shared_close(&process->limits);
     throttle_close(&process->throttle);
     keyring_close(&process->keys);
@@ -277,8 +337,10 @@ int serve(int argc, char **argv)
         status = run(&process, &failure);
     if (status == CLI_DONE)
         log_info("serve.ended", log_int("status", status));
+    else if (process.settings.log_format != LOG_FORMAT_TEXT)
+        log_error("serve.failed", log_str("reason", failure.reason));
     log_stop(LOG_STOP_MS);
-    if (status == CLI_FAILED)
+    if (status == CLI_FAILED && process.settings.log_format == LOG_FORMAT_TEXT)
         cli_fail(&failure);
     settings_dispose(&process.settings);
     return status;

@@ -1,6 +1,7 @@
 /* The table of environment variables, and what needs more than a table: see settings.h. */
 #include "auth/settings.h"
 
+#include <ctype.h>
 #include <libpq-fe.h>
 #include <openssl/crypto.h>
 #include <sched.h>
@@ -12,19 +13,21 @@
 #include "common/address.h"
 #include "common/config.h"
 #include "common/log.h"
+#include "common/memory_limit.h"
+#include "common/origin.h"
 #include "common/redis_url.h"
 
-static const char *check_listen(const char *value)
+static bool check_listen(const char *value, struct failure *failure)
 {
     struct address address;
 
-    return address_parse(value, &address)
-               ? NULL
-               : "address:port such as 127.0.0.1:8080, [v6 address]:port, or unix:/path";
+    return address_parse(value, &address) ||
+           failure_set(failure, "give address:port such as 127.0.0.1:8080, [v6 address]:port, "
+                                ":port for all addresses, or unix:/path");
 }
 
 /* RFC 8414 2: a URL without query or fragment. What JSON would have to escape is refused. */
-static const char *check_issuer(const char *value)
+static bool check_issuer(const char *value, struct failure *failure)
 {
     size_t scheme = strncmp(value, "https://", 8) == 0  ? 8
                     : strncmp(value, "http://", 7) == 0 ? 7
@@ -34,49 +37,123 @@ static const char *check_issuer(const char *value)
         if (*c <= ' ' || *c >= 0x7F || strchr("?#\"\\<>", *c) != NULL)
             scheme = 0;
     }
-    return scheme != 0 && value[scheme] != '\0' && strlen(value) <= 512
-               ? NULL
-               : "an https:// (or http://) URL of at most 512 characters without query or fragment";
+    return (scheme != 0 && value[scheme] != '\0' && strlen(value) <= 512) ||
+           failure_set(failure, "give an https:// (or http://) URL of at most 512 characters "
+                                "without query or fragment");
+}
+
+/* The names in a URL are no secrets, as long as they look like names. */
+static bool is_name(struct slice text)
+{
+    for (size_t i = 0; i != text.length; ++i) {
+        if (!isalnum((unsigned char)text.bytes[i]) && strchr("+-._", text.bytes[i]) == NULL)
+            return false;
+    }
+    return text.length != 0 && text.length <= 20;
+}
+
+static struct slice scheme_of(const char *url)
+{
+    const char *end = strstr(url, "://");
+
+    return (struct slice){url, end != NULL ? (size_t)(end - url) : 0};
+}
+
+static bool has_scheme(const char *url, const char *const *allowed)
+{
+    for (const char *const *name = allowed; *name != NULL; ++name) {
+        if (slice_equal(scheme_of(url), slice_of(*name)))
+            return true;
+    }
+    return false;
+}
+
+/* Puts a scheme that is not taken in the place of a more general reason. */
+static void name_scheme(const char *url, const char *const *allowed, struct failure *failure)
+{
+    struct slice scheme = scheme_of(url);
+
+    if (!has_scheme(url, allowed) && is_name(scheme))
+        failure_set(failure, "its scheme is %.*s://, which is not taken here: give %s://",
+                    (int)scheme.length, scheme.bytes, allowed[0]);
+}
+
+/* The same for a parameter that libpq complains of. */
+static void name_parameter(const char *error, struct failure *failure)
+{
+    static const char complaint[] = "invalid URI query parameter: \"";
+    const char *begin = error != NULL ? strstr(error, complaint) : NULL;
+    struct slice name;
+
+    if (begin == NULL)
+        return;
+    begin += strlen(complaint);
+    name = (struct slice){begin, strcspn(begin, "\"")};
+    if (is_name(name))
+        failure_set(failure, "its parameter %.*s is none of libpq's: remove it", (int)name.length,
+                    name.bytes);
 }
 
 /* libpq would take part of a password that is not percent-encoded for a host or a port, and its
  * messages would show it: the one @ that may stand in the URI ends the user part. */
-static const char *check_database(const char *value)
+static bool has_plain_password(const char *url)
 {
-    const char *scheme = strstr(value, "://"), *at = strchr(value, '@');
-    char *error = NULL;
-    PQconninfoOption *parsed = NULL;
+    const char *authority = url + scheme_of(url).length + 3, *at = strchr(url, '@');
 
-    if ((strncmp(value, "postgresql://", 13) == 0 || strncmp(value, "postgres://", 11) == 0) &&
-        (at == NULL ||
-         (at < scheme + 3 + strcspn(scheme + 3, "/?#") && strchr(at + 1, '@') == NULL)))
+    return at != NULL &&
+           (at >= authority + strcspn(authority, "/?#") || strchr(at + 1, '@') != NULL);
+}
+
+static bool check_database(const char *value, struct failure *failure)
+{
+    static const char *const schemes[] = {"postgresql", "postgres", NULL};
+    PQconninfoOption *parsed = NULL;
+    char *error = NULL;
+
+    if (has_scheme(value, schemes) && !has_plain_password(value))
         parsed = PQconninfoParse(value, &error);
+    if (parsed == NULL) {
+        failure_set(failure, "give a libpq URI, postgresql://user:password@host:port/database, "
+                             "with @ / ? # %% : in user and password percent-encoded");
+        name_scheme(value, schemes, failure);
+        name_parameter(error, failure);
+    }
     PQfreemem(error);
     PQconninfoFree(parsed);
-    return parsed != NULL ? NULL
-                          : "a libpq URI, postgresql://user:password@host:port/database, with "
-                            "@ / ? # % : in user and password percent-encoded";
+    return parsed != NULL;
 }
 
-static const char *check_redis(const char *value)
+static bool check_redis(const char *value, struct failure *failure)
 {
+    static const char *const schemes[] = {"redis", "unix", NULL};
     struct redis_url url;
-    bool parsed = redis_url_parse(value, &url);
+    bool is_sound = redis_url_parse(value, &url);
 
     OPENSSL_cleanse(&url, sizeof(url));
-    return parsed ? NULL
-                  : "redis://user:password@host:port/database or unix:///path?db=database, with "
-                    "@ / ? # % : in user and password percent-encoded";
+    if (!is_sound) {
+        failure_set(failure, "give redis://user:password@host:port/database or "
+                             "unix:///path?db=database, with @ / ? # %% : in user and password "
+                             "percent-encoded");
+        name_scheme(value, schemes, failure);
+    }
+    return is_sound;
 }
 
-static const char *check_networks(const char *value)
+static bool check_networks(const char *value, struct failure *failure)
 {
     struct networks networks;
 
-    return networks_parse(value, &networks)
-               ? NULL
-               : "addresses and networks such as 10.0.0.0/8,2001:db8::/32, and `unix` for local "
-                 "sockets; at most 64";
+    return networks_parse(value, &networks) ||
+           failure_set(failure, "give addresses and networks such as 10.0.0.0/8,2001:db8::/32, "
+                                "and `unix` for local sockets; at most 64");
+}
+
+static bool check_origins(const char *value, struct failure *failure)
+{
+    return origins_are_valid(value) ||
+           failure_set(failure,
+                       "give origins such as https://app.example.com,https://other.example.com:"
+                       "8443: scheme and host in lower case, no path; or *");
 }
 
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
@@ -94,7 +171,7 @@ static const struct config_option options[] = {
      .offset = FIELD(listen),
      .default_value = "127.0.0.1:8080",
      .check = check_listen,
-     .help = "where to serve: address:port, [v6 address]:port or unix:/path"},
+     .help = "where to serve: address:port, [v6 address]:port, :port for all, or unix:/path"},
     {.name = "JOTD_METRICS_LISTEN",
      .offset = FIELD(metrics_listen),
      .check = check_listen,
@@ -209,6 +286,10 @@ static const struct config_option options[] = {
      .offset = FIELD(trusted_proxies_text),
      .check = check_networks,
      .help = "networks whose X-Forwarded-For is believed, as CIDRs; default: none"},
+    {.name = "JOTD_CORS_ORIGINS",
+     .offset = FIELD(cors_origins),
+     .check = check_origins,
+     .help = "origins whose pages may ask for tokens (CORS), or *; default: none"},
     {.name = "JOTD_DRAIN_TIMEOUT",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(drain_timeout),
@@ -229,7 +310,17 @@ static const struct config_option options[] = {
      .default_value = "10000",
      .min = 1,
      .max = 1000000,
-     .help = "open connections of the process; at the bound the longest idle one is closed first"},
+     .help = "open connections of the process; past it the longest idle one is closed, else one "
+             "that does not read its answer"},
+    {.name = "JOTD_MEMORY_BUDGET",
+     .kind = CONFIG_NUMBER,
+     .offset = FIELD(memory_budget),
+     .default_value = "auto",
+     .min = MEMORY_BUDGET_MIN,
+     .max = 1099511627776,
+     .zero_word = "auto",
+     .help = "bytes that requests may hold until they are whole; past it the largest is closed; "
+             "auto: a quarter of the memory that the process may use"},
     {.name = "JOTD_LOG_LEVEL",
      .kind = CONFIG_CHOICE,
      .offset = FIELD(log_level),
@@ -272,6 +363,13 @@ static long long processors(void)
     return count < 1 ? 1 : count > WORKERS_MAX ? WORKERS_MAX : count;
 }
 
+static long long quarter_of_memory(void)
+{
+    long long quarter = (long long)(memory_limit() / 4);
+
+    return quarter < MEMORY_BUDGET_MIN ? MEMORY_BUDGET_MIN : quarter;
+}
+
 /* Kubernetes puts JOTD_SERVICE_* and JOTD_PORT* into the environment for a Service named jotd. */
 static bool is_kubernetes(const char *name)
 {
@@ -295,6 +393,7 @@ static bool default_issuer(struct settings *settings, unsigned needs, struct fai
     if (address_parse(settings->listen, &address) && address_is_loopback(&address)) {
         if (asprintf(&settings->issuer, "http://%s", settings->listen) < 0)
             return failure_set(failure, "out of memory");
+        settings->issuer_is_default = true;
     } else if ((needs & SETTINGS_NEED_ISSUER) != 0) {
         return failure_set(failure,
                            "JOTD_ISSUER is not set: give the https:// URL by which clients reach "
@@ -303,10 +402,45 @@ static bool default_issuer(struct settings *settings, unsigned needs, struct fai
     return true;
 }
 
+void settings_warn(const struct settings *settings)
+{
+    struct address address;
+
+    if (settings->issuer_is_default)
+        log_warn("issuer.defaulted", log_str("issuer", settings->issuer),
+                 log_str("reason", "JOTD_ISSUER is not set: whoever gets here by another URL finds "
+                                   "another iss in the tokens than that"));
+    /* The bounds on failed authentications go by address: of the clients, not of what is between.
+     */
+    if (networks_are_everyone(&settings->trusted_proxies))
+        log_warn("config.everyone_is_trusted", log_str("name", "JOTD_TRUSTED_PROXIES"),
+                 log_str("reason",
+                         "a network in it is wider than /8 (IPv6: /16): whoever gets here "
+                         "may name any address as its own, and so passes the bounds by "
+                         "address; name the proxies alone"));
+    if (settings->trusted_proxies.count == 0 && address_parse(settings->listen, &address) &&
+        !address_is_loopback(&address))
+        log_warn("config.nobody_is_trusted", log_str("name", "JOTD_TRUSTED_PROXIES"),
+                 log_str("reason",
+                         "it is not set: behind a proxy all clients have the proxy's address, and "
+                         "one that keeps failing to authenticate there slows down the others; "
+                         "name the proxies, or 127.0.0.1 when there are none"));
+}
+
 bool settings_load(struct settings *settings, unsigned needs, struct failure *failure)
 {
+    const char *format = getenv("JOTD_LOG_FORMAT");
+
     *settings = (struct settings){0};
     settings->log_format = isatty(STDERR_FILENO) ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON;
+    /* In this is said what else cannot be read. */
+    if (format != NULL && strcmp(format, "text") == 0)
+        settings->log_format = LOG_FORMAT_TEXT;
+    else if (format != NULL && strcmp(format, "json") == 0)
+        settings->log_format = LOG_FORMAT_JSON;
+    log_setup(LOG_LEVEL_INFO, (needs & SETTINGS_FOR_SERVER) != 0
+                                  ? (enum log_format)settings->log_format
+                                  : LOG_FORMAT_TEXT);
     if (!config_load(options, COUNT_OF(options), settings, failure))
         return false;
     log_setup((enum log_level)settings->log_level, (needs & SETTINGS_FOR_SERVER) != 0
@@ -323,6 +457,8 @@ bool settings_load(struct settings *settings, unsigned needs, struct failure *fa
         return failure_set(failure, "JOTD_TRUSTED_PROXIES cannot be read");
     if (settings->workers == 0)
         settings->workers = processors();
+    if (settings->memory_budget == 0)
+        settings->memory_budget = quarter_of_memory();
     if ((needs & SETTINGS_NEED_DATABASE) != 0 && settings->database_url == NULL)
         return failure_set(failure, "DATABASE_URL is not set: give a libpq URI, "
                                     "postgresql://user:password@host:port/database");

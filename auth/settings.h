@@ -12,6 +12,8 @@
 #define TOKEN_TTL_MAX 86400 /* seconds; also the bound of clients.token_ttl */
 #define WORKERS_MAX   256
 
+#define MEMORY_BUDGET_MIN 1048576 /* bytes */
+
 /* What happens to a token for whose record there is no room. */
 enum spool_full {
     SPOOL_FULL_REFUSE,
@@ -36,12 +38,14 @@ struct settings {
     char *listen;
     char *metrics_listen; /* NULL: as listen */
     char *issuer;         /* NULL only where SETTINGS_NEED_ISSUER was not asked for */
-    char *database_url;   /* NULL only where SETTINGS_NEED_DATABASE was not asked for */
-    long long workers;    /* resolved: at least 1 */
+    bool issuer_is_default;
+    char *database_url; /* NULL only where SETTINGS_NEED_DATABASE was not asked for */
+    long long workers;  /* resolved: at least 1 */
     char *keys_dir;
     long long token_ttl;        /* seconds */
     char *trusted_proxies_text; /* NULL: none */
     struct networks trusted_proxies;
+    char *cors_origins; /* NULL: none */
     long long client_cache_size;
     long long client_cache_ttl;   /* seconds */
     long long client_cache_stale; /* seconds */
@@ -57,10 +61,11 @@ struct settings {
     long long drain_timeout; /* seconds */
     long long idle_timeout;  /* seconds */
     long long max_connections;
-    long long log_level;  /* an enum log_level */
-    char *log_level_file; /* NULL: none */
-    long long log_format; /* an enum log_format */
-    long long access_log; /* an enum access_log */
+    long long memory_budget; /* bytes; resolved: at least MEMORY_BUDGET_MIN */
+    long long log_level;     /* an enum log_level */
+    char *log_level_file;    /* NULL: none */
+    long long log_format;    /* an enum log_format */
+    long long access_log;    /* an enum access_log */
 };
 
 /* What a command cannot do without; the rest is checked all the same. */
@@ -74,6 +79,9 @@ enum settings_need {
 /* Reads the environment, sets up the log, warns of unknown JOTD_ names. The caller disposes, also
  * after a failure. */
 MUST_USE bool settings_load(struct settings *settings, unsigned needs, struct failure *failure);
+/* Says in the log what may not be meant as it is. For the server. */
+void settings_warn(const struct settings *settings);
+
 void settings_dispose(struct settings *settings);
 
 /* Every variable with its effective value, one `NAME=value` a line, secrets masked. */

@@ -18,19 +18,23 @@ struct bucket {
     char key[];
 };
 
-static const struct {
+struct rate {
     uint64_t burst, interval_ms;
-} rates[THROTTLE_BY_COUNT] = {
+};
+
+static const struct rate rates[THROTTLE_BY_COUNT] = {
     [THROTTLE_PEER] = {THROTTLE_PEER_BURST, THROTTLE_PEER_MS},
     [THROTTLE_ID] = {THROTTLE_ID_BURST, THROTTLE_ID_MS},
+    [THROTTLE_ALL] = {THROTTLE_ALL_BURST, THROTTLE_ALL_MS},
 };
+static const struct rate known_rate = {THROTTLE_KNOWN_BURST, THROTTLE_KNOWN_MS};
 
 #define ID_MAX 64 /* longer ones, which no client has, share a bucket by their beginning */
 
 /* The keys of an attempt. Of an IPv6 address the network counts: a host has all of it. */
 struct keys {
     struct network_address peer;
-    struct slice slices[THROTTLE_BY_COUNT];
+    struct slice slices[THROTTLE_TABLE_COUNT];
 };
 
 static void make_keys(struct keys *keys, const struct network_address *peer, struct slice id)
@@ -61,7 +65,8 @@ static void forget(struct lru *table, struct lru_entry *entry)
 void throttle_open(struct throttle *throttle)
 {
     *throttle = (struct throttle){.tables[THROTTLE_PEER].capacity = THROTTLE_MAX_ENTRIES,
-                                  .tables[THROTTLE_ID].capacity = THROTTLE_MAX_ENTRIES};
+                                  .tables[THROTTLE_ID].capacity = THROTTLE_MAX_ENTRIES,
+                                  .known.capacity = THROTTLE_MAX_KNOWN};
     pthread_mutex_init(&throttle->mutex, NULL);
 }
 
@@ -73,28 +78,33 @@ static void clear(struct lru *table)
 
 void throttle_close(struct throttle *throttle)
 {
-    for (enum throttle_by by = 0; by != THROTTLE_BY_COUNT; ++by)
+    for (enum throttle_by by = 0; by != THROTTLE_TABLE_COUNT; ++by)
         clear(&throttle->tables[by]);
+    clear(&throttle->known);
     pthread_mutex_destroy(&throttle->mutex);
 }
 
-/* How long until one more failure has its place; 0: it has. */
-static uint64_t wait_ms(const struct bucket *bucket, enum throttle_by by, uint64_t now_ms)
+/* How long until one more has its place; 0: it has. */
+static uint64_t wait_ms(uint64_t full_at_ms, const struct rate *rate, uint64_t now_ms)
 {
-    uint64_t span_ms = (rates[by].burst - 1) * rates[by].interval_ms;
+    uint64_t span_ms = (rate->burst - 1) * rate->interval_ms;
 
-    return bucket != NULL && bucket->full_at_ms > now_ms + span_ms
-               ? bucket->full_at_ms - now_ms - span_ms
-               : 0;
+    return full_at_ms > now_ms + span_ms ? full_at_ms - now_ms - span_ms : 0;
 }
 
-static struct throttle_refusal find_refusal(struct bucket *const buckets[THROTTLE_BY_COUNT],
+static void take(uint64_t *full_at_ms, const struct rate *rate, uint64_t now_ms)
+{
+    *full_at_ms = (*full_at_ms > now_ms ? *full_at_ms : now_ms) + rate->interval_ms;
+}
+
+static struct throttle_refusal find_refusal(struct bucket *const buckets[THROTTLE_TABLE_COUNT],
                                             uint64_t now_ms)
 {
     struct throttle_refusal refusal = {0};
 
-    for (enum throttle_by by = 0; by != THROTTLE_BY_COUNT; ++by) {
-        uint64_t wait = wait_ms(buckets[by], by, now_ms);
+    for (enum throttle_by by = 0; by != THROTTLE_TABLE_COUNT; ++by) {
+        uint64_t wait =
+            buckets[by] != NULL ? wait_ms(buckets[by]->full_at_ms, &rates[by], now_ms) : 0;
 
         if (wait > refusal.wait_ms)
             refusal = (struct throttle_refusal){.wait_ms = wait, .by = by};
@@ -102,62 +112,101 @@ static struct throttle_refusal find_refusal(struct bucket *const buckets[THROTTL
     return refusal;
 }
 
+/* NULL where nothing has failed. */
+static void find_buckets(struct throttle *throttle, const struct keys *keys,
+                         struct bucket *buckets[THROTTLE_TABLE_COUNT])
+{
+    for (enum throttle_by by = 0; by != THROTTLE_TABLE_COUNT; ++by)
+        buckets[by] = bucket_of(lru_find(&throttle->tables[by], keys->slices[by]));
+}
+
+/* Of an id that is not known to be a client's. */
+static struct throttle_refusal check_stranger(struct throttle *throttle, const struct keys *keys,
+                                              uint64_t now_ms)
+{
+    struct bucket *buckets[THROTTLE_TABLE_COUNT];
+    struct throttle_refusal refusal;
+
+    find_buckets(throttle, keys, buckets);
+    if (buckets[THROTTLE_ID] != NULL && buckets[THROTTLE_ID]->exists)
+        buckets[THROTTLE_ID] = NULL;
+    refusal = find_refusal(buckets, now_ms);
+    if (refusal.wait_ms == 0 && buckets[THROTTLE_ID] == NULL)
+        refusal = (struct throttle_refusal){.wait_ms = wait_ms(throttle->all_full_at_ms,
+                                                               &rates[THROTTLE_ALL], now_ms),
+                                            .by = THROTTLE_ALL};
+    return refusal;
+}
+
 struct throttle_refusal throttle_check(struct throttle *throttle,
                                        const struct network_address *peer, struct slice id,
                                        uint64_t now_ms)
 {
-    struct bucket *buckets[THROTTLE_BY_COUNT];
-    struct throttle_refusal refusal;
+    struct throttle_refusal refusal = {0};
+    struct bucket *known;
     struct keys keys;
 
     make_keys(&keys, peer, id);
     pthread_mutex_lock(&throttle->mutex);
-    for (enum throttle_by by = 0; by != THROTTLE_BY_COUNT; ++by)
-        buckets[by] = bucket_of(lru_find(&throttle->tables[by], keys.slices[by]));
-    if (buckets[THROTTLE_ID] != NULL && buckets[THROTTLE_ID]->exists)
-        buckets[THROTTLE_ID] = NULL;
-    refusal = find_refusal(buckets, now_ms);
+    known = bucket_of(lru_find(&throttle->known, id));
+    if (known != NULL && wait_ms(known->full_at_ms, &known_rate, now_ms) == 0)
+        take(&known->full_at_ms, &known_rate, now_ms);
+    else
+        refusal = check_stranger(throttle, &keys, now_ms);
     pthread_mutex_unlock(&throttle->mutex);
     return refusal;
 }
 
-static struct bucket *find_or_add(struct lru *table, struct slice key)
+static struct bucket *add_bucket(struct lru *table, struct slice key)
 {
-    struct bucket *bucket = bucket_of(lru_find(table, key));
+    struct bucket *bucket = h2o_mem_alloc(sizeof(*bucket) + key.length);
 
-    if (bucket == NULL) {
-        bucket = h2o_mem_alloc(sizeof(*bucket) + key.length);
-        *bucket = (struct bucket){.entry.key = {bucket->key, key.length}};
-        memcpy(bucket->key, key.bytes, key.length);
-        free(bucket_of(lru_add(table, &bucket->entry)));
-    }
+    *bucket = (struct bucket){.entry.key = {bucket->key, key.length}};
+    memcpy(bucket->key, key.bytes, key.length);
+    free(bucket_of(lru_add(table, &bucket->entry)));
     return bucket;
 }
 
+void throttle_know(struct throttle *throttle, struct slice id)
+{
+    pthread_mutex_lock(&throttle->mutex);
+    if (lru_find(&throttle->known, id) == NULL)
+        add_bucket(&throttle->known, id);
+    pthread_mutex_unlock(&throttle->mutex);
+}
+
+void throttle_miss(struct throttle *throttle, uint64_t now_ms)
+{
+    const struct rate *rate = &rates[THROTTLE_ALL];
+
+    pthread_mutex_lock(&throttle->mutex);
+    if (wait_ms(throttle->all_full_at_ms, rate, now_ms) == 0)
+        take(&throttle->all_full_at_ms, rate, now_ms);
+    pthread_mutex_unlock(&throttle->mutex);
+}
+
+/* An attempt that is refused leaves nothing behind: else whoever is refused already could fill the
+ * tables and have them forget the others. */
 struct throttle_refusal throttle_fail(struct throttle *throttle, const struct network_address *peer,
                                       struct slice id, bool exists, uint64_t now_ms)
 {
-    struct bucket *buckets[THROTTLE_BY_COUNT];
+    struct bucket *buckets[THROTTLE_TABLE_COUNT];
     struct throttle_refusal refusal;
     struct keys keys;
 
     make_keys(&keys, peer, id);
     pthread_mutex_lock(&throttle->mutex);
-    for (enum throttle_by by = 0; by != THROTTLE_BY_COUNT; ++by)
-        buckets[by] = keys.slices[by].length != 0
-                          ? find_or_add(&throttle->tables[by], keys.slices[by])
-                          : NULL;
+    find_buckets(throttle, &keys, buckets);
+    refusal = find_refusal(buckets, now_ms);
+    for (enum throttle_by by = 0; refusal.wait_ms == 0 && by != THROTTLE_TABLE_COUNT; ++by) {
+        if (keys.slices[by].length == 0)
+            continue;
+        if (buckets[by] == NULL)
+            buckets[by] = add_bucket(&throttle->tables[by], keys.slices[by]);
+        take(&buckets[by]->full_at_ms, &rates[by], now_ms);
+    }
     if (buckets[THROTTLE_ID] != NULL)
         buckets[THROTTLE_ID]->exists = exists;
-    refusal = find_refusal(buckets, now_ms);
-    for (enum throttle_by by = 0; refusal.wait_ms == 0 && by != THROTTLE_BY_COUNT; ++by) {
-        uint64_t from_ms;
-
-        if (buckets[by] == NULL)
-            continue;
-        from_ms = buckets[by]->full_at_ms > now_ms ? buckets[by]->full_at_ms : now_ms;
-        buckets[by]->full_at_ms = from_ms + rates[by].interval_ms;
-    }
     pthread_mutex_unlock(&throttle->mutex);
     return refusal;
 }

@@ -1,10 +1,12 @@
 /* Failed authentications, held to a rate: by peer address, so that nobody makes PostgreSQL look up
- * one made-up id after the other, and by client id, so that nobody guesses at one from many
- * addresses.
+ * one made-up id after the other; by client id, so that nobody guesses at one from many addresses;
+ * and, of ids that do not exist, in the whole process, so that many addresses together do not
+ * either.
  *
  * A token bucket each: so many failures at once, then so many a second. Asked only where a look-up
  * would begin or an authentication has failed, so one table under a mutex serves all workers. Who
- * presents the right secret of a cached client never comes here, whoever else guesses at its id.
+ * presents the right secret of a cached client never comes here, whoever else guesses at its id;
+ * and an id that has authenticated lately has look-ups of its own, whatever others do.
  */
 #ifndef AUTH_THROTTLE_H
 #define AUTH_THROTTLE_H
@@ -17,22 +19,32 @@
 #include "common/lru.h"
 #include "common/network.h"
 
-#define THROTTLE_PEER_BURST 500 /* failures of one address at once … */
-#define THROTTLE_PEER_MS    100 /* … and milliseconds until it may fail once more */
-#define THROTTLE_ID_BURST   100 /* likewise, of one client id */
-#define THROTTLE_ID_MS      500 /* a library that tries Basic, then the body, fails twice a try */
+#define THROTTLE_PEER_BURST  500  /* failures of one address at once … */
+#define THROTTLE_PEER_MS     100  /* … and milliseconds until it may fail once more */
+#define THROTTLE_ID_BURST    100  /* likewise, of one client id */
+#define THROTTLE_ID_MS       500  /* a library that tries Basic, then the body, fails twice a try */
+#define THROTTLE_ALL_BURST   1000 /* look-ups of the process that find nobody, at once … */
+#define THROTTLE_ALL_MS      2    /* … and until one more may be made */
+#define THROTTLE_KNOWN_BURST 16   /* look-ups of an id that has authenticated lately, … */
+#define THROTTLE_KNOWN_MS    250  /* … which each worker may need for itself */
 /* Addresses, and client ids; past it the oldest is forgotten. */
 #define THROTTLE_MAX_ENTRIES 10000
+#define THROTTLE_MAX_KNOWN   50000 /* ids that have authenticated lately, some 200 bytes each */
 
 enum throttle_by {
     THROTTLE_PEER,
     THROTTLE_ID,
+    THROTTLE_ALL,
     THROTTLE_BY_COUNT,
 };
 
+#define THROTTLE_TABLE_COUNT THROTTLE_ALL /* by peer and by id */
+
 struct throttle {
     pthread_mutex_t mutex;
-    struct lru tables[THROTTLE_BY_COUNT];
+    struct lru tables[THROTTLE_TABLE_COUNT];
+    struct lru known;
+    uint64_t all_full_at_ms; /* the one bucket of THROTTLE_ALL */
 };
 
 /* Why an attempt is refused, and for how long. */
@@ -50,8 +62,15 @@ MUST_USE struct throttle_refusal throttle_check(struct throttle *throttle,
                                                 const struct network_address *peer, struct slice id,
                                                 uint64_t now_ms);
 
+/* The client has authenticated. Once for each record is enough. */
+void throttle_know(struct throttle *throttle, struct slice id);
+
+/* A look-up has found nobody. */
+void throttle_miss(struct throttle *throttle, uint64_t now_ms);
+
 /* An authentication has failed; `exists`: there is such a client. Counts it, unless it is one too
- * many. An empty id counts for the address only: of a secret that is none, which is no guess. */
+ * many: a refused attempt leaves nothing in the tables. An empty id, for one that cannot exist or
+ * for a malformed secret, which is no guess, counts only against the address. */
 MUST_USE struct throttle_refusal throttle_fail(struct throttle *throttle,
                                                const struct network_address *peer, struct slice id,
                                                bool exists, uint64_t now_ms);

@@ -27,11 +27,13 @@
 #include "common/clock.h"
 #include "common/lag.h"
 
-#define MAX_AUDIENCES (FORM_MAX_RESOURCES + 1) /* also the bound of clients.audiences */
-#define TURN_US       600 /* for which a turn issues: together with the rest of it, about 1 ms */
+#define TURN_US 600 /* for which a turn issues: together with the rest of it, about 1 ms */
+
+_Static_assert(FORM_MAX_RESOURCES >= CLIENT_MAX_AUDIENCES,
+               "all that a client has have their place");
 
 struct audiences {
-    struct slice items[MAX_AUDIENCES];
+    struct slice items[FORM_MAX_RESOURCES];
     size_t count;
 };
 
@@ -41,7 +43,8 @@ struct token_request {
     h2o_req_t *req;
     struct worker *worker;
     struct form form;
-    struct slice id;             /* as presented; from the pool */
+    struct slice id; /* as presented; from the pool */
+    bool is_looked_up;
     struct secret_digest digest; /* of the secret that was presented */
     struct client_waiter waiter;
     struct client *client; /* kept; NULL: not authenticated */
@@ -56,10 +59,14 @@ struct token_request {
 static void fail(struct token_request *request, enum auth_failure reason, bool exists)
 {
     struct network_address peer = peer_of(request->req);
-    struct slice guessed_at = reason == AUTH_MALFORMED_SECRET ? SLICE("") : request->id;
-    struct throttle_refusal refusal = throttle_fail(&request->worker->process->throttle, &peer,
-                                                    guessed_at, exists, clock_monotonic_ms());
+    bool is_guess = reason != AUTH_MALFORMED_SECRET && client_id_is_valid(request->id);
+    struct slice guessed_at = is_guess ? request->id : SLICE("");
+    struct throttle *throttle = &request->worker->process->throttle;
+    uint64_t now_ms = clock_monotonic_ms();
+    struct throttle_refusal refusal = throttle_fail(throttle, &peer, guessed_at, exists, now_ms);
 
+    if (request->is_looked_up && !exists)
+        throttle_miss(throttle, now_ms);
     token_note_failure(request->req, reason, request->id);
     if (refusal.wait_ms != 0)
         token_refuse_slow_down(request->req, refusal);
@@ -95,10 +102,12 @@ static void find(struct token_request *request)
         return;
     peer = peer_of(request->req);
     refusal = throttle_check(&worker->process->throttle, &peer, request->id, clock_monotonic_ms());
-    if (refusal.wait_ms != 0)
+    if (refusal.wait_ms != 0) {
         token_refuse_slow_down(request->req, refusal);
-    else
-        client_look_up(&worker->clients, request->id, &request->waiter);
+        return;
+    }
+    request->is_looked_up = true;
+    client_look_up(&worker->clients, request->id, &request->waiter);
 }
 
 static void authenticate(struct token_request *request, const struct credentials *credentials)
@@ -124,6 +133,7 @@ void token_handle(h2o_req_t *req)
     struct credentials credentials;
 
     request->is_granted = false;
+    request->is_looked_up = false;
     request->req = req;
     request->worker = worker;
     request->waiter.on_client = on_client;
@@ -134,6 +144,7 @@ void token_handle(h2o_req_t *req)
     request->limits_waiter.ask = NULL;
     if (!token_read(req, &request->form, &credentials))
         return;
+    access_log_scope(req, request->form.scope);
     authenticate(request, &credentials);
     token_wipe(req, &request->form, &credentials);
 }
@@ -151,21 +162,20 @@ static void complain(struct token_request *request, enum token_error error, cons
 static void grant_scope(struct token_request *request)
 {
     struct slice asked = request->form.scope;
-    char *copy;
+    const struct client *client = request->client;
+    char granted[SCOPE_MAX];
+    size_t length;
 
-    if (asked.length == 0) {
-        request->scope = request->client->scope;
-        return;
-    }
-    if (asked.length > SCOPE_MAX || !scope_is_valid(asked) ||
-        !scope_is_subset(asked, request->client->scope)) {
+    if (asked.length > SCOPE_MAX ||
+        !scope_grant(asked, client->scopes, client->scope_count, granted, &length)) {
         complain(request, TOKEN_INVALID_SCOPE,
-                 "Ask for scopes that this client may have, separated by single spaces, or for "
-                 "none to get them all.");
+                 "Ask for scopes that this client may have, separated by spaces, or for none to "
+                 "get them all.");
         return;
     }
-    copy = h2o_mem_alloc_pool(&request->req->pool, asked.length);
-    request->scope = (struct slice){copy, scope_without_repeats(asked, copy)};
+    request->scope =
+        length == 0 ? client->scope
+                    : (struct slice){h2o_strdup(&request->req->pool, granted, length).base, length};
 }
 
 static void add_audience(struct audiences *audiences, struct slice audience)
@@ -174,12 +184,35 @@ static void add_audience(struct audiences *audiences, struct slice audience)
         if (slice_equal(audiences->items[i], audience))
             return;
     }
-    if (audiences->count != MAX_AUDIENCES)
+    if (audiences->count != FORM_MAX_RESOURCES)
         audiences->items[audiences->count++] = audience;
 }
 
+static struct slice without_slash(struct slice uri)
+{
+    if (uri.length != 0 && uri.bytes[uri.length - 1] == '/')
+        --uri.length;
+    return uri;
+}
+
+/* URIs are compared as they are written. What people get wrong most is named. */
+static const char *audience_complaint(struct slice allowed, struct slice asked)
+{
+    struct slice audience;
+
+    while (scope_next(&allowed, &audience)) {
+        if (slice_equal(without_slash(audience), without_slash(asked)))
+            return asked.bytes[asked.length - 1] == '/'
+                       ? "A resource ends with a slash, which the client's audience does not: ask "
+                         "without it."
+                       : "A resource lacks the slash with which the client's audience ends: ask "
+                         "with it.";
+    }
+    return "Ask for resources that this client may have, or for none to get its default.";
+}
+
 /* RFC 8707 2: what was asked, when the client may have it; else all that the client has; a client
- * without any has the issuer. `audience` is one more resource under the name that others use. */
+ * without any has the issuer. */
 static void grant_audiences(struct token_request *request)
 {
     const struct form *form = &request->form;
@@ -193,13 +226,9 @@ static void grant_audiences(struct token_request *request)
     granted->count = 0;
     for (size_t i = 0; i != form->resource_count; ++i)
         add_audience(granted, form->resources[i]);
-    if (form->audience.length != 0)
-        add_audience(granted, form->audience);
     for (size_t i = 0; i != granted->count; ++i) {
         if (!scope_has(allowed, granted->items[i]))
-            complain(request, TOKEN_INVALID_TARGET,
-                     "Ask for resources that this client may have, or for none to get its "
-                     "default.");
+            complain(request, TOKEN_INVALID_TARGET, audience_complaint(allowed, granted->items[i]));
     }
     if (granted->count == 0) {
         while (scope_next(&allowed, &item))
@@ -391,9 +420,15 @@ static void on_client(struct client_waiter *waiter, enum client_status status,
         return;
     }
     access_log_client(request->req, client->id);
+    if (!client->has_authenticated)
+        throttle_know(&request->worker->process->throttle, client->id);
+    client->has_authenticated = true;
     client_keep(client);
     request->client = client;
     REPLY_HEADER(request->req, "x-cache-status", "X-Cache-Status", cache_status(source));
+    request->limits_waiter.asks = true;
+    if (limits_refuse_again(&request->worker->limits, client, &request->limits_waiter))
+        return; /* whatever it asks for */
     grant_scope(request);
     grant_audiences(request);
     check_means(request);

@@ -4,6 +4,7 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
+#include "auth/connection.h"
 #include "auth/token_reply.h"
 
 /* The value of a header that may come once at most; false when it comes twice. */
@@ -37,7 +38,7 @@ static const char *form_complaint(enum form_error error)
     case FORM_NUL:
         return "The body has a NUL byte.";
     case FORM_DUPLICATE:
-        return "A parameter is there twice; only resource may repeat.";
+        return "A parameter is there twice; only resource and audience may repeat.";
     default:
         return "The body has too many parameters.";
     }
@@ -50,8 +51,7 @@ static bool read_form(h2o_req_t *req, struct form *form)
     enum form_error error;
 
     if (req->entity.len > TOKEN_MAX_BODY) {
-        token_refuse_with_status(req, TOKEN_INVALID_REQUEST, 413,
-                                 "The body is too large; 16 KiB are allowed.");
+        token_refuse_with_status(req, TOKEN_INVALID_REQUEST, 413, CONNECTION_BODY_COMPLAINT);
     } else if (!single_header(req, H2O_TOKEN_CONTENT_TYPE, &content_type) ||
                !is_form(content_type)) {
         token_refuse(req, TOKEN_INVALID_REQUEST,
@@ -91,7 +91,14 @@ static bool read_credentials(h2o_req_t *req, const struct form *form,
         token_note_failure(req, AUTH_NO_CREDENTIALS, form->client_id);
         token_refuse_client(req);
         break;
+    case CLIENT_AUTH_CONTROL:
+        token_note_failure(req, AUTH_MALFORMED_CREDENTIALS, credentials->id);
+        token_refuse(req, TOKEN_INVALID_REQUEST,
+                     "The Basic credentials hold a control character, such as the line end of the "
+                     "file that they are read from: send them without it.");
+        break;
     case CLIENT_AUTH_MALFORMED:
+        token_note_failure(req, AUTH_MALFORMED_CREDENTIALS, form->client_id);
         token_refuse(
             req, TOKEN_INVALID_REQUEST,
             "The Basic credentials cannot be read: send base64 of id, colon and secret, each "
@@ -129,11 +136,16 @@ void token_wipe(h2o_req_t *req, struct form *form, struct credentials *credentia
     wipe_authorization(req);
 }
 
+void token_wipe_unread(h2o_req_t *req)
+{
+    wipe((struct slice){req->entity.base, req->entity.len});
+    wipe_authorization(req);
+}
+
 bool token_read(h2o_req_t *req, struct form *form, struct credentials *credentials)
 {
     if (!read_form(req, form)) {
-        wipe((struct slice){req->entity.base, req->entity.len});
-        wipe_authorization(req);
+        token_wipe_unread(req);
         return false;
     }
     if (read_credentials(req, form, credentials))

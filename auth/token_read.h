@@ -15,6 +15,9 @@
  * cannot be: then it is answered, and what was sent is wiped. */
 MUST_USE bool token_read(h2o_req_t *req, struct form *form, struct credentials *credentials);
 
+/* Wipes body and credentials of a request that is refused unread, whatever its path. */
+void token_wipe_unread(h2o_req_t *req);
+
 /* Wipes the secret wherever it stands, once it has been used. The rest of the form stays. */
 void token_wipe(h2o_req_t *req, struct form *form, struct credentials *credentials);
 

@@ -102,6 +102,11 @@ void token_refuse_for_now(h2o_req_t *req, const char *description)
 void token_refuse_slow_down(h2o_req_t *req, struct throttle_refusal refusal)
 {
     counter_add(&worker_of(req)->counters.auth_throttled[refusal.by], 1);
+    if (refusal.by == THROTTLE_ALL) { /* whoever asks need not be at fault */
+        token_refuse_for_now(req, "Too many ids that do not exist are asked for at the moment; "
+                                  "try again later.");
+        return;
+    }
     retry_after(req, refusal.wait_ms);
     token_refuse(
         req, TOKEN_SLOW_DOWN,

@@ -12,17 +12,22 @@
 
 #include "auth/migrations.h"
 #include "auth/reply.h"
+#include "auth/tier.h"
 #include "auth/token.h"
 #include "common/address.h"
 #include "common/clock.h"
 #include "common/lag.h"
 #include "common/log.h"
+#include "common/private_memory.h"
+#include "common/recycled.h"
 
 #define MAX_WAIT_MS        100 /* also how late a drain or a new key set is seen */
 #define CONNECT_TIMEOUT_MS 5000
 #define LOOKUP_TIMEOUT_MS  5000
 #define ISSUE_MS           500  /* for what is granted when the time to drain is over */
 #define ABORT_MS           1000 /* for connections that are ended by force to be gone */
+#define TIERS_SQL          "SELECT name FROM tiers ORDER BY name LIMIT 63"
+#define CHANGES_LOGGED     20 /* of clients, in a second */
 #define START_MS           2000 /* for PostgreSQL and Redis to be reached before connections are accepted */
 
 static bool check_schema(void *owner, const PGresult *result, struct failure *failure)
@@ -48,6 +53,16 @@ static bool warm(void *owner, const PGresult *result, struct failure *failure)
     return true;
 }
 
+/* So that they have their labels before their first token. Whatever becomes of it. */
+static bool know_tiers(void *owner, const PGresult *result, struct failure *failure)
+{
+    (void)owner;
+    (void)failure;
+    for (int row = 0; row < PQntuples(result); ++row)
+        (void)tier_number(PQgetvalue(result, row, 0));
+    return true;
+}
+
 /* On every new connection, one after the other. */
 static void make_setup(struct worker *worker)
 {
@@ -55,7 +70,9 @@ static void make_setup(struct worker *worker)
     const struct pg_setup setup[] = {
         {.sql = CLIENT_LISTEN_SQL},
         {.sql = MIGRATIONS_VERSION_SQL, .check = check_schema},
+        {.sql = TIERS_SQL, .check = know_tiers, .once = true},
         {.sql = CLIENT_PREPARE_SQL},
+        {.sql = CLIENT_PREPARE_BATCH_SQL},
         /* The server is ready without this too, and does not wait for longer. */
         {.sql = "SET statement_timeout = '1s'", .once = true},
         {.sql = worker->warm_sql, .check = warm, .once = true},
@@ -74,6 +91,7 @@ static void on_pg_change(void *owner, bool ready)
     struct worker *worker = owner;
     struct process *process = worker->process;
 
+    atomic_store(&worker->has_postgres, ready);
     clients_on_connection(&worker->clients, ready);
     if (!ready || worker->verified)
         return;
@@ -82,12 +100,51 @@ static void on_pg_change(void *owner, bool ready)
         log_info("schema.verified", log_int("version", migrations[migration_count - 1].version));
 }
 
+/* Of those past the bound in a second that is over, the number. */
+static void log_more_changes(struct worker *worker)
+{
+    uint64_t second = clock_monotonic_ms() / 1000;
+
+    if (second == worker->changes_second)
+        return;
+    if (worker->changes > CHANGES_LOGGED)
+        log_info("client.changed", log_int("more", (int64_t)worker->changes - CHANGES_LOGGED));
+    worker->changes = 0;
+    worker->changes_second = second;
+}
+
+/* All workers hear of a change; the first one tells it. */
+static void log_change(struct worker *worker, const char *payload)
+{
+    if (worker != worker->process->workers)
+        return;
+    log_more_changes(worker);
+    if (++worker->changes > CHANGES_LOGGED)
+        return;
+    if (strcmp(payload, "*") == 0)
+        log_info("client.changed", log_str("client", "*"),
+                 log_str("reason", "a tier, or many clients at once"));
+    else
+        log_info("client.changed", log_str("client", payload));
+}
+
 static void on_pg_notify(void *owner, const char *payload)
 {
     struct worker *worker = owner;
 
+    log_change(worker, payload);
     clients_on_change(&worker->clients, payload);
     throttle_forget(&worker->process->throttle, slice_of(payload));
+}
+
+static void on_wipe(struct timer *timer)
+{
+    struct worker *worker = H2O_STRUCT_FROM_MEMBER(struct worker, wipe, timer);
+
+    timer_start(&worker->timers, timer, RECYCLED_WIPE_MS);
+    log_more_changes(worker);
+    recycled_wipe();
+    private_memory_wipe_small();
 }
 
 /* The workers share a socket that was handed over; those of a local one the first one's. */
@@ -123,9 +180,11 @@ bool worker_open(struct worker *worker, struct process *process, struct failure 
     h2o_context_init(&worker->h2o, worker->loop, &process->h2o);
     if (!timers_open(&worker->timers, worker->loop))
         return failure_set(failure, "no file descriptor left; raise the limit of open files");
-    connections_open(&worker->connections, &worker->h2o, &worker->timers, &process->connections,
-                     (uint64_t)settings->idle_timeout * 1000);
+    connections_open(&worker->connections, &worker->h2o, &worker->counters, &worker->timers,
+                     &process->connections, (uint64_t)settings->idle_timeout * 1000);
     auth_log_open(&worker->auth_log, &worker->timers);
+    worker->wipe.on_time = on_wipe;
+    timer_start(&worker->timers, &worker->wipe, RECYCLED_WIPE_MS);
     worker->pg_config = (struct pg_config){
         .name = "look-up",
         .url = settings->database_url,
@@ -175,11 +234,24 @@ static void accept_when_ready(struct worker *worker)
         connections_accept(&worker->connections);
 }
 
+static void note_turn(struct worker *worker)
+{
+    atomic_store_explicit(&worker->turned_ms, clock_monotonic_ms(), memory_order_relaxed);
+}
+
+bool worker_is_stuck(const struct worker *worker, uint64_t bound_ms)
+{
+    uint64_t turned_ms = atomic_load_explicit(&worker->turned_ms, memory_order_relaxed);
+
+    return clock_monotonic_ms() > turned_ms + bound_ms;
+}
+
 /* One turn. True when the next must not wait. */
 static bool pass(struct worker *worker, int32_t max_wait_ms)
 {
     bool sent, more;
 
+    note_turn(worker);
     worker->draining = process_is_draining(worker->process);
     lag_since_us = 0;
     if (max_wait_ms == 0)
@@ -187,6 +259,7 @@ static bool pass(struct worker *worker, int32_t max_wait_ms)
     h2o_evloop_run(worker->loop, max_wait_ms); /* -1 for EINTR: there is always a next turn */
     accept_when_ready(worker);
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
+    clients_end_pass(&worker->clients);
     limits_end_pass(&worker->limits);
     more = token_issue(worker);
     /* Tokens leave when they are recorded, or not at all. */
@@ -203,6 +276,9 @@ static void *run(void *data)
     uint64_t deadline_ms = 0, issue_until_ms, abort_ms;
     bool busy = false;
 
+    if (worker->process->worker_count > 1)
+        log_set_worker((int)(worker - worker->process->workers));
+    recycled_keep();
     while (deadline_ms == 0 || !drain(worker, deadline_ms)) {
         busy = pass(worker, busy ? 0 : MAX_WAIT_MS);
         deadline_ms = atomic_load(&worker->process->drain_deadline_ms);
@@ -231,6 +307,7 @@ bool worker_start(struct worker *worker, struct failure *failure)
 
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
     worker->accept_at_ms = clock_monotonic_ms() + START_MS;
+    note_turn(worker);
     atomic_fetch_add(&worker->process->workers_running, 1);
     error = pthread_create(&worker->thread, NULL, run, worker);
     worker->started = error == 0;
@@ -258,6 +335,7 @@ void worker_close(struct worker *worker)
     buffer_dispose(&worker->scratch);
     connections_close(&worker->connections);
     auth_log_close(&worker->auth_log);
+    timer_stop(&worker->timers, &worker->wipe);
     timers_close(&worker->timers);
     /* h2o asserts that no connection is left: one that could not be ended is left to the kernel. */
     if (atomic_load(&worker->connections.count) == 0) {

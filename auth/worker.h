@@ -31,8 +31,10 @@ struct worker {
     struct process *process;
     pthread_t thread;
     bool started;
-    bool verified; /* the schema, once */
+    bool verified;            /* the schema, once */
+    atomic_bool has_postgres; /* its connection is ready */
     bool draining; /* read once a pass, so that all that an answer says of it is of one piece */
+    _Atomic uint64_t turned_ms; /* monotonic: when its loop last turned */
     struct counters counters;
 
     h2o_loop_t *loop;
@@ -41,7 +43,7 @@ struct worker {
     struct connections connections;
     uint64_t accept_at_ms; /* monotonic: from then on in any case */
     struct pg_config pg_config;
-    struct pg_setup pg_setup[7]; /* worker.c */
+    struct pg_setup pg_setup[9]; /* worker.c */
     char warm_sql[1024];
     struct pg pg;
     struct clients clients;
@@ -50,11 +52,14 @@ struct worker {
     struct spool_writer spool;
     struct uuid_source uuids;
     struct auth_log auth_log;
+    struct timer wipe;             /* of what libh2o keeps of requests */
     struct token_request *granted; /* a token, that is to be issued */
     struct answer *answers;        /* of this pass, to be sent at its end */
     unsigned issued[TIER_MAX];     /* tokens of this pass, by tier */
     bool issued_any;
-    struct buffer scratch; /* for whoever builds a body, within one call */
+    uint64_t changes_second; /* monotonic: in which … */
+    unsigned changes;        /* … so many clients were told to have changed */
+    struct buffer scratch;   /* for whoever builds a body, within one call */
 };
 
 static inline struct worker *worker_of(const h2o_req_t *req)
@@ -67,6 +72,9 @@ MUST_USE bool worker_open(struct worker *worker, struct process *process, struct
 
 /* Runs the loop in a thread of its own until the drain is over. */
 MUST_USE bool worker_start(struct worker *worker, struct failure *failure);
+
+/* Whether its loop has not turned for longer than `bound_ms`. */
+MUST_USE bool worker_is_stuck(const struct worker *worker, uint64_t bound_ms);
 
 /* Harmless when it was not started. */
 void worker_join(struct worker *worker);

@@ -1,12 +1,15 @@
 # The Debian package: `cd build && cpack`. Beside the program it has what only a package installs:
-# units that say /usr/bin, configuration, documents.
+# configuration, units that know where all of it is, a command that does, documents.
 set(DOC share/doc/jotd)
+install(TARGETS jotd RUNTIME DESTINATION lib/jotd COMPONENT package EXCLUDE_FROM_ALL)
+install(PROGRAMS deploy/debian/jotd DESTINATION bin COMPONENT package EXCLUDE_FROM_ALL)
 install(FILES deploy/systemd/jotd.service deploy/systemd/jotd.socket
         DESTINATION lib/systemd/system COMPONENT package EXCLUDE_FROM_ALL)
-install(FILES deploy/systemd/jotd.env deploy/systemd/pgpass DESTINATION /etc/jotd
+install(FILES deploy/systemd/jotd.env deploy/systemd/commands.env deploy/systemd/pgpass
+        DESTINATION /etc/jotd
         PERMISSIONS OWNER_READ OWNER_WRITE COMPONENT package EXCLUDE_FROM_ALL)
 install(FILES README.md deploy/RUNBOOK.md deploy/debian/copyright deploy/queries.sql
-        auth/openapi.yaml deploy/prometheus/rules.yml deploy/grafana/jotd.json
+        deploy/roles.sql auth/openapi.yaml deploy/prometheus/rules.yml deploy/grafana/jotd.json
         DESTINATION ${DOC} COMPONENT package EXCLUDE_FROM_ALL)
 install(FILES .env.example DESTINATION ${DOC} RENAME env.example
         COMPONENT package EXCLUDE_FROM_ALL)
@@ -14,7 +17,7 @@ install(DIRECTORY migrations DESTINATION ${DOC} COMPONENT package EXCLUDE_FROM_A
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_INSTALL_CMAKE_PROJECTS
-    "${CMAKE_BINARY_DIR};jotd;program;/;${CMAKE_BINARY_DIR};jotd;package;/")
+    "${CMAKE_BINARY_DIR};jotd;package;/")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
     OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)

@@ -53,6 +53,10 @@ bool address_parse(const char *text, struct address *address)
         return false;
     memcpy(host, text, length);
     host[length] = '\0';
+    if (length == 0)
+        strcpy(host, "0.0.0.0");
+    else if (strcmp(host, "localhost") == 0)
+        strcpy(host, "127.0.0.1");
     address->socket.v4.sin_family = AF_INET;
     address->length = sizeof(address->socket.v4);
     return inet_pton(AF_INET, host, &address->socket.v4.sin_addr) == 1 &&

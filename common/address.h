@@ -1,4 +1,5 @@
-/* Socket addresses as people write them: 127.0.0.1:8080, [::1]:8080, unix:/run/jotd.sock. */
+/* Socket addresses as people write them: 127.0.0.1:8080, localhost:8080, [::1]:8080, :8080 for all
+ * of version 4, unix:/run/jotd.sock. */
 #ifndef COMMON_ADDRESS_H
 #define COMMON_ADDRESS_H
 
@@ -19,7 +20,8 @@ struct address {
     socklen_t length;
 };
 
-/* Numeric addresses only: a name may mean several addresses, and looking it up blocks. */
+/* Numeric addresses and localhost only: another name may mean several addresses, and looking it up
+ * blocks. */
 MUST_USE bool address_parse(const char *text, struct address *address);
 
 bool address_is_loopback(const struct address *address);

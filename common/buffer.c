@@ -21,6 +21,19 @@ char *buffer_reserve(struct buffer *buffer, size_t length)
     return buffer->bytes + buffer->size;
 }
 
+char *buffer_try_reserve(struct buffer *buffer, size_t length)
+{
+    char *bytes;
+
+    if (buffer->capacity - buffer->size < length) {
+        if ((bytes = realloc(buffer->bytes, buffer->size + length)) == NULL)
+            return NULL;
+        buffer->bytes = bytes;
+        buffer->capacity = buffer->size + length;
+    }
+    return buffer->bytes + buffer->size;
+}
+
 size_t integer_write(int64_t number, char *text)
 {
     char digits[INTEGER_LENGTH_MAX], *start = digits + sizeof(digits);

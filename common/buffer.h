@@ -20,6 +20,9 @@ struct buffer {
 /* Room for `length` more bytes at the end; the caller writes there and adds to `size`. */
 char *buffer_reserve(struct buffer *buffer, size_t length);
 
+/* The same for as much as others say, and no more: NULL when there is no memory. */
+MUST_USE char *buffer_try_reserve(struct buffer *buffer, size_t length);
+
 static inline void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
 {
     if (length != 0) {

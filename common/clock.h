@@ -1,5 +1,5 @@
-/* Two clocks: the monotonic one for whatever stays inside the process, the wall clock for times
- * that leave it (iat, exp, log lines). */
+/* The clocks: the monotonic one for whatever stays inside the process, the wall clock for times
+ * that leave it (iat, exp, log lines), a thread's own for what it has worked. */
 #ifndef COMMON_CLOCK_H
 #define COMMON_CLOCK_H
 
@@ -25,6 +25,24 @@ static inline int64_t clock_unix_ms(void)
 
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Since the machine was booted, its sleep included. */
+static inline int64_t clock_boot_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* What this thread has used of a CPU. A system call, unlike the others. */
+static inline uint64_t clock_thread_cpu_us(void)
+{
+    struct timespec used;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
 }
 
 #endif

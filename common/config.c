@@ -1,6 +1,7 @@
 /* Configuration from the environment: see config.h. */
 #include "common/config.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -54,14 +55,26 @@ static bool load_choice(const struct config_option *option, const char *value, l
     return failure_set(failure, "%s=%.100s: give one of %s", option->name, value, allowed);
 }
 
+/* Files that a value is read from end with a line, of which few tools rid it. */
+static bool check_text(const struct config_option *option, const char *value,
+                       struct failure *failure)
+{
+    size_t length = strlen(value);
+
+    if (isspace((unsigned char)value[0]) || isspace((unsigned char)value[length - 1]))
+        return failure_set(failure, "there is white space around it (the line end of a file?): "
+                                    "remove it");
+    return option->check == NULL || option->check(value, failure);
+}
+
 static bool load_text(const struct config_option *option, const char *value, char **text,
                       struct failure *failure)
 {
-    const char *allowed = option->check != NULL ? option->check(value) : NULL;
+    struct failure wrong;
 
-    if (allowed != NULL) /* where the secret stands in what cannot be understood, nobody knows */
-        return failure_set(failure, "%s=%.200s: give %s", option->name,
-                           option->secret ? "****" : value, allowed);
+    if (!check_text(option, value, &wrong)) /* where a secret stands in it, nobody knows */
+        return failure_set(failure, "%s=%.200s: %s", option->name, option->secret ? "****" : value,
+                           wrong.reason);
     if ((*text = strdup(value)) == NULL)
         return failure_set(failure, "out of memory");
     return true;
@@ -90,8 +103,10 @@ bool config_load(const struct config_option *options, size_t count, void *fields
             loaded = load_choice(option, value, number_field(option, fields), failure);
             break;
         }
-        if (!loaded)
+        if (!loaded) {
+            failure_one_line(failure);
             return false;
+        }
     }
     return true;
 }

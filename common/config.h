@@ -30,14 +30,15 @@ struct config_option {
     const char *zero_word;
     const char *const *choices; /* ended by NULL */
     bool secret;                /* a URL whose password is masked when printed */
-    /* More checks for text; returns NULL, or the allowed form in words. */
-    const char *(*check)(const char *value);
+    /* More checks for text; false with what is wrong, or what to give, in words. Of a secret value
+     * it repeats nothing that may be a part of the secret. */
+    bool (*check)(const char *value, struct failure *failure);
     const char *help; /* one line: what it means, with its unit */
 };
 
 /* Fills `fields` from the environment. An unset or empty variable takes the default. A bad value
- * fails with the variable, the value (not a secret one) and the allowed form. `fields` must be
- * zeroed, and is to be disposed of also after a failure. */
+ * fails with the variable, the value (not a secret one) and the allowed form, in one line. `fields`
+ * must be zeroed, and is to be disposed of also after a failure. */
 MUST_USE bool config_load(const struct config_option *options, size_t count, void *fields,
                           struct failure *failure);
 void config_dispose(const struct config_option *options, size_t count, void *fields);

@@ -12,7 +12,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,6 +29,9 @@ static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 static _Atomic int current_level = LOG_LEVEL_INFO;
 static enum log_format log_format = LOG_FORMAT_TEXT;
+static bool to_journal; /* which is told the level of each line */
+static int pid;
+static _Thread_local int worker = -1;
 static _Atomic uint64_t dropped_total;
 
 /* Between those who log and the thread. */
@@ -38,10 +45,30 @@ static struct {
     uint64_t dropped; /* lines, since that was written last */
 } queue = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* Whether stderr is the pipe that systemd says is the journal's, see systemd.exec(5). */
+static bool is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    char own[64];
+    struct stat status;
+
+    if (stream == NULL || fstat(STDERR_FILENO, &status) == -1)
+        return false;
+    snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    return strcmp(stream, own) == 0;
+}
+
 void log_setup(enum log_level level, enum log_format format)
 {
     log_set_level(level);
     log_format = format;
+    to_journal = is_journal();
+    pid = getpid();
+}
+
+void log_set_worker(int number)
+{
+    worker = number;
 }
 
 void log_set_level(enum log_level level)
@@ -127,12 +154,19 @@ static void append_field(struct buffer *line, const struct log_field *field)
 static void append_line(struct buffer *line, enum log_level level, const char *event,
                         const struct log_field *fields, size_t count)
 {
-    buffer_append_text(line, log_format == LOG_FORMAT_JSON ? "{\"time\":\"" : "");
+    static const char *const priorities[] = {"<3>", "<4>", "<6>", "<7>"}; /* sd-daemon(3) */
+    bool json = log_format == LOG_FORMAT_JSON;
+
+    if (to_journal)
+        buffer_append_text(line, priorities[level]);
+    buffer_append_text(line, json ? "{\"time\":\"" : "");
     append_time(line);
-    buffer_printf(line,
-                  log_format == LOG_FORMAT_JSON ? "\",\"level\":\"%s\",\"event\":\"%s\""
-                                                : " %-5s event=%s",
+    buffer_printf(line, json ? "\",\"level\":\"%s\",\"event\":\"%s\"" : " %-5s event=%s",
                   level_names[level], event);
+    if (json)
+        buffer_printf(line, ",\"pid\":%d", pid);
+    if (worker != -1)
+        buffer_printf(line, json ? ",\"worker\":%d" : " worker=%d", worker);
     for (size_t i = 0; i != count; ++i)
         append_field(line, fields + i);
     buffer_append_text(line, log_format == LOG_FORMAT_JSON ? "}\n" : "\n");

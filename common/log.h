@@ -56,6 +56,10 @@ static inline struct log_field log_int(const char *name, int64_t value)
 /* Before the first thread; the level may be changed at any time. */
 void log_setup(enum log_level level, enum log_format format);
 void log_set_level(enum log_level level);
+
+/* Names the calling thread in its lines: the worker of this number. */
+void log_set_worker(int number);
+
 enum log_level log_level(void);
 
 const char *log_level_name(enum log_level level);

@@ -10,8 +10,17 @@ struct lru_entry *lru_find(struct lru *lru, struct slice key)
      * entry uthash would free and make its whole table. */
     if (entry != NULL && entry->hh.next != NULL) {
         HASH_DELETE(hh, lru->entries, entry);
-        HASH_ADD_KEYPTR(hh, lru->entries, entry->key.bytes, entry->key.length, entry);
+        HASH_ADD_KEYPTR_BYHASHVALUE(hh, lru->entries, entry->key.bytes, entry->key.length,
+                                    entry->hh.hashv, entry);
     }
+    return entry;
+}
+
+struct lru_entry *lru_peek(const struct lru *lru, struct slice key)
+{
+    struct lru_entry *entry;
+
+    HASH_FIND(hh, lru->entries, key.bytes, key.length, entry);
     return entry;
 }
 

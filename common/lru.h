@@ -6,8 +6,8 @@
 #define COMMON_LRU_H
 
 #include <stddef.h>
-#include <uthash.h>
 
+#include "common/map.h"
 #include "common/slice.h"
 
 struct lru_entry {
@@ -28,6 +28,9 @@ static inline size_t lru_count(const struct lru *lru)
 /* The entry of that key, now the most recently used, or NULL. */
 struct lru_entry *lru_find(struct lru *lru, struct slice key);
 
+/* The same, but it stays where it is in the order of use. */
+struct lru_entry *lru_peek(const struct lru *lru, struct slice key);
+
 /* Adds an entry whose key must not be there. Returns the entry that had to go, which the caller
  * now disposes of, or NULL. */
 struct lru_entry *lru_add(struct lru *lru, struct lru_entry *entry);
@@ -39,6 +42,20 @@ void lru_remove(struct lru *lru, struct lru_entry *entry);
 static inline struct lru_entry *lru_oldest(const struct lru *lru)
 {
     return lru->entries;
+}
+
+/* The most recently used entry, or NULL. */
+static inline struct lru_entry *lru_newest(const struct lru *lru)
+{
+    UT_hash_table *table = lru->entries != NULL ? lru->entries->hh.tbl : NULL;
+
+    return table != NULL ? ELMT_FROM_HH(table, table->tail) : NULL;
+}
+
+/* The one that was used right before this one, or NULL. */
+static inline struct lru_entry *lru_older(const struct lru_entry *entry)
+{
+    return entry->hh.prev;
 }
 
 #endif

@@ -33,6 +33,13 @@ struct network_address network_address_of(const struct sockaddr *socket)
     return address;
 }
 
+bool network_address_is_loopback(const struct network_address *address)
+{
+    return is_v4(address)
+               ? address->bytes[12] == 127
+               : memcmp(address->bytes, &in6addr_loopback, sizeof(in6addr_loopback)) == 0;
+}
+
 /* Takes the port off. An address of version 6 has one only behind brackets. */
 static struct slice without_port(struct slice text)
 {
@@ -125,6 +132,21 @@ static bool is_in(const struct network_address *address, const struct network_ad
 
     return memcmp(address->bytes, network->bytes, whole) == 0 &&
            (rest == 0 || ((address->bytes[whole] ^ network->bytes[whole]) >> (8 - rest)) == 0);
+}
+
+bool networks_are_everyone(const struct networks *networks)
+{
+    struct network_address any_v4 = {{0}};
+
+    memcpy(any_v4.bytes, v4_mapped, sizeof(v4_mapped));
+    for (size_t i = 0; i != networks->count; ++i) {
+        unsigned prefix = networks->items[i].prefix;
+
+        if (prefix < 16 || (prefix < 96 + 8 &&
+                            is_in(&any_v4, &networks->items[i].address, prefix < 96 ? prefix : 96)))
+            return true;
+    }
+    return false;
 }
 
 bool networks_have(const struct networks *networks, const struct network_address *address)

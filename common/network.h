@@ -32,6 +32,9 @@ struct networks {
 
 struct network_address network_address_of(const struct sockaddr *socket);
 
+/* 127.0.0.0/8 or ::1; a local socket is none. */
+MUST_USE bool network_address_is_loopback(const struct network_address *address);
+
 /* 192.0.2.1, 2001:db8::1, also with a port as proxies write it: 192.0.2.1:80, [2001:db8::1]:80. */
 MUST_USE bool network_address_parse(struct slice text, struct network_address *address);
 
@@ -42,6 +45,10 @@ const char *network_address_format(const struct network_address *address,
 /* A list separated by commas or spaces: addresses, networks (10.0.0.0/8), and the word `unix` for
  * local sockets. False when something else stands in it, or too much. */
 MUST_USE bool networks_parse(const char *text, struct networks *networks);
+
+/* Whether one of them is as good as the whole internet: shorter than /8, of IPv6 than /16, or an
+ * IPv6 network that holds all of IPv4. */
+MUST_USE bool networks_are_everyone(const struct networks *networks);
 
 MUST_USE bool networks_have(const struct networks *networks, const struct network_address *address);
 

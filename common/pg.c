@@ -22,6 +22,8 @@
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
 
+static const char flooded[] = "the server sends more than anybody has asked for";
+
 static void on_timer(struct timer *timer);
 static void on_connecting(struct watch *watch);
 static void on_ready(struct watch *watch);
@@ -58,6 +60,18 @@ static void disconnect(struct pg *pg)
     pg->result = NULL;
     pg->conn = NULL;
     pg->broken = NULL;
+    pg->fruitless_reads = 0;
+    pg->fruitless_cpu_us = 0;
+}
+
+static enum pg_reach reach(const struct pg *pg)
+{
+    if (pg->state == PG_SETTING_UP)
+        return PG_SETUP_REFUSED;
+    if (pg->state == PG_CONNECTING && pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_BAD &&
+        (PQconnectionUsedPassword(pg->conn) || PQconnectionNeedsPassword(pg->conn)))
+        return PG_PASSWORD_REFUSED;
+    return PG_NOT_REACHED;
 }
 
 /* The connection is given up, for a reason, and tried again after a pause. A failure that goes on
@@ -73,6 +87,7 @@ static void lose(struct pg *pg, const char *reason)
 
     failure_set(&failure, "%s", reason); /* a copy: it may live in the connection */
     failure_one_line(&failure);
+    pg->reach = reach(pg);
     disconnect(pg);
     set_state(pg, PG_DOWN);
     if (was_setting_up) /* what its statements have brought is not to be relied on */
@@ -115,7 +130,11 @@ static void on_notice(void *data, const PGresult *result)
 {
     struct pg *pg = data;
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    uint64_t now_ms = clock_monotonic_ms();
 
+    if (now_ms - pg->notice_ms < PG_NOTICE_EVERY_MS)
+        return;
+    pg->notice_ms = now_ms;
     log_info("pg.notice", log_str("connection", pg->config->name), log_str("message", message));
 }
 
@@ -215,26 +234,45 @@ static void setup_next(struct pg *pg)
     }
     timer_stop(pg->timers, &pg->timer);
     log_info("pg.connected", log_str("connection", pg->config->name),
+             log_str("host", PQhost(pg->conn)), log_str("port", PQport(pg->conn)),
              log_int("down_ms", pg->down_since_ms == 0
                                     ? 0
                                     : (int64_t)(clock_monotonic_ms() - pg->down_since_ms)));
     pg->backoff_ms = BACKOFF_MIN_MS;
     pg->down_since_ms = 0;
     pg->was_ready = true;
+    pg->reach = PG_REACHED;
     pg->last.reason[0] = '\0';
     if (pg->config->on_notify != NULL)
         timer_start(pg->timers, &pg->beat_timer, BEAT_EVERY_MS);
     set_state(pg, PG_READY);
 }
 
+/* Counts a turn that began with this use of the CPU; true when the server has gone too far. */
+static bool is_flooded(struct pg *pg, uint64_t began_us)
+{
+    bool fruitful = pg->fruitful;
+
+    pg->fruitful = false;
+    pg->fruitless_reads = fruitful ? 0 : pg->fruitless_reads + 1;
+    pg->fruitless_cpu_us = fruitful ? 0 : pg->fruitless_cpu_us + clock_thread_cpu_us() - began_us;
+    return pg->fruitless_reads > PG_FRUITLESS_READS_MAX ||
+           pg->fruitless_cpu_us > PG_FRUITLESS_CPU_MAX_US;
+}
+
 static void on_connecting(struct watch *watch)
 {
     struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, watch, watch);
+    uint64_t began_us = clock_thread_cpu_us();
     PostgresPollingStatusType status = PQconnectPoll(pg->conn);
 
     watch_close(&pg->watch);
     if (status == PGRES_POLLING_FAILED) {
         lose(pg, PQerrorMessage(pg->conn));
+        return;
+    }
+    if (is_flooded(pg, began_us)) {
+        lose(pg, flooded);
         return;
     }
     if (status == PGRES_POLLING_OK) {
@@ -340,6 +378,7 @@ static void read_results(struct pg *pg)
             ended = true;
             continue;
         }
+        pg->fruitful = true;
         ended = false;
         if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
             PQclear(result);
@@ -358,11 +397,15 @@ static void hear_beat(struct pg *pg)
     timer_start(pg->timers, &pg->beat_timer, BEAT_EVERY_MS);
 }
 
+/* One that stands between an answer and its end, where PostgreSQL sends them, tells of what the
+ * answer may not have seen: it waits until the answer is dealt with. */
 static void read_notifications(struct pg *pg)
 {
     PGnotify *notification;
 
-    while (pg->conn != NULL && (notification = PQnotifies(pg->conn)) != NULL) {
+    while (pg->conn != NULL && pg->result == NULL &&
+           (notification = PQnotifies(pg->conn)) != NULL) {
+        pg->fruitful = true;
         if (strcmp(notification->relname, pg->beat_channel) == 0)
             hear_beat(pg);
         else if (pg->config->on_notify != NULL)
@@ -387,6 +430,7 @@ static bool consume(PGconn *conn)
 static void on_ready(struct watch *watch)
 {
     struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, watch, watch);
+    uint64_t began_us = clock_thread_cpu_us();
 
     if (!consume(pg->conn)) {
         lose(pg, PQerrorMessage(pg->conn));
@@ -406,6 +450,8 @@ static void on_ready(struct watch *watch)
     read_notifications(pg);
     if (pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_BAD)
         lose(pg, PQerrorMessage(pg->conn));
+    else if (pg->conn != NULL && is_flooded(pg, began_us))
+        lose(pg, flooded);
 }
 
 /* A name server that is silent may take glibc longer than this before it asks the next one: to

@@ -24,12 +24,24 @@
 #include "common/timer.h"
 #include "common/watch.h"
 
+#define PG_FRUITLESS_READS_MAX  4096   /* of some 16 KiB each: what one result may have */
+#define PG_FRUITLESS_CPU_MAX_US 500000 /* of libpq's work on them */
+#define PG_NOTICE_EVERY_MS      1000   /* one of them is logged */
+
 enum pg_state {
     PG_DOWN,
     PG_RESOLVING,
     PG_CONNECTING,
     PG_SETTING_UP,
     PG_READY,
+};
+
+/* How far the last attempt came. */
+enum pg_reach {
+    PG_NOT_REACHED,
+    PG_PASSWORD_REFUSED, /* or it was asked for, and there is none */
+    PG_SETUP_REFUSED,
+    PG_REACHED,
 };
 
 /* One statement of the set-up, sent alone and in order on every new connection. */
@@ -82,9 +94,14 @@ struct pg {
     PGresult *result;         /* of the oldest */
     const char *broken;       /* why the connection is to be given up at the next turn, or NULL */
     size_t setup_step;
+    bool fruitful;            /* a result or a notification has come in this turn */
+    unsigned fruitless_reads; /* turns since one has */
+    uint64_t fruitless_cpu_us;
+    uint64_t notice_ms; /* monotonic: when one was logged */
     uint64_t backoff_ms;
     uint64_t down_since_ms; /* monotonic; 0: was never up, or is */
-    struct failure last;    /* why it is down; logged when it changes */
+    enum pg_reach reach;
+    struct failure last; /* why it is down; logged when it changes */
 };
 
 /* Begins to connect. `config` must outlive the connection. */

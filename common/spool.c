@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,47 +12,42 @@
 #include <utlist.h>
 
 #include "common/clock.h"
+#include "common/file.h"
 #include "common/log.h"
 #include "common/owner.h"
 
 #define DIRECTORY_TRIES 100 /* against others that look for abandoned ones at the same time */
 
-static char *path_in(const char *directory, const struct uuid *id)
+static char *path_in(const char *directory, const char *name)
 {
-    char name[UUID_TEXT_LENGTH], *path;
+    char *path;
 
-    uuid_format(id, name);
-    return asprintf(&path, "%s/%.*s", directory, UUID_TEXT_LENGTH, name) < 0 ? NULL : path;
-}
-
-/* Whether `path` is still the directory behind `fd`. */
-static bool is_at(const char *path, int fd)
-{
-    struct stat opened, there;
-
-    return fstat(fd, &opened) == 0 && stat(path, &there) == 0 && opened.st_dev == there.st_dev &&
-           opened.st_ino == there.st_ino;
+    return asprintf(&path, "%s/%s", directory, name) < 0 ? NULL : path;
 }
 
 /* One try; false when another process took the new directory for an abandoned one before it was
  * locked. */
-static bool try_directory(struct spool *spool, const struct uuid *id, struct failure *failure)
+static bool try_directory(struct spool *spool, int base, const struct uuid *id,
+                          struct failure *failure)
 {
+    char name[UUID_TEXT_LENGTH + 1] = "";
+
+    uuid_format(id, name);
     free(spool->directory);
-    spool->directory = path_in(spool->config.base, id);
-    if (spool->directory == NULL || mkdir(spool->directory, 0700) == -1)
+    spool->directory = path_in(spool->config.base, name);
+    if (spool->directory == NULL || mkdirat(base, name, 0700) == -1)
         return failure_set(failure, "cannot make a directory in %s: %s; set JOTD_SPOOL_DIR",
                            spool->config.base, strerror(errno));
-    spool->lock = open(spool->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    owner_inherit(spool->lock, spool->config.base);
+    spool->lock = file_open_directory(base, name, failure);
+    owner_inherit(spool->lock, base);
     if (spool->lock != -1 && flock(spool->lock, LOCK_EX | LOCK_NB) == 0 &&
-        is_at(spool->directory, spool->lock) && spool_sync_directory(spool->config.base))
+        file_is_at(spool->lock, base, name) && file_sync_directory(base))
         return true;
     failure_set(failure, "cannot lock %s: %s", spool->directory, strerror(errno));
     if (spool->lock != -1)
         close(spool->lock);
     spool->lock = -1;
-    rmdir(spool->directory);
+    unlinkat(base, name, AT_REMOVEDIR);
     return false;
 }
 
@@ -61,17 +55,22 @@ static bool make_directory(struct spool *spool, struct failure *failure)
 {
     struct uuid_source uuids = {.left = 0};
     struct uuid id;
+    bool made = false;
+    int base = -1;
 
-    if (mkdir(spool->config.base, 0700) == -1 && errno != EEXIST)
+    if ((mkdir(spool->config.base, 0700) == -1 && errno != EEXIST) ||
+        (base = open(spool->config.base, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)
         return failure_set(failure, "cannot make the spool directory %s: %s; set JOTD_SPOOL_DIR",
                            spool->config.base, strerror(errno));
-    for (int i = 0; i != DIRECTORY_TRIES; ++i) {
-        if (!uuid_v7_make(&uuids, clock_unix_ms(), &id))
-            return failure_set(failure, "the system gives no random bytes");
-        if (try_directory(spool, &id, failure))
-            return true;
+    for (int i = 0; i != DIRECTORY_TRIES && !made; ++i) {
+        if (!uuid_v7_make(&uuids, clock_unix_ms(), &id)) {
+            failure_set(failure, "the system gives no random bytes");
+            break;
+        }
+        made = try_directory(spool, base, &id, failure);
     }
-    return false;
+    close(base);
+    return made;
 }
 
 bool spool_open(struct spool *spool, const struct spool_config *config, struct failure *failure)
@@ -133,7 +132,7 @@ static void free_segment(struct spool_segment *segment)
 /* Of a segment without rows: nothing happened. */
 static void abandon_segment(struct spool_writer *writer)
 {
-    unlink(writer->segment->path);
+    unlinkat(writer->segment->directory, writer->segment->name, 0);
     close(writer->fd);
     free_segment(writer->segment);
     writer->segment = NULL;
@@ -145,16 +144,19 @@ static bool open_segment(struct spool_writer *writer)
     struct spool *spool = writer->spool;
     struct spool_segment *segment = calloc(1, sizeof(*segment));
 
-    if (segment == NULL || !uuid_v7_make(&writer->uuids, clock_unix_ms(), &segment->id) ||
-        (segment->path = path_in(spool->directory, &segment->id)) == NULL) {
+    if (segment == NULL || !uuid_v7_make(&writer->uuids, clock_unix_ms(), &segment->id)) {
         free(segment);
         return false;
     }
-    writer->fd = open(segment->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
-    if (writer->fd == -1) {
+    uuid_format(&segment->id, segment->name);
+    segment->directory = spool->lock;
+    if ((segment->path = path_in(spool->directory, segment->name)) == NULL ||
+        (writer->fd = openat(spool->lock, segment->name,
+                             O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600)) == -1) {
         free_segment(segment);
         return false;
     }
+    owner_inherit(writer->fd, spool->lock);
     writer->segment = segment;
     writer->reserved = 0;
     writer->first_ms = 0;
@@ -177,6 +179,10 @@ static bool find_room(struct spool_writer *writer)
 {
     struct spool *spool = writer->spool;
 
+    if (writer->pass.size + SPOOL_ROW_MAX > SPOOL_PASS_MAX) {
+        errno = EFBIG;
+        return false;
+    }
     if (atomic_load_explicit(&spool->bytes, memory_order_relaxed) + writer->pass.size +
             SPOOL_ROW_MAX >
         spool->config.max_bytes)
@@ -469,7 +475,7 @@ void spool_forget(struct spool *spool, struct spool_segment *segment)
 
 void spool_discard(struct spool *spool, struct spool_segment *segment)
 {
-    if (unlink(segment->path) == -1)
+    if (unlinkat(segment->directory, segment->name, 0) == -1)
         log_error("spool.unlink", log_str("path", segment->path),
                   log_str("reason", strerror(errno))); /* it will be found to be sent already */
     spool_forget(spool, segment);

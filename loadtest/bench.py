@@ -35,6 +35,12 @@ MIXES = {1: "1 client", 1000: "1,000 clients", CLIENTS: "5,000 clients, 1 % miss
 SERVER, LOAD = 0, 1  # processors
 
 
+def make_tier(database_url):
+    """With figures, so that the limiter has something to count; far above what can be asked."""
+    stand.run_jotd("tier", "set", "bench", "--per-minute", 10**9, "--per-hour", 10**11,
+                   env={"DATABASE_URL": database_url})
+
+
 class Bench:
     """The servers that are compared, and one measurement of each."""
 
@@ -45,9 +51,7 @@ class Bench:
         stack.enter_context(stand.servers_on({LOAD}))
         self.database_url = stack.enter_context(stand.database())
         self.redis_url = stack.enter_context(stand.redis_database())
-        # With figures, so that the limiter has something to count; far above what can be asked.
-        stand.run_jotd("tier", "set", "bench", "--per-minute", 10**9, "--per-hour", 10**11,
-                       env={"DATABASE_URL": self.database_url})
+        make_tier(self.database_url)
         self.credentials = self.directory / "credentials"
         seed.seed(self.database_url, self.credentials, CLIENTS, free=0, tier="bench")
         self.authorizations = self.directory / "authorizations"
@@ -58,8 +62,8 @@ class Bench:
         for server in self.servers.values():
             self.fill_cache(server)
 
-    def jotd(self, **settings):
-        return stand.jotd(self.database_url, self.redis_url, {SERVER},
+    def jotd(self, database_url=None, **settings):
+        return stand.jotd(database_url or self.database_url, self.redis_url, {SERVER},
                           **{"workers": 1, "client_cache_size": CACHE, **settings})
 
     def start_baseline(self, stack):
@@ -262,10 +266,14 @@ def run_against(given):
     with contextlib.ExitStack() as stack:
         bench = Bench(given, stack)
         others = {}
-        for alg in bench.algs:
-            with stand.binary(given.against):
-                others[alg] = stack.enter_context(bench.jotd(keys=alg))
-            bench.fill_cache(others[alg])
+        with stand.binary(given.against):  # on a database of its own, with the schema that it knows
+            database_url = stack.enter_context(stand.database("jotd_load_other"))
+            make_tier(database_url)
+            seed.seed_again(database_url, bench.credentials)
+            for alg in bench.algs:
+                others[alg] = stack.enter_context(bench.jotd(database_url, keys=alg))
+        for server in others.values():
+            bench.fill_cache(server)
         rows = []
         for alg in bench.algs:
             pairs = []

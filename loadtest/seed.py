@@ -36,9 +36,8 @@ def make_secret():
     return text + checksum
 
 
-def seed(url, path, clients=5000, free=50, tier="unlimited"):
-    made = [(make_id(), make_secret(), tier if number < clients - free else "free")
-            for number in range(clients)]
+def insert(url, made):
+    """Clients as (id, secret, tier)."""
     with contextlib.closing(psycopg2.connect(url)) as connection, connection:
         cursor = connection.cursor()
         cursor.copy_expert(
@@ -51,8 +50,20 @@ def seed(url, path, clients=5000, free=50, tier="unlimited"):
             io.StringIO("".join(f"{id}\t\\\\x{hashlib.sha256(secret.encode()).hexdigest()}\n"
                                 for id, secret, _ in made)))
         cursor.execute("ANALYZE clients, client_secrets")
+
+
+def seed(url, path, clients=5000, free=50, tier="unlimited"):
+    made = [(make_id(), make_secret(), tier if number < clients - free else "free")
+            for number in range(clients)]
+    insert(url, made)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.writelines("\t".join(client) + "\n" for client in made)
+
+
+def seed_again(url, path):
+    """The clients of a file that seed() has written, in another database."""
+    with open(path) as lines:
+        insert(url, [line.rstrip("\n").split("\t") for line in lines])
 
 
 def main():

@@ -46,18 +46,18 @@ def environment(name):
 
 
 @contextlib.contextmanager
-def database():
+def database(name=DATABASE):
     """The URL of a new database with the schema of this jotd, dropped at the end."""
     url = urllib.parse.urlsplit(environment("DATABASE_URL"))
-    own = url._replace(path=f"/{DATABASE}").geturl()
+    own = url._replace(path=f"/{name}").geturl()
 
     def drop(*then):
         with contextlib.closing(psycopg2.connect(url.geturl())) as connection:
             connection.autocommit = True
-            for sql in (f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", *then):
+            for sql in (f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", *then):
                 connection.cursor().execute(sql)
 
-    drop(f"CREATE DATABASE {DATABASE}")
+    drop(f"CREATE DATABASE {name}")
     try:
         run_jotd("migrate", env={"DATABASE_URL": own})
         yield own

@@ -14,7 +14,7 @@ COMMENT ON COLUMN ledger_state.watermark IS
 
 -- Makes the partition of the month (UTC) that holds `moment`, unless there is one. Rows of that
 -- month that went to the default partition are moved in the same transaction. Attaching, unlike
--- CREATE TABLE … PARTITION OF, locks neither readers nor writers of the other months out.
+-- CREATE TABLE ... PARTITION OF, locks neither readers nor writers of the other months out.
 CREATE FUNCTION make_issued_tokens_partition(moment timestamptz) RETURNS boolean
     LANGUAGE plpgsql
     SET timezone = 'UTC'
@@ -49,6 +49,9 @@ CREATE FUNCTION make_issued_tokens_partitions() RETURNS integer
     RETURN (SELECT count(*) FILTER (WHERE make_issued_tokens_partition(
                        now() + months * interval '1 month'))::integer
             FROM generate_series(0, 3) AS months);
+
+-- Where all tables are published, no row without an identity may be deleted.
+ALTER TABLE issued_tokens_default REPLICA IDENTITY FULL;
 
 SELECT make_issued_tokens_partitions();
 

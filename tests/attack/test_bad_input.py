@@ -65,15 +65,51 @@ def test_a_body_of_16_kib_is_the_most(shared, client):
     assert_refused(shared.answer(request(client, body + "y")), 413)
 
 
-@pytest.mark.parametrize("size", [17 * 1024, 64 * 1024, 1024 * 1024 - 1, 1024 * 1024])
+@pytest.mark.parametrize("size", [17 * 1024, 64 * 1024 - 1, 64 * 1024])
 def test_a_large_body(shared, client, size):
     assert_refused(shared.answer(request(client, FORM + "&x=" + "y" * (size - len(FORM) - 3))), 413)
 
 
-@pytest.mark.parametrize("size", [1024 * 1024 + 1, 4 * 1024 * 1024])
-def test_a_body_past_the_hard_bound(shared, client, size):
-    received = shared.raw(request(client, b"y" * size))
-    assert received == b"" or received.startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 400 "))
+@pytest.mark.parametrize("size", [64 * 1024 + 1, 200_000, 1024 * 1024])
+def test_a_body_that_is_much_too_large(shared, client, size):
+    """Whoever still sends is not reset before he has read the answer."""
+    for _ in range(20):
+        answer = shared.post("/token", b"y" * size, auth=(client.id, client.secret), headers={
+            "Content-Type": "application/x-www-form-urlencoded"})
+        assert (answer.status_code, answer.json()["error"]) == (413, "invalid_request")
+    assert_refused(shared.answer(request(client, b"y" * size)), 413)
+
+
+def test_a_body_that_is_too_large_is_not_waited_for(shared, client):
+    refused = shared.metric("jotd_http_requests_total", code="413")
+    assert_refused(shared.answer(request(client, b"y" * 66_000, length=1024 * 1024)), 413)
+    received = shared.raw(
+        request(client, b"y" * 66_000, "Expect: 100-continue\r\n", length=500_000))
+    assert received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 ")
+    assert shared.metric("jotd_http_requests_total", code="413") == refused + 2
+
+
+@pytest.mark.parametrize("length", [1024 * 1024 + 1, 2**63 - 1])
+def test_a_body_past_the_hard_bound(shared, client, length):
+    assert shared.answer(request(client, b"", length=length)).status == 413
+    assert shared.answer(
+        request(client, b"", "Expect: 100-continue\r\n", length=length)).status == 413
+
+
+def test_who_goes_on_sending_after_a_refusal_is_cut_off(shared, client):
+    with shared.connect() as connection:
+        connection.sendall(request(client, b"y" * 66_000, length=1024 * 1024))
+        assert b" 413 " in connection.recv(4096)
+        sent = 0
+        with pytest.raises(OSError):
+            while True:
+                sent += connection.send(b"y" * 65536)
+        assert sent < 16 * 2**20  # what is taken, and what the kernel holds
+
+
+def test_a_chunked_body_without_an_end(shared, client):
+    body = chunked(*[b"y" * 1000] * 66).removesuffix(b"0\r\n\r\n")
+    assert_refused(shared.answer(chunked_request(client, body)), 413)
 
 
 def test_a_body_byte_by_byte(shared, client):
@@ -118,6 +154,22 @@ def test_a_chunked_body_that_is_large(shared, client):
 def test_a_broken_chunked_body(shared, client, body):
     for answer in parse_answers(shared.raw(chunked_request(client, body, CLOSE), half_close=True)):
         assert 400 <= answer.status < 500
+
+
+@pytest.mark.parametrize("body", [
+    b"%x\r\n%s\r\n0\r\n\r\n", b"%xg\r\n%s\r\n0\r\n\r\n", b"0x%x\r\n%s\r\n0\r\n\r\n", b"%x \r\n%s\r\n0\r\n\r\n",
+    b"%x\n%s\r\n0\r\n\r\n", b"%x\r\r\n%s\r\n0\r\n\r\n", b"%x\r\n%s\n0\r\n\r\n", b"%x\r\n%s\r\n0\n\n",
+    b"%x\r\n%s\r\n0\r\nno trailer\r\n\r\n",
+])
+def test_what_follows_chunks_is_never_read(shared, client, body):
+    """libh2o takes sizes and line ends that another reader may see otherwise: after chunks it is in
+    doubt where the next request begins, so the connection ends, whether or not they were sound."""
+    form = FORM.encode()
+    smuggled = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    (answer,) = parse_answers(
+        shared.raw(chunked_request(client, body % (len(form), form) + smuggled)))
+    assert answer.status in (200, 400)
+    assert answer.headers["connection"] == "close"
 
 
 # Forms
@@ -176,15 +228,44 @@ def test_two_content_type_headers(shared, client):
         assert_refused(shared.answer(request(client, headers=f"Content-Type: {value}\r\n")))
 
 
-def test_a_header_of_300_kb(shared, client):
-    received = shared.raw(request(client, headers=f"X-Large: {'x' * 300_000}\r\n{CLOSE}"))
-    assert received == b"" or received.startswith(
-        (b"HTTP/1.1 200 ", b"HTTP/1.1 400 ", b"HTTP/1.1 431 "))
+def with_head(client, size, form=FORM, length=None):
+    """A request with so many bytes before its body."""
+    head = request(client, form, "X-Large: \r\n" + CLOSE, length=length).partition(b"\r\n\r\n")[0]
+    padding = b"x" * (size - len(head) - 4)
+    return head.replace(b"X-Large: ", b"X-Large: " + padding) + b"\r\n\r\n" + form.encode()
 
 
-def test_a_header_of_300_kb_without_an_end(shared):
-    assert shared.raw(b"POST /token HTTP/1.1\r\nX-Large: " + b"x" * 300_000, half_close=True) in (
-        b"", b"HTTP/1.1 400 Bad Request\r\n")
+def assert_head_refused(answer):
+    assert_refused(answer, 431)
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_head_of_16_kib_is_the_most(shared, client):
+    assert shared.answer(with_head(client, 16 * 1024)).status == 200
+    assert_head_refused(shared.answer(with_head(client, 16 * 1024 + 1)))
+
+
+@pytest.mark.parametrize("size", [17_000, 70_000, 300_000, 1_000_000])
+def test_a_head_that_is_too_large(shared, client, size):
+    """Whole or not, with its body or not, alone or behind another request."""
+    refused = shared.metric("jotd_http_requests_total", code="431")
+    whole = with_head(client, size)
+    for data in (whole, whole[:-len(FORM)], whole[:16_500], [whole[:16_000], whole[16_000:]],
+                 with_head(client, size, form="", length=1000)):
+        assert_head_refused(shared.answer(data))
+        health, answer = parse_answers(shared.raw(
+            [b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+             *([data] if isinstance(data, bytes) else data)]))
+        assert health.status == 200
+        assert_head_refused(answer)
+    assert shared.metric("jotd_http_requests_total", code="431") == refused + 10
+
+
+@pytest.mark.parametrize("start", [b"", b"\r\n", b"GET", b"GET / HTTP/1.1\r\nX: ",
+                                   b"GET / HTTP/1.1\nX: y\n", b"\0"])
+def test_a_head_without_an_end(shared, start):
+    received = shared.raw(start + b"x" * 300_000)
+    assert received.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 ")) and received.count(b"HTTP") == 1
 
 
 def test_very_many_headers(shared, client):
@@ -195,12 +276,13 @@ def test_very_many_headers(shared, client):
 
 
 def test_a_large_authorization_header(shared):
-    for value in ("Basic " + "QUJD" * 10_000, "Basic " + "=" * 10_000, "B" * 100_000):
+    for value, statuses in (("Basic " + "QUJD" * 3_000, (400, 401)), ("B" * 15_000, (400, 401)),
+                            ("Basic " + "=" * 10_000, (400, 401)), ("B" * 100_000, (431,))):
         answer = shared.answer(
             f"POST /token HTTP/1.1\r\nHost: x\r\nAuthorization: {value}\r\n{CLOSE}"
             f"Content-Type: application/x-www-form-urlencoded\r\n"
             f"Content-Length: {len(FORM)}\r\n\r\n{FORM}".encode())
-        assert answer.status in (400, 401)
+        assert answer.status in statuses
 
 
 @pytest.mark.parametrize("length", ["-1", "-0", "abc", "", "0x1d", "29, 29", "1e1",
@@ -239,6 +321,29 @@ def test_content_length_and_transfer_encoding(shared, client):
         assert not answers or answers[0].status in (200, 400)
 
 
+@pytest.mark.parametrize("start", [
+    "POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+    "POST /token HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "POST /token HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\n"
+    "Transfer-Encoding: chunked\r\n\r\n",
+    "POST /token HTTP/1.1\nHost: x\nTransfer-Encoding: chunked\n\n",
+    "POST /token HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "POST /token HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "POST /token HTTP/1.1\r\nHost: x\r\nHost: y\r\nTransfer-Encoding: chunked\r\n\r\n",
+])
+@pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_framing_that_another_reader_may_see_otherwise(shared, start, before):
+    """RFC 9112: 400 and a close, alone and behind another request; what follows is never read. By
+    itself libh2o takes every one of these."""
+    body = b"0\r\n\r\n"
+    following = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+    answers = parse_answers(shared.raw(before + start.encode() + body + following))
+    assert [answer.status for answer in answers] == [200, 400][0 if before else 1:]
+    assert_refused(answers[-1])
+    assert answers[-1].headers["connection"] == "close"
+
+
 def test_transfer_encodings_that_nobody_knows(shared, client):
     for coding in ("gzip", "gzip, chunked", "chunked, chunked", "identity", "xchunked", ""):
         received = shared.raw(chunked_request(client, chunked(FORM.encode())).replace(
@@ -275,20 +380,21 @@ def test_odd_header_lines(shared, client, line):
 @pytest.mark.parametrize("target, status", [
     ("/token?x=1", 200), ("/token?", 200), ("//token", 404),
     ("/token/", 404), ("/token/x", 404), ("/token//", 404), ("/TOKEN", 404), ("/token%00", 404),
-    ("/token;x", 404), ("/" + "a" * 60_000, 404), ("/" + "%2e%2e/" * 1000 + "etc/passwd", 404),
+    ("/token;x", 404), ("/" + "a" * 15_000, 404), ("/" + "a" * 60_000, 431),
+    ("/" + "%2e%2e/" * 1000 + "etc/passwd", 404),
     ("/%", 404), ("/%zz", 404), ("/\u00ff", 404),
 ])
 def test_targets(shared, client, target, status):
     answer = shared.answer(request(client, target=target, headers=CLOSE))
     assert answer.status == status
-    if status == 404:
+    if status != 200:
         assert answer.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("target", [
     "/./token", "/x/../token", "/%74oken", "/../token", "*", "token", "", "?", "http://",
     "http://jotd/token", "http:///", "https://jotd:99999/token", "http://jotd",
-    "/" + "a" * 400_000, "/token#x",
+    "/token#x",
 ])
 def test_targets_that_one_may_read_either_way(shared, client, target):
     received = shared.raw(request(client, target=target, headers=CLOSE), half_close=True)
@@ -374,6 +480,18 @@ def test_clients_that_leave_in_the_middle_of_the_answer(shared, client):
         connection.recv(10)
         abort(connection)
     until(lambda: shared.metric("jotd_http_connections") <= 2)
+
+
+def test_what_a_client_that_left_had_asked_is_not_worked_on(shared, client):
+    """Many requests in a row, then a reset before the first is answered."""
+    before = shared.metric("jotd_http_requests_total")
+    with shared.database.locked():
+        connection = shared.connect()
+        connection.sendall(request(nobody(client, 7)) + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        until(shared.database.waiting_for_lock)
+        abort(connection)
+    until(lambda: shared.metric("jotd_http_connections") <= 2)
+    assert shared.metric("jotd_http_requests_total") < before + 100
 
 
 def test_clients_that_leave_while_their_client_is_looked_up(shared, client):

@@ -152,8 +152,52 @@ def test_compose_needs_no_edit(compose):
     postgres = services[database[3]]["environment"]
     assert (database[1], database[2]) == (postgres["POSTGRES_USER"], postgres["POSTGRES_PASSWORD"])
     assert database[4] == postgres["POSTGRES_USER"]  # the default of the image
-    redis = re.fullmatch(r"redis://(\w+):6379/0", services["jotd"]["environment"]["REDIS_URL"])
-    assert services["jotd"]["depends_on"].keys() == {"migrate", "first-key", redis[1]}
+    redis = re.fullmatch(r"redis://default:(\S+)@(\w+):6379/0",
+                         services["jotd"]["environment"]["REDIS_URL"])
+    assert redis[1] == services[redis[2]]["environment"]["REDISCLI_AUTH"]
+    assert services["jotd"]["depends_on"].keys() == {"migrate", "first-key", redis[2]}
+
+
+def test_images_are_pinned(compose):
+    """A tag may mean another image tomorrow; a digest does not."""
+    images = [service["image"] for service in compose["services"].values() if "build" not in service]
+    images += re.findall(r"^ARG BASE=(.*)$", DOCKERFILE, re.M)
+    assert len(images) == 5
+    for image in images:
+        assert re.fullmatch(r"[\w/]+:[\w.-]*\d+\.?\d[\w.-]*@sha256:[0-9a-f]{64}", image), image
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.M) == ["$BASE", "$BASE"]
+
+
+def defaults(text):
+    """What compose makes of a value when nothing is set in its environment."""
+    return re.sub(r"\$\{\w+:-(\w*)\}", r"\1", text).replace("$$", "$")
+
+
+def test_redis_wants_a_password_that_no_command_line_shows(compose, tmp_path):
+    """As compose starts it, but for the image's entry point, which only becomes another user."""
+    service, port = compose["services"]["redis"], free_port()
+    entry = tmp_path / "docker-entrypoint.sh"
+    entry.write_text(f'#!/bin/sh\nexec "$@" --bind 127.0.0.1 --port {port}\n')
+    entry.chmod(0o755)
+    env = {**os.environ, "REDISCLI_AUTH": "pass w0rd", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    server = spawn([entry.name, *map(defaults, service["command"])], env=env, cwd=tmp_path)
+    try:
+        ask = [*service["healthcheck"]["test"][1:2], "-p", str(port),
+               *service["healthcheck"]["test"][2:]]
+
+        def pings(environ):
+            return subprocess.run(ask, env=environ, text=True, capture_output=True, check=False)
+
+        until(lambda: pings(env).returncode == 0)
+        refused = pings({**env, "REDISCLI_AUTH": ""})
+        assert refused.returncode != 0
+        assert "NOAUTH" in refused.stdout + refused.stderr
+        shown = pathlib.Path(f"/proc/{server.pid}/cmdline").read_text()
+        assert "redis-server" in shown
+        assert "w0rd" not in shown
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def test_prometheus_and_grafana_find_each_other_and_jotd(compose):

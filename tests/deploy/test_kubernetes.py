@@ -1,6 +1,8 @@
 """The Kubernetes manifests: they name each other, the image and jotd's settings rightly."""
 
+import pathlib
 import re
+import urllib.parse
 
 import pytest
 import yaml
@@ -94,15 +96,60 @@ def test_the_ports(objects, server, config):
     assert int(notes["prometheus.io/port"]) == ports["metrics"]
 
 
-def test_the_configuration_is_there(pods, kustomization):
-    (secret,) = load("secret.example.yaml")
-    assert set(secret["stringData"]) <= set(settings())
-    assert {"DATABASE_URL", "REDIS_URL"} == set(secret["stringData"])
-    maps = {generator["name"] for generator in kustomization["configMapGenerator"]}
+def applied(objects, pod):
+    """The rules of all network policies that select a pod: what comes in, what goes out."""
+    policies = [item["spec"] for (kind, _), item in objects.items() if kind == "NetworkPolicy"
+                and item["spec"]["podSelector"]["matchLabels"].items()
+                <= pod["metadata"]["labels"].items()]
+    assert policies and all(policy["policyTypes"] == ["Ingress", "Egress"] for policy in policies)
+    return [[rule for policy in policies for rule in policy.get(way, [])]
+            for way in ("ingress", "egress")]
+
+
+def test_pods_talk_to_their_neighbours_and_nobody_else(objects, server, pods):
+    urls = {name: url for secret in load("secret.example.yaml")
+            for name, url in secret["stringData"].items()}
+    neighbours = {urllib.parse.urlsplit(urls[name]).port for name in ("DATABASE_URL", "REDIS_URL")}
     for pod in pods:
-        for source in pod["spec"]["containers"][0]["envFrom"]:
-            assert source.get("configMapRef", {"name": "jotd"})["name"] in maps
-            assert source.get("secretRef", secret["metadata"])["name"] == secret["metadata"]["name"]
+        ingress, egress = applied(objects, pod)
+        is_server = pod is server["spec"]["template"]
+        came = {port["port"]: rule["from"] for rule in ingress for port in rule["ports"]}
+        names = {port: peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+                 for port, (peer,) in came.items()}
+        assert names == ({"http": "ingress-nginx", "metrics": "monitoring"} if is_server else {})
+        goes = {port["port"] for rule in egress for port in rule["ports"]}
+        assert goes == ({53, *neighbours} if is_server else {53, 5432})
+        for rule in egress:
+            for peer in rule["to"]:
+                assert "podSelector" in peer or peer["ipBlock"]["cidr"].endswith("/32"), peer
+
+
+def test_the_configuration_is_there(pods, kustomization):
+    secrets = {secret["metadata"]["name"]: secret["stringData"]
+               for secret in load("secret.example.yaml")}
+    assert {name: set(values) for name, values in secrets.items()} == {
+        "jotd": {"DATABASE_URL", "REDIS_URL"}, "jotd-owner": {"DATABASE_URL"}}
+    assert {"DATABASE_URL", "REDIS_URL"} <= set(settings())
+    maps = {generator["name"] for generator in kustomization["configMapGenerator"]}
+    roles = {}
+    for pod in pods:
+        (container,) = pod["spec"]["containers"]
+        (name,) = [source["secretRef"]["name"] for source in container["envFrom"]
+                   if "secretRef" in source]
+        assert {source["configMapRef"]["name"] for source in container["envFrom"]
+                if "configMapRef" in source} <= maps
+        url = urllib.parse.urlsplit(secrets[name]["DATABASE_URL"])
+        roles[pod["metadata"]["labels"]["app.kubernetes.io/component"]] = url.username
+        query = urllib.parse.parse_qs(url.query)
+        assert query["sslmode"] == ["verify-full"]
+        ca = pathlib.PurePath(*query["sslrootcert"])
+        (mount,) = [mount["name"] for mount in container["volumeMounts"]
+                    if mount["mountPath"] == str(ca.parent)]
+        (map,) = [volume["configMap"]["name"] for volume in pod["spec"]["volumes"]
+                  if volume["name"] == mount]
+        text = (MANIFESTS / "secret.example.yaml").read_text()
+        assert f"create configmap {map} --from-file={ca.name}\n" in text
+    assert roles == {"server": "jotd_server", "migrate": "jotd_owner"}
 
 
 def test_the_volumes(server, config):
@@ -116,7 +163,7 @@ def test_the_volumes(server, config):
     size = re.fullmatch(r"(\d+)Gi", claim["spec"]["resources"]["requests"]["storage"])
     assert int(size[1]) << 30 > int(config["JOTD_SPOOL_MAX_BYTES"])
     text = (MANIFESTS / "secret.example.yaml").read_text()
-    (keys,) = spec["volumes"]
+    (keys,) = [volume for volume in spec["volumes"] if volume["name"] == "keys"]
     assert f"create secret generic {keys['secret']['secretName']} " in text
 
 

@@ -1,22 +1,21 @@
 """The Debian package: made, installed, used and purged."""
 
+import grp
 import os
 import pathlib
 import pwd
-import re
 import shutil
 import stat
 import subprocess
 
 import pytest
 
-from harness.process import ROOT, binary
+from harness.process import ROOT, binary, clean_environment
 
 # What the package needs is installed, since building needs it: no archive is looked at.
 APT = ["apt-get", "-qy", "-o", "DPkg::Lock::Timeout=120", "-o", "APT::Sandbox::User=root",
        "-o", "Dir::Etc::sourcelist=/dev/null", "-o", "Dir::Etc::sourceparts=/dev/null",
        "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]
-RUNBOOK = ROOT / "deploy" / "RUNBOOK.md"
 STATE = pathlib.Path("/var/lib/jotd")
 
 
@@ -45,6 +44,14 @@ def test_the_package_depends_on_the_libraries(package):
     for library in ("libh2o-evloop0.13", "libjwt0", "libpq5", "libhiredis0.14", "libssl3",
                     "libjansson4", "libsystemd0"):
         assert library in fields
+
+
+def jotd(*arguments, check=True, cwd=None, user=None, **environment):
+    """The installed command, in an environment that knows nothing of jotd."""
+    done = subprocess.run(["/usr/bin/jotd", *arguments], text=True, capture_output=True, cwd=cwd,
+                          env=clean_environment(**environment), user=user, check=False)
+    assert not check or done.returncode == 0, f"{arguments}:\n{done.stdout}{done.stderr}"
+    return done
 
 
 def is_known():
@@ -76,15 +83,61 @@ def looks(path):
     return stat.S_IMODE(status.st_mode), pwd.getpwuid(status.st_uid).pw_name
 
 
+def configure(*version):
+    """As dpkg does at the end of an upgrade from this version; without one, of an installation."""
+    return subprocess.run(["sh", "/var/lib/dpkg/info/jotd.postinst", "configure", *version],
+                          text=True, capture_output=True, check=False)
+
+
+def test_an_upgrade_makes_what_is_missing_and_changes_nothing_of_the_users(installed):
+    """Until 0.1 all of it was jotd's."""
+    shutil.chown(STATE, "jotd", "jotd")
+    STATE.chmod(0o700)
+    (STATE / "keys").rmdir()
+    (STATE / "spool").chmod(0o710)
+    shutil.chown(STATE / "spool", "nobody")
+    done = configure("0.0.9")
+    assert done.returncode == 0, done.stderr
+    assert looks(STATE) == (0o750, "root")
+    assert looks(STATE / "keys") == (0o700, "jotd")
+    assert looks(STATE / "spool") == (0o710, "nobody")
+
+
+@pytest.mark.parametrize("name", ["", "keys", "spool"])
+def test_an_upgrade_follows_no_link_of_the_users(installed, tmp_path, name):
+    """As jotd could lay it while /var/lib/jotd was its own."""
+    treasure = tmp_path / "treasure"
+    for directory in (treasure, treasure / "keys", treasure / "spool"):
+        directory.mkdir(mode=0o711)
+    shutil.rmtree(STATE / name)
+    (STATE / name).symlink_to(treasure)
+    if name:
+        shutil.chown(STATE, "jotd", "jotd")
+    try:
+        done = configure("0.0.9")
+        assert done.returncode == 1
+        assert f"jotd: {STATE / name} is no directory" in done.stderr
+        for directory in (treasure, treasure / "keys", treasure / "spool"):
+            assert looks(directory) == (0o711, "root")
+    finally:
+        (STATE / name).unlink()
+    (STATE / name).write_text("no directory either")
+    assert configure("0.0.9").returncode == 1
+    (STATE / name).unlink()
+    assert configure("0.0.9").returncode == 0
+
+
 def test_install_use_and_purge(installed, database, tmp_path):
     assert run("/usr/bin/jotd", "version").startswith("jotd ")
     for path, mode, user in [
         ("/usr/bin/jotd", 0o755, "root"),
         ("/usr/lib/systemd/system/jotd.service", 0o644, "root"),
         ("/usr/lib/systemd/system/jotd.socket", 0o644, "root"),
+        ("/usr/lib/jotd/jotd", 0o755, "root"),
+        ("/etc/jotd/commands.env", 0o600, "root"),
         ("/etc/jotd/jotd.env", 0o600, "root"),
         ("/etc/jotd/pgpass", 0o600, "root"),
-        ("/var/lib/jotd", 0o700, "jotd"),
+        ("/var/lib/jotd", 0o750, "root"),
         ("/var/lib/jotd/keys", 0o700, "jotd"),
         ("/var/lib/jotd/spool", 0o700, "jotd"),
     ]:
@@ -95,18 +148,32 @@ def test_install_use_and_purge(installed, database, tmp_path):
     listed = run("dpkg", "-L", "jotd").split()
     for migration in (ROOT / "migrations").glob("*.sql"):
         assert f"/usr/share/doc/jotd/migrations/{migration.name}" in listed
-    assert "/usr/share/doc/jotd/env.example" in listed
+    assert {"/usr/share/doc/jotd/env.example", "/usr/share/doc/jotd/roles.sql"} <= set(listed)
 
-    # The commands of the runbook: a client, and a key, which a purge removes.
+    assert grp.getgrgid(STATE.stat().st_gid).gr_name == "jotd"
+
+    # The commands know where the server lives: a client, and a key, which a purge removes.
     settings = pathlib.Path("/etc/jotd/jotd.env")
     settings.write_text(settings.read_text().replace(
-        "'postgresql://jotd@127.0.0.1:5432/jotd'", f"'{database.url}'"))
-    (setup,) = re.findall(r"```\n(set -a.*?)```", RUNBOOK.read_text(), re.S)
-    made = run("bash", "-ec", f"{setup}\njotd client create --name billing")
-    assert "jot_" in made
-    run("bash", "-ec", f"{setup}\nrunuser -u jotd -- env -u DATABASE_URL jotd key create")
+        "'postgresql://jotd_server@127.0.0.1:5432/jotd'", f"'{database.url}'"))
+    owners = pathlib.Path("/etc/jotd/commands.env")
+    owners.write_text(owners.read_text().replace(
+        "#DATABASE_URL='postgresql://jotd_owner@127.0.0.1:5432/jotd'",
+        f"DATABASE_URL='{database.owner_url}'"))
+    assert "jot_" in jotd("client", "create", "--name", "billing").stdout
+    jotd("key", "create")
     (key,) = (STATE / "keys").iterdir()
     assert looks(key) == (0o600, "jotd")
+    assert key.name[:43] in jotd("key", "list", cwd="/tmp").stdout
+    assert "rejected: 0 files" in jotd("ledger", "status").stdout
+    for others, status in [({"DATABASE_URL": database.url}, 1), ({"JOTD_KEYS_DIR": "/etc"}, 0)]:
+        assert jotd("client", "create", "--name", "x", check=False, **others).returncode == status
+    checked = jotd("config", "check").stdout
+    assert "/var/lib/jotd/spool" in checked
+    for arguments, status in [(["version"], 0), (["key", "list", "--help"], 0), (["key", "list"], 1)]:
+        done = jotd(*arguments, user="nobody", check=False)
+        assert done.returncode == status, done
+        assert ("use sudo, or set DATABASE_URL" in done.stderr) == (status == 1)
     # A record that PostgreSQL has not got, which stays.
     waiting = STATE / "spool" / "0198-dead" / "segment"
     waiting.parent.mkdir()

@@ -11,10 +11,9 @@
             abort();                                                                               \
     } while (0)
 
-#define FIELDS (5 + FORM_MAX_RESOURCES)
+#define FIELDS (4 + FORM_MAX_RESOURCES)
 
-static const char *const names[] = {"grant_type", "scope", "audience", "client_id",
-                                    "client_secret"};
+static const char *const names[] = {"grant_type", "scope", "client_id", "client_secret"};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -53,10 +52,9 @@ static void list_fields(const struct form *form, struct slice fields[FIELDS])
 {
     fields[0] = form->grant_type;
     fields[1] = form->scope;
-    fields[2] = form->audience;
-    fields[3] = form->client_id;
-    fields[4] = form->client_secret;
-    memcpy(fields + 5, form->resources, sizeof(form->resources));
+    fields[2] = form->client_id;
+    fields[3] = form->client_secret;
+    memcpy(fields + COUNT_OF(names), form->resources, sizeof(form->resources));
 }
 
 static void check_views(const struct form *form, const char *body, size_t size)
@@ -85,8 +83,11 @@ static void check_round_trip(const struct form *form, size_t size)
 
     REQUIRE(body != NULL);
     list_fields(form, before);
-    for (size_t i = 0; i < 5 + form->resource_count; i++) {
-        length = append(body, length, i < 5 ? names[i] : "resource");
+    for (size_t i = 0; i < COUNT_OF(names) + form->resource_count; i++) {
+        length = append(body, length,
+                        i < COUNT_OF(names) ? names[i]
+                        : i % 2 == 0        ? "resource"
+                                            : "audience");
         length = append(body, length, "=");
         length = append_escaped(body, length, before[i]);
         length = append(body, length, "&");

@@ -69,12 +69,15 @@ class Load:
             self.failure = error
             raise
 
+    def send(self, connection, request):
+        connection.sendall(request)
+
     def ask(self, connection):
         """Asks until the connection ends."""
         asked = 0
         while not self.stopping.is_set() and asked != self.per_connection:
             asked += 1
-            connection.sendall(random.choice(self.requests))
+            self.send(connection, random.choice(self.requests))
             taken = take_answer(receive(connection, timeout=30, answers=1))
             if taken is None:
                 raise ConnectionResetError("cut off before the end of an answer")

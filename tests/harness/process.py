@@ -1,5 +1,6 @@
 """Processes, ports and waiting."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -13,6 +14,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+WALL = 0x40000000  # waitpid also takes threads
 LIBC = ctypes.CDLL(None)
 CLAIMS = []  # sockets in the abstract namespace, each named after a port given to a test
 
@@ -107,6 +110,21 @@ def send_signal(pids, number):
             os.kill(pid, number)
         except ProcessLookupError:
             pass
+
+
+@contextlib.contextmanager
+def held(pid, name):
+    """While this is open, the thread of that name stands still, and no other does."""
+    tid = next(int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
+               if (task / "comm").read_text().strip() == name)
+    if LIBC.ptrace(PTRACE_SEIZE, tid, 0, 0) != 0:
+        pytest.skip("may not trace here")
+    assert LIBC.ptrace(PTRACE_INTERRUPT, tid, 0, 0) == 0
+    os.waitpid(tid, WALL)  # it stands
+    try:
+        yield
+    finally:
+        LIBC.ptrace(PTRACE_DETACH, tid, 0, 0)
 
 
 def binary():

@@ -6,6 +6,7 @@ their first message); the whole proxy can be slow or frozen, and every connectio
 
 import contextlib
 import datetime
+import ipaddress
 import select
 import socket
 import ssl
@@ -167,14 +168,16 @@ class Proxy:
         link.released.wait()
 
 
-def self_signed(path):
-    """Writes a key and its certificate for nobody in particular."""
+def self_signed(path, address="192.0.2.1"):
+    """Writes a key and its certificate for this address."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([])
     now = datetime.datetime.utcnow()
     certificate = x509.CertificateBuilder(
         name, name, key.public_key(), x509.random_serial_number(), now,
         now + datetime.timedelta(days=1),
+    ).add_extension(
+        x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), False
     ).sign(key, hashes.SHA256())
     path.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,

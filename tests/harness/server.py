@@ -33,6 +33,8 @@ class Server:
         self.ended = False  # the test itself ended it, and looks at its exit status
         self.sockets = []  # that listen, handed over as by systemd
         self.log_pipe = None  # a descriptor for its log, instead of the file
+        self.cgroup = None  # the directory of the one to run in
+        self.wrapper = []  # words of a command that runs it
 
     # Starting and ending
 
@@ -40,7 +42,7 @@ class Server:
         self.ended = False
         with open(self.directory / "stderr", "ab") as stderr:
             self.process = spawn(
-                [*self.hand_over(), binary(), "serve"], cwd=self.directory, env=self.environment,
+                [*self.enter_cgroup(), *self.hand_over(), *self.wrapper, binary(), "serve"], cwd=self.directory, env=self.environment,
                 stderr=self.log_pipe or stderr, stdout=stderr, pass_fds=[s.fileno() for s in self.sockets],
             )
 
@@ -52,6 +54,10 @@ class Server:
         assert min(fds) >= 3 + len(fds), "they would overwrite each other"
         moves = " ".join(f"{3 + i}<&{fd} {fd}<&-" for i, fd in enumerate(fds))
         return ["bash", "-c", f'LISTEN_PID=$$ LISTEN_FDS={len(fds)} exec "$@" {moves}', "bash"]
+
+    def enter_cgroup(self):
+        return ["bash", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"',
+                self.cgroup] if self.cgroup else []
 
     def wait(self, timeout=None):
         """Waits for the end of the process and returns its exit status."""
@@ -159,7 +165,7 @@ class Server:
 
     def create_key(self, alg="ES256"):
         """Makes a signing key for this server, as an operator would."""
-        return run_jotd("key", "create", "--alg", alg, env=self.environment)
+        return run_jotd("key", "create", "--alg", alg, "--now", env=self.environment)
 
     # HTTP by hand
 
@@ -242,13 +248,13 @@ def receive(connection, timeout, answers=None):
 
 @contextlib.contextmanager
 def jotd(database=None, workers=1, keys="ES256", ready=True, sockets=(), environ=None,
-         log_pipe=None, **settings):
+         log_pipe=None, cgroup=None, wrapper=(), **settings):
     """Runs jotd on `database` (a Database or a URL) with a signing key of its own.
 
     `keys` is the algorithm of the first key; True means ES256, False none. `settings` are the
     environment's names in lower case without JOTD_: `client_cache_ttl=1`; `environ` are others as
-    they are. `sockets` are handed over to it; `log_pipe` takes its log. With ready=False it is
-    enough that the server lives.
+    they are. `sockets` are handed over to it; `log_pipe` takes its log; `cgroup` is the directory
+    of one to run in; `wrapper` is a command that runs it. With ready=False it is enough that the server lives.
     """
     with tempfile.TemporaryDirectory(prefix="jotd-test-") as directory:
         environment = {
@@ -266,6 +272,8 @@ def jotd(database=None, workers=1, keys="ES256", ready=True, sockets=(), environ
         server = Server(directory, clean_environment(**environment, **(environ or {})))
         server.sockets = list(sockets)
         server.log_pipe = log_pipe
+        server.cgroup = cgroup
+        server.wrapper = list(wrapper)
         if keys is False:
             pathlib.Path(directory, "keys").mkdir(mode=0o700)
         else:

@@ -13,7 +13,7 @@ import types
 import psycopg2
 import redis
 
-from .process import children, free_port, is_gone, run_jotd, send_signal, spawn, until
+from .process import ROOT, children, free_port, is_gone, run_jotd, send_signal, spawn, until
 
 
 class Service:
@@ -83,6 +83,7 @@ class Service:
 
 class PostgreSQL(Service):
     stop_signal = signal.SIGINT  # "fast": does not wait for the clients to leave
+    options = {}  # more settings
 
     def __init__(self, directory):
         super().__init__(directory)
@@ -113,6 +114,7 @@ class PostgreSQL(Service):
             "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "",
             "fsync": "off", "full_page_writes": "off",
             "max_connections": 200, "shared_buffers": "32MB", "autovacuum": "off",
+            **self.options,
         }
         options = itertools.chain.from_iterable(
             ("-c", f"{name}={value}") for name, value in settings.items()
@@ -126,8 +128,8 @@ class PostgreSQL(Service):
         except psycopg2.OperationalError:
             return False
 
-    def url(self, dbname):
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{dbname}"
+    def url(self, dbname, role="postgres"):
+        return f"postgresql://{role}@127.0.0.1:{self.port}/{dbname}"
 
     def connect(self, dbname):
         return psycopg2.connect(self.url(dbname), connect_timeout=10)
@@ -168,12 +170,14 @@ class Redis(Service):
 
 
 class Database:
-    """One database, and what an operator does with it."""
+    """One database, and what an operator does with it: as a superuser by execute(), as its owner by
+    cli(). `url` is the one for a server, whose role owns nothing."""
 
     def __init__(self, postgres, name):
         self.postgres = postgres
         self.name = name
-        self.url = postgres.url(name)
+        self.owner_url, self.url, self.reader_url = (
+            postgres.url(name, f"jotd_{role}") for role in ("owner", "server", "reader"))
         self.names = (f"client {number}" for number in itertools.count(1))
 
     def execute(self, sql, params=()):
@@ -200,9 +204,15 @@ class Database:
             "WHERE d.datname = %s AND NOT l.granted", (self.name,)
         )[0][0]
 
+    def make_roles(self):
+        """Makes the roles of a deployment, or brings them to what they should be."""
+        subprocess.run(["psql", "-qX", "-d", self.postgres.url(self.name), "-f", ROOT / "deploy" / "roles.sql"],
+                       check=True)
+
     def cli(self, *arguments, check=True, env=None):
         """Runs jotd on this database."""
-        return run_jotd(*arguments, env={"DATABASE_URL": self.url, **(env or {})}, check=check)
+        return run_jotd(*arguments, env={"DATABASE_URL": self.owner_url, **(env or {})},
+                        check=check)
 
     def client(self, scope="read write", audience=(), tier="free", id=None, ttl=None):
         """Makes a client; the result has .id and .secret."""
@@ -240,12 +250,15 @@ class Databases:
         self.template = None
 
     @contextlib.contextmanager
-    def empty(self, template="template0"):
+    def empty(self, template="template0", roles=True, encoding="UTF8"):
         name = f"jotd_test_{next(self.numbers)}"
         server = Database(self.postgres, "postgres")
-        server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        server.execute(f"CREATE DATABASE {name} TEMPLATE {template} ENCODING {encoding}")
+        database = Database(self.postgres, name)
         try:
-            yield Database(self.postgres, name)
+            if roles:
+                database.make_roles()  # who may connect is not copied from a template
+            yield database
         finally:
             self.postgres.start()  # whatever a test did to it
             server.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -255,7 +268,9 @@ class Databases:
         if self.template is None:
             server = Database(self.postgres, "postgres")
             server.execute("CREATE DATABASE jotd_template TEMPLATE template0")
-            Database(self.postgres, "jotd_template").cli("migrate")
+            template = Database(self.postgres, "jotd_template")
+            template.make_roles()
+            template.cli("migrate")
             self.template = "jotd_template"
         with self.empty(self.template) as database:
             yield database

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import types
 
 from harness import until
 from harness.proxy import TlsProxy, self_signed
@@ -242,7 +241,7 @@ def test_large_records_of_tls_are_read_whole(database, jotd, postgres, tmp_path)
     with jotd(database) as s:
         s.raw(b"".join(map(s.token_request, clients)), timeout=20, answers=len(clients))
     with TlsProxy(postgres, self_signed(tmp_path / "tls.pem")) as proxy, \
-            warmed(jotd, types.SimpleNamespace(url=proxy.url(database))) as s:
+            warmed(jotd, proxy.url(database)) as s:
         assert s.metric("jotd_client_cache_warmed_total") == 300
         assert not any(line["event"] == "pg.unusable" for line in s.log)
         assert cache_status(s.token(clients[0])) == "HIT"

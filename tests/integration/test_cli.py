@@ -12,17 +12,19 @@ import socket
 import subprocess
 import threading
 import time
+import types
 
 import psycopg2
 import pytest
 
-from harness import until
+from harness import recorded, until
 from harness.process import ROOT, binary, clean_environment, free_port
 
 SECRET = re.compile(r"jot_[A-Za-z0-9]{49}")
 MIGRATION_LOCK = 1785689188
 GROUPS = {
-    "client": ["create", "list", "show", "update", "rotate", "disable", "enable", "delete"],
+    "client": ["create", "list", "show", "update", "rotate", "revoke-secret", "disable",
+               "enable", "delete"],
     "tier": ["list", "set", "delete"],
     "ledger": ["status", "flush", "retry", "prune"],
     "config": ["check"],
@@ -104,6 +106,9 @@ def test_group_lists_its_commands(jotd_cli):
         ["tier", "set", "a", "--per-hour", "0"],
         ["tier", "set", "a", "--per-hour", "1000000000001"],
         ["tier", "set", "a", "--per-hour", "many"],
+        ["tier", "set", "a", "--per-hour", ""],
+        ["tier", "set", "free"],
+        ["tier", "set", "free", "--json"],
         ["tier", "delete"],
     ],
     ids=" ".join,
@@ -139,6 +144,44 @@ def test_migrate_once_and_again(fresh_database):
     assert "pending" not in fresh_database.cli("migrate", "--status").stdout
 
 
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "WIN1252", "EUC_JP"])
+def test_a_database_in_another_encoding(databases, jotd, encoding):
+    with databases.empty(encoding=f"'{encoding}'") as database:
+        database.cli("migrate")
+        client = database.client()
+        with jotd(database, batch_rows=1) as s:
+            assert s.token(client).status_code == 200
+            until(lambda: recorded(database))
+
+
+FOREIGN = {
+    "golang-migrate": "version bigint PRIMARY KEY, dirty boolean NOT NULL",
+    "Rails": "version varchar PRIMARY KEY",
+    "Ecto": "version bigint PRIMARY KEY, inserted_at timestamp(0)",
+}
+
+
+@pytest.mark.parametrize("columns", FOREIGN.values(), ids=FOREIGN)
+def test_the_schema_migrations_of_another_program(fresh_database, jotd, columns):
+    """Nothing of it is changed; in a schema of its own jotd gets along beside it."""
+    database = fresh_database
+    database.execute(f"CREATE TABLE schema_migrations ({columns});"
+                     " CREATE SCHEMA own; GRANT ALL ON SCHEMA own TO jotd_owner")
+    described = ("SELECT attname, atttypid FROM pg_attribute"
+                 " WHERE attrelid = 'public.schema_migrations'::regclass AND attnum > 0")
+    before = database.execute(described)
+    for options in [], ["--status"], ["--status", "--json"]:
+        assert "is another program's" in refused(database, "migrate", *options)
+    assert database.execute(described) == before
+    database.execute("GRANT SELECT ON schema_migrations TO jotd_server")
+    with jotd(database, ready=False) as s:
+        assert "another program's" in s.wait_log("pg.unusable")["reason"]
+    own = {"DATABASE_URL": f"{database.owner_url}?options=-csearch_path%3Down"}
+    database.cli("migrate", env=own)
+    assert "0001_schema" in database.cli("migrate", "--status", env=own).stdout
+    assert database.execute(described) == before
+
+
 def test_migrate_twice_at_once(fresh_database):
     with contextlib.closing(fresh_database.postgres.connect(fresh_database.name)) as session, \
             concurrent.futures.ThreadPoolExecutor() as pool:
@@ -169,7 +212,8 @@ def test_schema_that_this_program_does_not_know(fresh_database, database):
     assert "run `jotd migrate` first" in refused(fresh_database, "client", "list")
     assert "run `jotd migrate` first" in refused(fresh_database, "tier", "list")
 
-    database.execute("INSERT INTO schema_migrations (version, name) VALUES (9999, '9999_future')")
+    database.execute("INSERT INTO schema_migrations (version, name, works_since)"
+                     " VALUES (9999, '9999_future', 9998)")
     assert "newer" in refused(database, "migrate")
     assert "newer" in refused(database, "client", "create", "--name", "n")
     assert "9999_future" in database.cli("migrate", "--status").stdout
@@ -177,11 +221,52 @@ def test_schema_that_this_program_does_not_know(fresh_database, database):
     assert "run `jotd migrate` first" in refused(database, "client", "list")
 
 
+def test_a_newer_schema_that_says_it_works_with_this_program(database, jotd):
+    """As while a newer version is rolled out, or one goes back to this one."""
+    known = len(MIGRATIONS)
+    database.execute("INSERT INTO schema_migrations (version, name, works_since)"
+                     " VALUES (%s, 'next', %s), (9999, '9999_future', %s)",
+                     (known + 1, known, known))
+    client = database.client()
+    with jotd(database, batch_rows=1) as s:
+        assert s.token(client).status_code == 200
+        until(lambda: s.metric("jotd_ledger_rows_written_total") == 1)
+    assert database.cli("migrate").stdout == "up to date: version 9999\n"
+    assert in_json(database, "migrate", "--status")[-1]["works_since"] == known
+    # One further back that does not counts, whatever the newest says.
+    database.execute("UPDATE schema_migrations SET works_since = version WHERE name = 'next'")
+    assert "newer" in refused(database, "client", "list")
+
+
+def test_a_database_of_before_works_since(fresh_database):
+    database, old = fresh_database, MIGRATIONS[:4]
+
+    def as_owner(sql, params=None):
+        with contextlib.closing(database.postgres.connect(database.name)) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SET ROLE jotd_owner")
+            cursor.execute(sql, params)
+            connection.commit()
+
+    as_owner("CREATE TABLE schema_migrations (version integer PRIMARY KEY,"
+             " name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())")
+    for version, name in enumerate(old, start=1):
+        as_owner((ROOT / "migrations" / f"{name}.sql").read_text())
+        as_owner("INSERT INTO schema_migrations VALUES (%s, %s)", (version, name))
+    assert "run `jotd migrate` first" in refused(database, "client", "list")
+    known = [row["works_since"] for row in in_json(database, "migrate", "--status")]
+    assert known[:4] == [1, 2, 3, 4]
+    assert database.cli("migrate").stdout.startswith("applied 0005")
+    database.cli("client", "list")
+    assert database.execute("SELECT works_since FROM schema_migrations ORDER BY version") == [
+        *[(None,)] * 4, *((version,) for version in known[4:])]
+
+
 def test_migrate_as_owner_without_superuser(fresh_database):
     fresh_database.execute("CREATE ROLE app_owner LOGIN")
     try:
         fresh_database.execute(f"ALTER DATABASE {fresh_database.name} OWNER TO app_owner")
-        env = {"DATABASE_URL": fresh_database.url.replace("postgres@", "app_owner@")}
+        env = {"DATABASE_URL": fresh_database.url.replace("jotd_server@", "app_owner@")}
         fresh_database.cli("migrate", env=env)
         fresh_database.cli("client", "create", "--name", "n", env=env)
     finally:
@@ -256,6 +341,7 @@ def test_create_with_everything(database):
         "--audience", "https://a.example", "--token-ttl", "60",
     )
     assert SECRET.fullmatch(made.pop("client_secret"))
+    secret_id = made.pop("secret_id")
     expected = {
         "client_id": "My.app_1-x", "name": "Zoë's \"app\"", "tier": "pro", "scope": "read write",
         "audiences": ["https://a.example", "urn:b,{c}"], "token_ttl": 60,
@@ -263,6 +349,7 @@ def test_create_with_everything(database):
     assert made == expected
 
     shown = in_json(database, "client", "show", "My.app_1-x")
+    assert [secret["secret_id"] for secret in shown["secrets"]] == [secret_id]
     assert expected.items() <= shown.items()
     assert shown["enabled"] is True
     assert [secret["expires_at"] for secret in shown["secrets"]] == [None]
@@ -302,6 +389,9 @@ def test_made_ids_and_secrets_differ(database):
         (["--audience", "https://a b"], "without space"),
         (["--audience", "é"], "printable ASCII"),
         (["--audience", "a" * 513], "512"),
+        (["--audience", "api"], "absolute URI"),
+        (["--audience", "//api.example"], "absolute URI"),
+        (["--audience", "https://a.example#b"], "fragment"),
         ([option for i in range(17) for option in ("--audience", f"urn:{i}")], "at most 16"),
         (["--token-ttl", "86401"], "0 to 86400"),
         (["--token-ttl", "-1"], "0 to 86400"),
@@ -316,7 +406,7 @@ def test_create_tells_the_allowed_form(database, options, allowed):
 
 
 def test_create_takes_values_at_their_bounds(database):
-    audiences = [option for i in range(16) for option in ("--audience", f"{i:0512}")]
+    audiences = [option for i in range(16) for option in ("--audience", f"urn:{i:0508}")]
     database.cli("client", "create", "--name", "é" * 200, "--id", "a" * 64, "--scope",
                  "a" * 4096, "--token-ttl", "86400", *audiences)
     shown = in_json(database, "client", "show", "a" * 64)
@@ -407,16 +497,40 @@ def secret_ends(database):
     return [end for end, in rows]
 
 
-def test_rotate_ends_the_old_secret_at_once(database):
+def secrets(database, client_id):
+    return in_json(database, "client", "show", client_id)["secrets"]
+
+
+def test_rotate_leaves_the_old_secret_a_day(database):
+    database.client(id="c")
+    (first,) = secrets(database, "c")
+    assert re.fullmatch("[0-9a-f]{12}", first["secret_id"])
+    assert first["expires_at"] is None
+    printed = database.cli("client", "rotate", "c").stdout
+    new, old = secrets(database, "c")
+    assert old["secret_id"] == first["secret_id"] != new["secret_id"]
+    assert f"old_secret: {old['secret_id']} ends {old['expires_at']}\n" in printed
+    new_end, old_end = secret_ends(database)
+    assert new_end is None
+    assert 86300 < old_end <= 86400
+    shown = database.cli("client", "show", "c").stdout
+    assert f"{new['secret_id']} made {new['created_at']}, ends never\n" in shown
+    assert f"{old['secret_id']} made {old['created_at']}, ends {old['expires_at']}\n" in shown
+
+
+def test_rotate_without_overlap(database):
     client = database.client(id="c")
-    rotated = in_json(database, "client", "rotate", "c")
+    rotated = in_json(database, "client", "rotate", "c", "--overlap", "0")
     assert rotated["client_id"] == "c"
     assert SECRET.fullmatch(rotated["client_secret"])
     assert digests(database, "c") == {sha256(client.secret), sha256(rotated["client_secret"])}
     new, old = secret_ends(database)
     assert new is None
     assert old <= 0
-    assert "expired" in database.cli("client", "show", "c").stdout
+    shown_new, shown_old = secrets(database, "c")
+    assert rotated["secret_id"] == shown_new["secret_id"]
+    assert rotated["old_secrets"] == [shown_old]
+    assert f"ended {shown_old['expires_at']}" in database.cli("client", "show", "c").stdout
 
     in_json(database, "client", "rotate", "c")  # what has expired goes
     assert sha256(client.secret) not in digests(database, "c")
@@ -455,6 +569,36 @@ def test_rotations_at_once(database):
     assert ends.count(None) == 1
 
 
+def test_a_secret_is_revoked_by_its_id(database, jotd):
+    """At once, also where the client is cached."""
+    first = database.client(id="c")
+    with jotd(database) as s:
+        second = types.SimpleNamespace(
+            id="c", secret=in_json(database, "client", "rotate", "c")["client_secret"])
+        assert s.token(first).status_code == s.token(second).status_code == 200
+        new, old = secrets(database, "c")
+        done = database.cli("client", "revoke-secret", "c", old["secret_id"])
+        assert (done.stdout, done.stderr) == (f"revoked {old['secret_id']}\n", "")
+        until(lambda: s.token(first).status_code == 401)
+        assert s.token(second).status_code == 200
+
+        assert secrets(database, "c") == [new]
+        reason = refused(database, "client", "revoke-secret", "c", old["secret_id"])
+        assert "`jotd client show c` lists their ids" in reason
+        done = database.cli("client", "revoke-secret", "c", new["secret_id"], "--json")
+        assert json.loads(done.stdout) == {"client_id": "c", "secrets": []}
+        assert "`jotd client rotate c` makes one" in done.stderr
+        until(lambda: s.token(second).status_code == 401)
+    assert "there is no client d" in refused(database, "client", "revoke-secret", "d", "x")
+    assert "`jotd client show c` has it" in refused(database, "client", "revoke-secret", "c",
+                                                    status=2)
+
+
+def test_a_name_without_its_option(database):
+    reason = refused(database, "client", "create", "billing", status=2)
+    assert "unexpected argument: billing; a name is given by --name billing" in reason
+
+
 def test_secrets_never_reach_postgresql(database):
     """Not even where every statement is logged with its parameters."""
     database.execute(f"ALTER DATABASE {database.name} SET log_statement = 'all'")
@@ -470,7 +614,7 @@ def test_secrets_never_reach_postgresql(database):
 def test_secret_that_cannot_be_printed(database):
     with open("/dev/full", "w", encoding="ascii") as full:
         done = subprocess.run([binary(), "client", "create", "--name", "n", "--id", "c"],
-                              env=clean_environment(DATABASE_URL=database.url), stdout=full,
+                              env=clean_environment(DATABASE_URL=database.owner_url), stdout=full,
                               stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert "jotd client rotate c" in done.stderr
@@ -482,7 +626,7 @@ def test_secret_that_cannot_be_printed(database):
 def test_output_that_cannot_be_written(database, arguments):
     with open("/dev/full", "w", encoding="ascii") as full:
         done = subprocess.run([binary(), *arguments], stdout=full, stderr=subprocess.PIPE, text=True,
-                              env=clean_environment(DATABASE_URL=database.url), check=False)
+                              env=clean_environment(DATABASE_URL=database.owner_url), check=False)
     assert done.returncode == 1
     assert "cannot write all of the output" in done.stderr
 
@@ -501,8 +645,8 @@ def test_commands_speak_to_people_whatever_the_servers_log_is(database):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
-def test_a_key_belongs_to_whom_its_directory_belongs(jotd_cli, tmp_path):
-    keys = tmp_path / "keys"
+def test_a_key_belongs_to_whom_its_directory_belongs(jotd_cli, directory):
+    keys = directory / "keys-of-nobody"  # where nobody may go
     keys.mkdir(mode=0o700)
     os.chown(keys, 65534, 65534)
     for command in "create", "rotate":
@@ -537,8 +681,13 @@ def test_tier_set_and_delete(database):
     }
     changed = in_json(database, "tier", "set", "partner_1", "--per-hour", "9")
     assert changed == {
-        "name": "partner_1", "per_minute": None, "per_hour": 9, "per_month": None
+        "name": "partner_1", "per_minute": 7, "per_hour": 9, "per_month": 1000000000000
     }
+    assert database.cli(
+        "tier", "set", "partner_1", "--per-minute", "8", "--per-month", "unlimited").stdout == (
+        "partner_1: per minute 7 -> 8, per hour 9, per month 1000000000000 -> unlimited\n")
+    assert database.cli("tier", "set", "new", "--per-minute", "8").stdout == (
+        "new (new): per minute 8, per hour unlimited, per month unlimited\n")
 
     database.client(id="c", tier="partner_1")
     assert "1 client is of tier partner_1" in refused(database, "tier", "delete", "partner_1")

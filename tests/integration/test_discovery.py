@@ -38,6 +38,20 @@ def test_metadata(shared, path):
         "client_secret_basic", "client_secret_post"]
 
 
+@pytest.mark.parametrize("path", METADATA)
+def test_metadata_names_the_algorithms_of_the_published_keys(database, jotd, path):
+    def algorithms():
+        return s.get(path).json()["id_token_signing_alg_values_supported"]
+
+    with jotd(database, keys="HS256") as s:
+        assert s.get(path).json()["subject_types_supported"] == ["public"]
+        assert algorithms() == []
+        s.create_key("RS256")
+        until(lambda: algorithms() == ["RS256"])
+        s.create_key("ES256")
+        until(lambda: algorithms() == ["ES256", "RS256"])
+
+
 def test_both_places_say_the_same(shared):
     first, second = (shared.get(path) for path in METADATA)
     assert first.content == second.content

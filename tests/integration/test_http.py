@@ -47,6 +47,78 @@ def test_other_paths_are_404(shared, path):
         assert answer.json()["error"]
 
 
+@pytest.mark.parametrize("scheme", ["http://", "HTTP://", "https://", "hTTps://"])
+def test_a_target_may_be_a_whole_url(shared, scheme):
+    """RFC 9112 3.2.2."""
+    for target, status in (("jotd/health", 200), ("jotd:80/health?x", 200), ("jotd/nothing", 404),
+                           ("jotd", 404)):
+        request = f"GET {scheme}{target} HTTP/1.1\r\nHost: jotd\r\nConnection: close\r\n\r\n"
+        assert shared.answer(request.encode()).status == status, target
+
+
+# Cross-origin requests: Fetch, "CORS protocol"
+
+ORIGIN = {"Origin": "https://app.example"}
+PREFLIGHT = {**ORIGIN, "Access-Control-Request-Method": "POST",
+             "Access-Control-Request-Headers": "authorization"}
+
+
+def cors_headers(answer):
+    return {name.lower(): value for name, value in answer.headers.items()
+            if name.lower().startswith("access-control-")}
+
+
+@pytest.mark.parametrize("path", ["/.well-known/jwks.json", "/.well-known/openid-configuration",
+                                  "/.well-known/oauth-authorization-server"])
+def test_any_page_may_read_what_is_public(shared, path):
+    for headers in ({}, ORIGIN):
+        assert shared.get(path, headers=headers).headers["Access-Control-Allow-Origin"] == "*"
+    answer = shared.request("OPTIONS", path, headers=PREFLIGHT)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Access-Control-Allow-Methods"] == "GET, HEAD"
+    assert "Content-Length" not in answer.headers and "Transfer-Encoding" not in answer.headers
+
+
+def test_no_page_may_ask_for_a_token_by_default(shared):
+    client = shared.database.client()
+    assert shared.request("OPTIONS", "/token", headers=PREFLIGHT).status_code == 405
+    answer = shared.post("/token", data={"grant_type": "client_credentials"},
+                         auth=(client.id, client.secret), headers=ORIGIN)
+    assert answer.status_code == 200
+    assert not cors_headers(answer) and "Vary" not in answer.headers
+
+
+def test_pages_of_origins_that_are_named_may_ask_for_a_token(database, jotd):
+    client = database.client()
+
+    def ask(origin, secret=client.secret):
+        return s.post("/token", data={"grant_type": "client_credentials"},
+                      auth=(client.id, secret), headers={"Origin": origin})
+
+    with jotd(database, cors_origins="https://app.example,http://localhost:3000") as s:
+        for origin in "https://app.example", "http://localhost:3000":
+            for answer in ask(origin), ask(origin, "wrong"):
+                assert answer.headers["Access-Control-Allow-Origin"] == origin
+                assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
+                assert answer.headers["Vary"] == "Origin"
+            answer = s.request("OPTIONS", "/token", headers={**PREFLIGHT, "Origin": origin})
+            assert answer.status_code == 204
+            assert answer.headers["Access-Control-Allow-Origin"] == origin
+            assert answer.headers["Access-Control-Allow-Methods"] == "POST"
+            assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+        for origin in "https://app.example:8443", "https://app.example.evil", "null", "":
+            answer = ask(origin)
+            assert answer.status_code == 200
+            assert not cors_headers(answer) and answer.headers["Vary"] == "Origin"
+            refused = s.request("OPTIONS", "/token", headers={**PREFLIGHT, "Origin": origin})
+            assert (refused.status_code, cors_headers(refused)) == (405, {})
+        assert not cors_headers(s.get("/health", headers=ORIGIN))
+        assert s.metric("jotd_http_requests_total", endpoint="/token", code="204") == 2
+    with jotd(database, cors_origins="*") as s:
+        assert ask("https://anywhere").headers["Access-Control-Allow-Origin"] == "*"
+
+
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
 def test_other_methods_are_405(shared, path):
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
@@ -134,6 +206,21 @@ def test_at_the_bound_silent_connections_give_way_too(database, jotd):
         assert s.get("/health").status_code == 200
 
 
+def test_at_the_bound_with_none_idle_one_that_does_not_read_gives_way(database, jotd):
+    """Clients that ask and never read must not keep others out until they are given up."""
+    with jotd(database, max_connections=8) as s, contextlib.ExitStack() as stack:
+        host, port = s.listen.split(":")
+        for _ in range(8):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(10)
+            connection.connect((host, int(port)))
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: jotd\r\n\r\n" * 1000)
+            assert connection.recv(1, socket.MSG_PEEK) == b"H"
+        with s.connect() as honest:
+            assert exchange(honest).startswith(b"HTTP/1.1 200 ")
+
+
 def test_many_more_connections_than_the_bound_are_all_served(database, jotd):
     with jotd(database, max_connections=8) as s, contextlib.ExitStack() as stack:
         for _ in range(50):
@@ -176,7 +263,7 @@ def test_what_comes_before_the_answer_waits(database, jotd):
     with jotd(database) as s, s.connect() as connection:
         requests = [
             s.token_request(clients[0], form="grant_type=client_credentials&scope=write"),
-            s.token_request(clients[1], headers=f"X-Padding: {'x' * 20000}\r\n"),
+            s.token_request(clients[1], headers=f"X-Padding: {'x' * 15000}\r\n"),
         ]
         with database.locked():
             connection.sendall(requests[0])

@@ -315,6 +315,32 @@ def test_rows_move_from_the_default_partition(database, jotd):
     assert database.execute("SELECT count(*) FROM issued_tokens_default") == [(0,)]
 
 
+def test_all_tables_may_be_published(fresh_database, jotd):
+    """As for change capture, or an upgrade by replication; before the schema is made and after."""
+    fresh_database.execute("CREATE PUBLICATION cdc FOR ALL TABLES")
+    fresh_database.cli("migrate")
+    client = fresh_database.client(tier="unlimited")
+    fresh_database.execute(DROP_MONTHS)
+    with jotd(fresh_database, batch_rows=1) as s:
+        until(lambda: has_months(fresh_database))
+        fresh_database.execute(DROP_MONTHS)
+        token = claims_of(s.access_token(client))["jti"]
+        until(lambda: recorded(fresh_database) == {token})
+    with jotd(fresh_database) as s:
+        until(lambda: has_months(fresh_database))
+        assert s.metric("jotd_ledger_maintenance_failing") == 0
+    assert recorded(fresh_database) == {token}
+
+
+def test_maintenance_that_fails_is_seen_and_the_rest_is_done(database, jotd):
+    database.execute("REVOKE EXECUTE ON FUNCTION make_issued_tokens_partitions() FROM jotd_server")
+    with jotd(database) as s:
+        until(lambda: s.metric("jotd_ledger_maintenance_failing") == 1)
+        assert "permission denied" in s.wait_log("ledger.maintenance_failed")["reason"]
+        assert s.metric("jotd_ledger_maintenance_errors_total") >= 1
+        wait_for_maintenance(database)  # batches are forgotten all the same
+
+
 def test_batches_are_forgotten_after_30_days(database, jotd):
     """In pieces, and the watermark says so."""
     database.execute(

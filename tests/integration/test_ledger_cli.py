@@ -28,10 +28,12 @@ def spool(tmp_path):
 
 @pytest.fixture
 def ledger(database, spool):
-    """ledger("status") runs a command on this spool and the database."""
+    """ledger("status") runs a command on this spool and the database, with the server's role; prune
+    with the owner's."""
     def run(*arguments, check=True, env=None):
+        url = database.owner_url if arguments[0] == "prune" else database.url
         return database.cli("ledger", *arguments, check=check,
-                            env={"JOTD_SPOOL_DIR": str(spool), **(env or {})})
+                            env={"DATABASE_URL": url, "JOTD_SPOOL_DIR": str(spool), **(env or {})})
 
     return run
 
@@ -110,18 +112,21 @@ def test_without_the_database(jotd_cli, fresh_database, spool, arguments):
 
 def test_status_of_nothing(jotd_cli, spool):
     env = {"JOTD_SPOOL_DIR": str(spool)}
+    done = jotd_cli("ledger", "status", env=env, check=False)
+    assert done.returncode == 1
+    assert f"there is no {spool}; JOTD_SPOOL_DIR" in done.stderr
+    assert not spool.exists()
+    spool.mkdir()
     assert json.loads(jotd_cli("ledger", "status", "--json", env=env).stdout) == {
         "spool": str(spool), "processes": [], "rejected": {"rows": 0, "bytes": 0, "files": []},
-        "expired": {"rows": 0, "bytes": 0, "files": []},
+        "expired": {"rows": 0, "bytes": 0, "files": []}, "passed_over": [],
     }
     done = jotd_cli("ledger", "status", env=env)
     lines = done.stdout.splitlines()
     assert lines[0].split() == COLUMNS
-    assert lines[1:] == ["rejected: 0 files, 0 rows, 0 bytes", "expired: 0 files, 0 rows, 0 bytes"]
-    assert f"there is no {spool}: JOTD_SPOOL_DIR" in done.stderr
-    assert not spool.exists()
-    spool.mkdir()
-    assert jotd_cli("ledger", "status", env=env).stderr == ""
+    assert lines[1:] == ["rejected: 0 files, 0 rows, 0 bytes", "expired: 0 files, 0 rows, 0 bytes",
+                         "passed over: 0 files"]
+    assert done.stderr == ""
 
 
 def test_status_of_what_was_left(ledger, spool):
@@ -222,14 +227,19 @@ def test_flush_of_rows_that_postgresql_refuses(database, ledger, spool):
 
 
 def test_flush_leaves_what_is_no_segment(database, ledger, spool):
+    """Whatever has to stay, the rest is sent."""
     segment, jtis = abandon(spool)
     foreign = segment.parent / "notes"
     foreign.touch()
+    other, others = abandon(spool)
     done = ledger("flush", check=False)
     assert done.returncode == 1
+    assert done.stdout == "sent 4 rows\n"
     assert f"{segment.parent} holds what is no segment" in done.stderr
+    assert "4 of 4 rows are done" in done.stderr
     assert foreign.exists()
-    assert recorded(database) == jtis
+    assert not other.parent.exists()
+    assert recorded(database) == jtis | others
 
 
 def test_flush_fails_on_the_way(database, ledger, spool):

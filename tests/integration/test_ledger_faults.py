@@ -530,26 +530,18 @@ def test_what_was_set_aside_by_an_attempt_that_failed_is_not_kept(database, jotd
         assert {line.split("\t")[0] for line in lines} == refused
 
 
-def plain_role(database):
-    """The URL of a role that has no more rights than it needs."""
-    database.execute("DO $$ BEGIN CREATE ROLE jotd_plain LOGIN;"
-                     " EXCEPTION WHEN duplicate_object THEN NULL; END $$")
-    database.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO jotd_plain")
-    return database.url.replace("postgres@", "jotd_plain@")
-
-
 @pytest.mark.parametrize("breaks, heals", [
-    ("REVOKE INSERT ON issued_tokens FROM jotd_plain",
-     "GRANT INSERT ON issued_tokens TO jotd_plain"),
-    ("ALTER ROLE jotd_plain IN DATABASE {} SET default_transaction_read_only = on",
-     "ALTER ROLE jotd_plain IN DATABASE {} RESET default_transaction_read_only"),
+    ("REVOKE INSERT ON issued_tokens FROM jotd_server",
+     "GRANT INSERT ON issued_tokens TO jotd_server"),
+    ("ALTER ROLE jotd_server IN DATABASE {} SET default_transaction_read_only = on",
+     "ALTER ROLE jotd_server IN DATABASE {} RESET default_transaction_read_only"),
     ("ALTER DATABASE {} CONNECTION LIMIT 0", "ALTER DATABASE {} CONNECTION LIMIT -1"),
     ("ALTER TABLE issued_tokens RENAME TO elsewhere",
      "ALTER TABLE elsewhere RENAME TO issued_tokens"),
 ], ids=["privileges", "read-only", "too many connections", "no table"])
 def test_what_passes_is_tried_again(database, jotd, breaks, heals):
     client = database.client()
-    with jotd(plain_role(database), batch_rows=5) as s:
+    with jotd(database, batch_rows=5) as s:
         jtis = batch(s, client, 5)
         until(lambda: recorded(database) == jtis)
         database.execute(breaks.format(database.name))

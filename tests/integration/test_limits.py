@@ -4,16 +4,18 @@ import collections
 import concurrent.futures
 import contextlib
 import json
+import os
 import re
 import statistics
 import struct
+import subprocess
 import time
 import types
 
 import pytest
 import redis
 
-from harness import Load, Proxy, Redis, long_test, until
+from harness import Load, Proxy, Redis, claims_of, long_test, until
 from harness.process import free_port, has_sanitizer
 from harness.server import receive
 from harness.wire import parse_answers, take_answer
@@ -349,6 +351,39 @@ def test_redis_is_killed_and_comes_back_empty(database, jotd, own_redis):
         assert events == ["limiter.fallback_begun", "limiter.fallback_ended"]
 
 
+def test_an_idle_connection_that_redis_closes_is_no_news(database, jotd, own_redis):
+    """As with its `timeout`; unless it closes one connection after the other."""
+    client = database.client()
+    redis = own_redis.connect()
+
+    def connections():
+        return [entry for entry in redis.client_list() if entry["cmd"] != "client|list"]
+
+    def remaining():
+        return int(s.token(client).headers["X-RateLimit-Remaining"])
+
+    with jotd(database, redis_url=own_redis.url) as s:
+        first = remaining()
+        for times in (1, 2):
+            (connection,) = until(lambda: [c for c in connections() if int(c["age"]) >= 2])
+            redis.client_kill_filter(_id=connection["id"])
+            (made,) = until(connections)
+            assert made["id"] != connection["id"]
+            until(lambda: connections()[0]["cmd"] != "auth")
+            assert s.get("/ready").json()["redis"] == "ok"
+            assert remaining() == first - times
+        assert s.metric("jotd_limiter_backend_errors_total") == 0
+        assert not any(line["event"] == "limiter.fallback_begun" for line in s.log)
+
+        def closed_again():
+            for connection in connections():
+                redis.client_kill_filter(_id=connection["id"])
+            return any(line["event"] == "limiter.fallback_begun" for line in s.log)
+
+        until(closed_again)
+        s.wait_log("limiter.fallback_ended")
+
+
 def test_redis_falls_silent(database, jotd, own_redis):
     client = database.client(tier=tier(database, "wide", minute=100000))
     with jotd(database, redis_url=own_redis.url) as s:
@@ -486,6 +521,90 @@ def test_redis_becomes_read_only_under_load(database, jotd, own_redis, wording):
         assert set(load.statuses) == {200}
 
 
+WALL_CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* The wall clock is ahead by as many seconds as a file has bytes. */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, now);
+    struct stat status;
+
+    if (clock == CLOCK_REALTIME && stat(getenv("AHEAD"), &status) == 0)
+        now->tv_sec += status.st_size;
+    return result;
+}
+"""
+
+
+def test_a_step_of_the_clock_gives_no_fresh_quota(database, jotd, tmp_path):
+    ahead, library = tmp_path / "ahead", tmp_path / "clock.so"
+    ahead.touch()
+    (tmp_path / "clock.c").write_text(WALL_CLOCK)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "clock.c"], check=True)
+    environ = {"LD_PRELOAD": str(library), "AHEAD": str(ahead),
+               "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    minute = database.client(tier=tier(database, "minute", minute=2))
+    month = database.client(tier=tier(database, "month", month=2))
+    with jotd(database, limiter="local", environ=environ) as s:
+        for seconds in (0, 40 * 86400):
+            os.truncate(ahead, seconds)
+            assert s.token(minute).status_code == 200
+            assert s.token(month).status_code == 200
+            issued = claims_of(s.access_token(database.client(tier="unlimited")))["iat"]
+            assert abs(issued - time.time() - seconds) < 60
+        assert {s.token(minute).status_code, s.token(month).status_code} == {429}
+        os.truncate(ahead, 0)
+        assert_refused(s.token(minute))
+        assert_refused(s.token(month), "month")
+
+
+def test_a_refusal_that_is_remembered_comes_before_the_scope(database, jotd):
+    """Else who is refused already could have a scope of 4 KiB compared with another, each time."""
+    client = database.client(tier=tier(database, "narrow", minute=1))
+    with jotd(database) as s:
+        answer = s.token(client, scope="other")
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
+        assert s.token(client).status_code == 200
+        assert_refused(s.token(client))
+        assert_refused(s.token(client, scope="other"))
+        assert_refused(s.token(client, resource="https://other"))
+
+
+@pytest.fixture
+def cluster(tmp_path_factory):
+    """Two masters, each with half of the slots."""
+    servers = [Redis(tmp_path_factory.mktemp("node")) for _ in range(2)]
+    for server in servers:
+        server.options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+        server.start()
+    links = [server.connect() for server in servers]
+    for link, slots in zip(links, ((0, 8191), (8192, 16383))):
+        link.execute_command("CLUSTER ADDSLOTSRANGE", *slots)
+    links[0].execute_command("CLUSTER MEET", "127.0.0.1", servers[1].port, servers[1].options[-1])
+    until(lambda: all(link.cluster("INFO")["cluster_state"] == "ok" for link in links), timeout=30)
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+def test_a_node_of_a_cluster_is_refused_where_everybody_sees_it(database, jotd, cluster):
+    """It would grant each client that is elsewhere the whole quota once more in every process."""
+    client = database.client()
+    for server in cluster:
+        with jotd(database, redis_url=server.url, limiter_timeout_ms=PATIENT) as s:
+            assert "node of a Redis Cluster" in s.wait_log("limiter.fallback_begun")["reason"]
+            assert fallen_back(s)
+            assert s.ready().json()["redis"] == "down"
+            assert s.ready().json()["status"] == "degraded"
+            assert s.token(client).status_code == 200
+
+
 def test_a_key_of_another_kind_harms_one_client_only(database, jotd, own_redis):
     client, other = database.client(), database.client()
     with jotd(database, redis_url=own_redis.url, limiter_timeout_ms=PATIENT) as s:
@@ -523,7 +642,8 @@ def test_a_redis_that_spreads_its_keys(database, jotd, own_redis):
                 assert answer.headers["x-ratelimit-remaining"] == str(left)
         assert s.metric("jotd_limiter_backend_errors_total") == 0 and back(s)
         assert len([line for line in s.log if line["event"] == "limiter.one_by_one"]) == 1
-        assert len(own_redis.connect().keys("jotd:{*}")) == len(clients) + 1  # and the probe
+        keys = own_redis.connect().keys("jotd:{*}")
+        assert sum(not key.startswith(b"jotd:{{probe") for key in keys) == len(clients)
 
 
 def without_redis(jotd, database, **settings):

@@ -20,7 +20,7 @@ CLIENTS = 100
 @pytest.fixture(scope="module")
 def credentials(shared, tmp_path_factory):
     path = tmp_path_factory.mktemp("load") / "credentials"
-    seed.seed(shared.database.url, path, clients=CLIENTS, free=10)
+    seed.seed(shared.database.owner_url, path, clients=CLIENTS, free=10)
     return path
 
 

@@ -10,11 +10,12 @@ import socket
 import struct
 import subprocess
 import time
+import types
 import uuid
 
 import pytest
 
-from harness import Load, claims_of, until
+from harness import Load, Redis, claims_of, long_test, until
 from harness.process import binary, clean_environment, run_jotd, spawn
 
 
@@ -35,6 +36,106 @@ def pipe(size=4096):
     finally:
         os.close(reader)
         os.close(writer)
+
+
+# Whose lines they are, and for whom
+
+def test_lines_name_the_process_and_the_worker(database, jotd):
+    for workers in (1, 2):
+        with jotd(database, workers=workers) as s:
+            assert {line["pid"] for line in s.log} == {s.process.pid}
+            connected = [line for line in s.log if line["event"] == "pg.connected"
+                         and line["connection"] == "look-up"]
+            assert {line["host"] for line in connected} == {"127.0.0.1"}
+            assert {line["port"] for line in connected} == {str(database.postgres.port)}
+            numbers = sorted(line.get("worker", -1) for line in connected)
+            assert numbers == ([-1] if workers == 1 else [0, 1])
+            (started,) = [line for line in s.log if line["event"] == "serve.started"]
+            assert "worker" not in started
+
+
+def test_the_journal_is_told_the_level(database, jotd):
+    """By the prefix of sd-daemon(3), when stderr is what systemd says, and only then."""
+    with pipe(65536) as (reader, writer), pipe() as (_, other):
+        def name(descriptor):
+            status = os.fstat(descriptor)
+            return f"{status.st_dev}:{status.st_ino}"
+
+        for stream, prefixes in (name(writer), {"<4>{", "<6>{"}), (name(other), {'{"ti'}):
+            with jotd(database, log_pipe=writer, environ={"JOURNAL_STREAM": stream}) as s:
+                s.stop()
+            lines = os.read(reader, 65536).decode().splitlines()
+            assert {line[:4] for line in lines} == prefixes
+            for line in lines:
+                entry = json.loads(line[line.index("{"):])
+                if line.startswith("<"):
+                    assert line.startswith({"warn": "<4>", "info": "<6>"}[entry["level"]])
+
+
+@pytest.mark.parametrize("broken", [{"JOTD_WORKERS": "no"}, {"DATABASE_URL": ""}, {}], ids=str)
+def test_a_start_that_fails_is_told_in_the_format_that_is_set(tmp_path, broken):
+    settings = {"DATABASE_URL": "postgresql:///x", "JOTD_KEYS_DIR": str(tmp_path),
+                "JOTD_SPOOL_DIR": str(tmp_path / "not" / "there"), **broken}
+    done = run_jotd("serve", env=settings, check=False)
+    assert done.returncode == 1
+    last = [json.loads(line) for line in done.stderr.splitlines()][-1]
+    assert (last["level"], last["event"]) == ("error", "serve.failed")
+    assert next(iter(broken), "JOTD_SPOOL_DIR") in last["reason"]
+    done = run_jotd("serve", env={**settings, "JOTD_LOG_FORMAT": "text"}, check=False)
+    assert done.stderr.splitlines()[-1] == f"jotd: {last['reason']}"
+
+
+def test_changes_that_the_server_sees(database, jotd):
+    """One line for all workers; of very many at once, some and their number."""
+    client = database.client()
+    with jotd(database, workers=2) as s:
+        database.cli("client", "update", client.id, "--name", "new")
+        s.wait_log("client.changed", client=client.id)
+        database.cli("tier", "set", "free", "--per-minute", "30")
+        s.wait_log("client.changed", client="*")
+        s.create_key()
+        until(lambda: sum(line["event"] == "keys.loaded" for line in s.log) == 2)
+        told = [line for line in s.log if line["event"] == "client.changed"]
+        assert [line["client"] for line in told] == [client.id, "*"]
+        database.copies(client, 100)  # 50 and one *, twice
+
+        def lines():
+            return [line for line in s.log if line["event"] == "client.changed"][2:]
+
+        until(lambda: sum(line.get("more", 1) for line in lines()) == 102)
+        assert len(lines()) < 50
+        assert {line["worker"] for line in lines()} == {0}
+
+
+@long_test
+def test_each_minute_without_a_neighbour_is_a_line(database, jotd, postgres, tmp_path):
+    home = tmp_path / "redis"
+    home.mkdir()
+    redis = Redis(home)
+    redis.start()
+    client = database.client(tier="unlimited")
+    other = database.client(tier="pro")
+    with jotd(database, redis_url=redis.url, client_cache_ttl=1) as s:
+        s.access_token(client)
+        s.access_token(other)
+        postgres.stop()
+        redis.stop()
+        try:
+            until(lambda: s.token(client).headers.get("X-Cache-Status") == "STALE")
+            for _ in range(3):
+                assert s.token(other).status_code == 200
+            assert s.token(types.SimpleNamespace(id="nobody", secret=client.secret)).status_code == 503
+            for minute in (1, 2):
+                lost = s.wait_log("pg.away", timeout=70, away_s=60 * minute)
+                assert lost["stale"] >= 1
+                assert lost["unavailable"] == 1
+                assert lost["pending"] >= 4
+                assert s.wait_log("limiter.away", away_s=60 * minute)["decided_without"] == 3
+        finally:
+            postgres.start()
+            redis.start()
+        s.wait_log("limiter.fallback_ended")
+        redis.stop()
 
 
 # Requests
@@ -149,9 +250,9 @@ def refusals(s):
 def test_a_refused_authentication_is_a_line_with_its_reason(database, jotd):
     client, disabled, rotated = database.client(), database.client(), database.client()
     with jotd(database, client_cache_ttl=600) as s:
-        run_jotd("client", "disable", disabled.id, env=s.environment)
+        database.cli("client", "disable", disabled.id)
         until(lambda: s.token(rotated).status_code == 200)
-        run_jotd("client", "rotate", rotated.id, "--overlap", "8", env=s.environment)
+        database.cli("client", "rotate", rotated.id, "--overlap", "8")
         until(lambda: s.token(rotated).status_code == 200)  # cached with both secrets
         before = len(refusals(s))
         wrong = database.client().secret
@@ -178,12 +279,63 @@ def test_a_refused_authentication_is_a_line_with_its_reason(database, jotd):
             assert s.metric("jotd_auth_failures_total", reason=reason) == count
 
 
+def test_basic_that_cannot_be_read_is_a_refused_authentication(database, jotd):
+    client = database.client()
+    with jotd(database) as s:
+        answer = s.post("/token", data={"grant_type": "client_credentials"},
+                        auth=(client.id, client.secret + "\n"))
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+        assert "line end" in answer.json()["error_description"]
+        assert s.wait_log("auth.refused", reason="malformed_credentials")["client"] == client.id
+        answer = s.post("/token", data={"grant_type": "client_credentials"},
+                        headers={"Authorization": "Basic !!!!"})
+        assert answer.status_code == 400
+        assert s.metric("jotd_auth_failures_total", reason="malformed_credentials") == 2
+        assert client.secret not in s.stderr
+
+
 def test_the_peer_is_the_one_behind_a_trusted_proxy(database, jotd):
     with jotd(database, trusted_proxies="127.0.0.1", access_log="errors") as s:
         s.post("/token", data={"grant_type": "client_credentials"},
                headers={"X-Forwarded-For": "192.0.2.7"})
         assert s.wait_log("auth.refused")["peer"] == "192.0.2.7"
         assert s.wait_log("http.request", path="/token")["peer"] == "192.0.2.7"
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def test_a_request_is_found_by_its_id(database, jotd):
+    client = database.client()
+
+    def ask(secret=client.secret, scope="read", **headers):
+        return s.post("/token", data={"grant_type": "client_credentials", "scope": scope},
+                      auth=(client.id, secret), headers=headers)
+
+    with jotd(database, access_log="all") as s:
+        answer = ask(**{"X-Request-Id": "abc/1:2", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
+        assert answer.headers["X-Request-Id"] == "abc/1:2"
+        line = s.wait_log("http.request", request_id="abc/1:2")
+        assert (line["trace_id"], line["scope"], line["status"]) == (TRACE, "read", 200)
+        assert "error" not in line
+        answer = ask(scope="other")
+        line = s.wait_log("http.request", request_id=answer.headers["X-Request-Id"])
+        assert (line["error"], line["scope"]) == ("invalid_scope", "other")
+        made = {ask().headers["X-Request-Id"] for _ in range(3)}
+        assert len(made) == 3
+        for bad in ("a b", "x" * 129, 'a"b', client.secret):
+            assert ask(**{"X-Request-Id": bad}).headers["X-Request-Id"] not in (bad, "")
+        for bad in ("00-zz", f"00-{'0' * 32}-00f067aa0ba902b7-01", "x" * 60):
+            answer = ask(traceparent=bad)
+            line = s.wait_log("http.request", request_id=answer.headers["X-Request-Id"])
+            assert "trace_id" not in line
+        refused = s.get("/nothing")
+        line = s.wait_log("http.request", request_id=refused.headers["X-Request-Id"])
+        assert line["error"] == "not_found"
+        assert client.secret not in s.stderr
+    with jotd(database) as s:
+        assert "X-Request-Id" not in ask().headers  # where it would be found nowhere
+        assert ask(**{"X-Request-Id": "abc"}).headers["X-Request-Id"] == "abc"
 
 
 def test_a_client_id_is_cut_and_escaped(database, jotd):

@@ -121,6 +121,9 @@ def test_other_methods_and_paths(document, shared):
             answer = document.check(shared.request(method, path), method, path,
                                     responses["MethodNotAllowed"])
             assert answer.status_code == 405
+            large = shared.request(method, path, headers={"X-Large": "x" * 16384})
+            document.check(large, method, path, responses["HeadTooLarge"])
+            assert large.status_code == 431
             assert set(answer.headers["Allow"].split(", ")) - {"HEAD"} == taken
         assert shared.request("HEAD", path).status_code == (200 if "GET" in taken else 405)
     for path in ("/", "/nothing", "/token/", "/metrics/x"):

@@ -4,19 +4,23 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import os
 import pathlib
 import re
 import signal
 import socket
+import subprocess
+import threading
 import time
 import urllib.parse
 
 import jwt as pyjwt
 import pytest
 
-from harness import until
+from harness import recorded, until
 from harness.keys import write_rsa_key
-from harness.process import free_port, has_sanitizer, run_jotd
+from harness.process import binary, clean_environment, free_port, has_sanitizer, run_jotd
+from harness.proxy import TlsProxy, self_signed
 from harness.server import MARGIN, receive
 from harness.services import Standby
 from harness.wire import take_answer
@@ -65,17 +69,25 @@ def start_fails(**environment):
     ("JOTD_TOKEN_TTL", "0", "1"),
     ("JOTD_CLIENT_CACHE_SIZE", "5000x", "1"),
     ("JOTD_CLIENT_CACHE_TTL", "99999999999999999999", "1"),
+    ("JOTD_CORS_ORIGINS", "https://a.example/", "no path"),
     ("JOTD_DRAIN_TIMEOUT", "ten", "1"),
     ("JOTD_LOG_LEVEL", "loud", "info"),
     ("JOTD_LOG_FORMAT", "xml", "json"),
-    ("DATABASE_URL", "mysql://localhost/x", "postgresql://"),
+    ("JOTD_KEYS_DIR", "/keys\n", "white space"),
+    ("JOTD_WORKERS", "1\n", "auto"),
+    ("DATABASE_URL", "mysql://localhost/x", "scheme is mysql://"),
+    ("DATABASE_URL", "jdbc:postgresql://localhost/x", "postgresql://"),
+    ("DATABASE_URL", "postgresql://127.0.0.1/x\n", "white space"),
+    ("DATABASE_URL", "postgresql://127.0.0.1/x?pgbouncer=true", "parameter pgbouncer"),
+    ("REDIS_URL", "rediss://127.0.0.1", "scheme is rediss://"),
+    ("REDIS_URL", "redis://127.0.0.1\n", "white space"),
 ])
 def test_a_bad_value_stops_the_start(name, value, allowed):
     said = start_fails(**{"DATABASE_URL": "postgresql://127.0.0.1:1/x", name: value})
     assert name in said
     assert allowed in said
-    if name != "DATABASE_URL":  # it may hold a password
-        assert value in said
+    if not name.endswith("_URL"):  # it may hold a password
+        assert value.strip() in said
     assert len(said.strip().splitlines()) == 1
 
 
@@ -119,6 +131,32 @@ def test_the_names_that_kubernetes_injects_are_ignored(database, jotd):
         assert not [line for line in s.log if line["event"].startswith("config.")]
 
 
+@pytest.mark.parametrize("proxies", ["0.0.0.0/0", "::/0", "10.0.0.1,64.0.0.0/2"])
+def test_trust_in_everyone_is_one_warning(database, jotd, proxies):
+    with jotd(database, trusted_proxies=proxies) as s:
+        warned = [line for line in s.log if line["event"] == "config.everyone_is_trusted"]
+        assert [line["name"] for line in warned] == ["JOTD_TRUSTED_PROXIES"]
+        assert "name the proxies" in warned[0]["reason"]
+
+
+@pytest.mark.parametrize("host", ["localhost", ""])
+def test_it_listens_at_what_people_write(database, jotd, host):
+    port = free_port()
+    with jotd(database, listen=f"{host}:{port}", metrics_listen=f"127.0.0.1:{free_port()}",
+              issuer="https://id.example") as s:
+        address = f"http://127.0.0.1:{port}/.well-known/jwks.json"
+        assert s.request("GET", "", url=address).status_code == 200
+
+
+@pytest.mark.parametrize("host, proxies, warns", [
+    ("0.0.0.0", {}, True), ("0.0.0.0", {"trusted_proxies": "10.0.0.1"}, False),
+    ("127.0.0.1", {}, False)])
+def test_no_trust_in_proxies_is_one_warning_unless_on_loopback(database, jotd, host, proxies, warns):
+    with jotd(database, listen=f"{host}:{free_port()}", issuer="https://id.example", **proxies) as s:
+        warned = [line for line in s.log if line["event"] == "config.nobody_is_trusted"]
+        assert [line["name"] for line in warned] == ["JOTD_TRUSTED_PROXIES"] * warns
+
+
 def test_an_address_that_is_taken(database, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         said = start_fails(DATABASE_URL=database.url, JOTD_KEYS_DIR=str(tmp_path),
@@ -147,6 +185,56 @@ def test_ready_has_a_state_per_part(database, jotd):
     with jotd(database) as s:
         body = until(lambda: (b := s.ready().json())["status"] == "ok" and b)  # Redis may come later
         assert {"postgres", "keys"} <= set(body)
+
+
+@pytest.fixture
+def locked_role(postgres):
+    """A role whose password PostgreSQL asks for."""
+    rules = postgres.data / "pg_hba.conf"
+    before = rules.read_text()
+    admin = postgres.connect("postgres")
+    admin.autocommit = True
+    with contextlib.closing(admin), admin.cursor() as cursor:
+        cursor.execute("CREATE ROLE locked LOGIN SUPERUSER PASSWORD 'right'")
+        rules.write_text("host all locked 127.0.0.1/32 scram-sha-256\n" + before)
+        cursor.execute("SELECT pg_reload_conf()")
+        yield "locked"
+        rules.write_text(before)
+        cursor.execute("SELECT pg_reload_conf()")
+        cursor.execute("DROP ROLE locked")
+
+
+def test_ready_tells_how_far_postgresql_was_reached(database, fresh_database, jotd, locked_role):
+    def state(url):
+        with jotd(url, ready=False) as s:
+            return until(lambda: (state := s.ready().json()["postgres"]) not in (
+                "ok", "down: never reached") and state)
+
+    url = database.url.split("@")[1]
+    for wrong in f"postgresql://{locked_role}:wrong@{url}", f"postgresql://{locked_role}@{url}":
+        assert "password" in state(wrong)
+    assert "schema" in state(fresh_database.url)
+    with jotd(f"postgresql://127.0.0.1:{free_port()}/x", ready=False) as s:
+        s.wait_log("pg.unreachable")
+        assert s.ready().json()["postgres"] == "down: never reached"
+    with jotd(f"postgresql://{locked_role}:right@{url}") as s:
+        assert s.ready().json()["postgres"] == "ok"
+
+
+def test_a_default_issuer_is_one_warning_and_another_host_one_more(database, jotd):
+    client = database.client()
+    with jotd(database) as s:
+        assert s.wait_log("issuer.defaulted")["issuer"] == s.url
+        assert s.token(client).status_code == 200
+        assert s.get("/health", headers={"Host": "other"}).status_code == 200
+        assert not [line for line in s.log if line["event"] == "issuer.other_host"]
+        for _ in range(2):
+            s.get("/.well-known/jwks.json", headers={"Host": "auth.example"})
+        assert s.wait_log("issuer.other_host")["host"] == "auth.example"
+        assert sum(line["event"] == "issuer.other_host" for line in s.log) == 1
+    with jotd(database, issuer="https://id.example") as s:
+        s.get("/.well-known/jwks.json", headers={"Host": "auth.example"})
+        assert not [line for line in s.log if line["event"].startswith("issuer.")]
 
 
 def test_without_a_key(database, jotd):
@@ -188,6 +276,108 @@ def test_a_key_directory_that_goes_away_is_told_once(database, jotd):
             s.create_key()
             until(lambda: len(s.jwks()["keys"]) == 1 + times)
             assert told() == times
+
+
+def test_a_key_directory_that_everybody_may_write_to_stops_the_start(database, tmp_path):
+    tmp_path.chmod(0o1777)
+    said = start_fails(DATABASE_URL=database.url, JOTD_KEYS_DIR=str(tmp_path),
+                       JOTD_LISTEN=f"127.0.0.1:{free_port()}")
+    assert "everybody may write to the key directory" in said
+
+
+def test_a_key_directory_that_others_may_write_to_later(database, jotd):
+    """What they put there is not taken; what is in memory goes on."""
+    client = database.client(tier="unlimited")
+    with jotd(database) as s:
+        s.keys_dir.chmod(0o707)
+        s.create_key()
+        assert "everybody may write" in s.wait_log("keys.unreadable")["reason"]
+        assert len(s.jwks()["keys"]) == 1
+        assert s.token(client).status_code == 200
+        s.keys_dir.chmod(0o770)
+        assert "its group may" in s.wait_log("keys.permissions")["reason"]
+        until(lambda: len(s.jwks()["keys"]) == 2)
+
+
+@pytest.mark.parametrize("command", ["list", "rotate", "prune"])
+def test_a_key_directory_that_is_missing(tmp_path, command):
+    """Most likely another one is meant: none is made."""
+    keys = tmp_path / "keys"
+    done = run_jotd("key", command, env={"JOTD_KEYS_DIR": str(keys)}, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert f"cannot read the key directory {keys}: No such file or directory" in done.stderr
+    assert "JOTD_KEYS_DIR" in done.stderr
+    assert not keys.exists()
+
+
+def test_a_key_beside_one_that_signs_says_when(tmp_path):
+    env = {"JOTD_KEYS_DIR": str(tmp_path / "keys")}
+
+    def create(*options, status=0):
+        done = run_jotd("key", "create", *options, env=env, check=False)
+        assert done.returncode == status, done.stderr
+        return done
+
+    def states():
+        return [key["state"] for key in json.loads(run_jotd("key", "list", "--json", env=env).stdout)]
+
+    done = create("--activate-in", "3600")
+    (file,) = (tmp_path / "keys").iterdir()
+    assert done.stdout.strip() == file.name[:43]
+    assert done.stderr == f"jotd: made {file}\n"
+    create()  # none signs yet
+    assert states() == ["signing", "next"]
+    for options in [], ["--alg", "RS256", "--json"]:
+        assert "give --activate-in SECONDS" in create(*options, status=1).stderr
+    assert "exclude each other" in create("--now", "--activate-in", "1", status=2).stderr
+    assert "exclude each other" in create("--activate-in", "1", "--now", status=2).stderr
+    assert states() == ["signing", "next"]
+    made = json.loads(create("--activate-in", "900", "--json").stdout)
+    assert (tmp_path / "keys" / made["file"]).is_file()
+    assert states() == ["signing", "next", "next"]
+    until(lambda: time.time() >= made["activate_at"] - 899)  # what begins with a second wins by name
+    kid = create("--now").stdout.strip()
+    listed = json.loads(run_jotd("key", "list", "--json", env=env).stdout)
+    assert kid in [key["kid"] for key in listed if key["state"] == "signing"]
+
+
+def test_keys_as_kubernetes_mounts_them(tmp_path):
+    """A volume of a secret has the mode 3777, and is read-only."""
+    run_jotd("key", "create", env={"JOTD_KEYS_DIR": str(tmp_path)})
+    tmp_path.chmod(0o3777)
+    mount = f"mount --bind {tmp_path} {tmp_path} && mount -o remount,bind,ro {tmp_path}"
+    inside = ["unshare", "--mount", "sh", "-c", mount + ' && exec "$@"', "sh"]
+    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("may not mount here")
+    listing = [binary(), "key", "list"]
+    env = clean_environment(JOTD_KEYS_DIR=str(tmp_path))
+    assert subprocess.run(listing, env=env, capture_output=True, check=False).returncode == 1
+    done = subprocess.run([*inside, *listing], env=env, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to others")
+def test_a_key_that_kubernetes_gives_to_the_group_of_the_pod(directory):
+    """Of root, mode 0440: so jotd itself gets to it, and nobody else."""
+    keys = directory / "keys-of-a-pod"
+    run_jotd("key", "create", env={"JOTD_KEYS_DIR": str(keys)})
+    keys.chmod(0o755)
+    (file,) = keys.iterdir()
+    os.chown(file, 0, 54321)
+    pod = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=54321"]
+
+    def said(mode, *wrapper):
+        file.chmod(mode)
+        done = subprocess.run([*wrapper, binary(), "key", "list"], text=True, capture_output=True,
+                              env=clean_environment(JOTD_KEYS_DIR=str(keys)), check=False)
+        assert done.returncode == 0
+        assert file.name[:43] in done.stdout
+        return done.stderr
+
+    assert said(0o440, *pod) == ""
+    for warned in (said(0o444, *pod), said(0o460, *pod), said(0o440)):
+        assert "key.permissions" in warned
 
 
 def test_a_broken_key_file_is_left_out(database, jotd):
@@ -350,7 +540,7 @@ def test_connections_are_counted(database, jotd):
 
 def test_secrets_are_never_logged(database, jotd, postgres):
     good, other = database.client(), database.client()
-    url = database.url.replace("postgres@", "postgres:hunter2@")
+    url = database.url.replace("jotd_server@", "jotd_server:hunter2@")
     with jotd(url, log_level="debug") as s:
         token = s.access_token(good)
         s.token(client_id=good.id, client_secret=other.secret)
@@ -454,6 +644,33 @@ def test_hosts_of_the_database(database, jotd, hosts):
         assert s.ready().json()["postgres"] == "ok"
 
 
+@pytest.mark.parametrize("address, trusted, reason", [
+    ("127.0.0.1", "it", None),
+    ("192.0.2.1", "it", "does not match host name"),
+    ("127.0.0.1", "another", "certificate verify failed"),
+])
+def test_postgresql_has_to_show_its_certificate(database, jotd, postgres, tmp_path, address, trusted,
+                                                reason):
+    """With sslmode=verify-full: one of the CA that is given, for the name in the URL."""
+    client = database.client()
+    certificates = {"it": self_signed(tmp_path / "it.pem", address),
+                    "another": self_signed(tmp_path / "another.pem", address)}
+    with TlsProxy(postgres, certificates["it"]) as proxy:
+        url = proxy.url(database).replace(
+            "sslmode=require", f"sslmode=verify-full&sslrootcert={certificates[trusted]}")
+        with jotd(url, ready=reason is None, batch_rows=1) as s:
+            if reason is None:
+                assert s.token(client).status_code == 200
+                until(lambda: recorded(database))
+            else:
+                until(lambda: {line["event"] for line in s.log if reason in line.get("reason", "")}
+                      >= {"pg.unreachable", "ledger.maintenance_failed"})
+                assert s.token(client).status_code == 503
+        done = database.cli("tier", "list", check=False, env={
+            "DATABASE_URL": url.replace("jotd_server@", "jotd_owner@")})
+        assert reason is None and done.returncode == 0 or reason in done.stderr
+
+
 def test_a_standby_is_passed_over(database, jotd, postgres, directory):
     """Though it is named first and takes connections, as the old primary after a failover."""
     client = database.client()
@@ -468,7 +685,8 @@ def test_a_standby_is_passed_over(database, jotd, postgres, directory):
             assert s.token(client).status_code == 200
             until(lambda: s.metric("jotd_ledger_rows_written_total") == 1)
             assert s.metric("jotd_ledger_flush_errors_total") == 0
-        database.cli("client", "disable", client.id, env={"DATABASE_URL": url})
+        database.cli("client", "disable", client.id, env={
+            "DATABASE_URL": url.replace("jotd_server@", "jotd_owner@")})
     finally:
         standby.stop()
 
@@ -503,6 +721,37 @@ def test_sighup_and_sigpipe_do_no_harm(database, jotd):
         for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGHUP):
             s.process.send_signal(number)
         assert s.token(database.client()).status_code == 200
+
+
+def test_a_storm_of_sighup_holds_no_end_up(database, jotd):
+    """It costs a reload a second, and SIGTERM is heard all the same."""
+    with jotd(database) as s:
+        def reloads():
+            return sum(line["event"] == "keys.loaded" for line in s.log)
+
+        def storm():
+            while s.process.poll() is None:
+                s.process.send_signal(signal.SIGHUP)
+
+        before, began = reloads(), time.monotonic()
+        senders = [threading.Thread(target=storm) for _ in range(2)]
+        for sender in senders:
+            sender.start()
+        until(lambda: reloads() >= before + 2)
+        assert s.stop() == 0
+        for sender in senders:
+            sender.join()
+        assert reloads() - before <= time.monotonic() - began + 2
+
+
+def test_the_last_of_several_sighups_counts(database, jotd, directory):
+    level = directory / "level"
+    level.write_text("info")
+    with jotd(database, log_level_file=level) as s:
+        for word in ("warn", "error", "debug"):
+            level.write_text(word)
+            s.process.send_signal(signal.SIGHUP)
+        s.wait_log("log.level", to="debug")
 
 
 # The commands that look at a server

@@ -8,6 +8,7 @@ cut connection is a failure, and so is any answer but a token.
 import base64
 import contextlib
 import fcntl
+import pathlib
 import re
 import signal
 import socket
@@ -16,8 +17,8 @@ import time
 
 import pytest
 
-from harness import until
-from harness.process import free_port, run_jotd, spawn
+from harness import Redis, until
+from harness.process import free_port, held, run_jotd, spawn
 
 RESTARTS = 10
 SCRIPT = """
@@ -191,6 +192,11 @@ class Manager:
         """The next one: a dict of its lines."""
         return dict(line.split("=", 1) for line in self.listener.recv(4096).decode().splitlines())
 
+    def wait_status(self, begin):
+        """What is told before is not looked at."""
+        while not self.told().get("STATUS", "").startswith(begin):
+            pass
+
 
 @pytest.fixture
 def manager(tmp_path):
@@ -206,6 +212,7 @@ def test_the_service_manager_is_told(database, jotd, manager):
         told = manager.told()
         assert told["READY"] == "1"
         assert s.listen in told["STATUS"]
+        manager.wait_status("Serving (")
 
         before = time.monotonic_ns() // 1000
         s.process.send_signal(signal.SIGHUP)
@@ -219,6 +226,66 @@ def test_the_service_manager_is_told(database, jotd, manager):
         assert s.wait() == 0
 
 
+def test_the_service_manager_is_told_that_no_token_can_be_issued(
+        databases, jotd, manager, tmp_path):
+    """And what else goes on, in words."""
+    home = tmp_path / "redis"
+    home.mkdir()
+    redis = Redis(home)
+    redis.start()
+    try:
+        with databases.empty() as database:
+            with jotd(database, redis_url=redis.url, environ=manager.environ, keys=False,
+                      ready=False) as s:
+                manager.wait_status("No token can be issued: there is no active signing key (")
+                s.create_key()
+                manager.wait_status("No token can be issued: PostgreSQL was not reached yet")
+                database.cli("migrate")
+                manager.wait_status("Serving (")
+                redis.stop()
+                manager.wait_status("Serving, without Redis (")
+                redis.start()
+                manager.wait_status("Serving (")
+    finally:
+        redis.stop()
+
+
+def test_the_watchdog_is_told_while_every_loop_turns(database, jotd, manager):
+    client = database.client(tier="unlimited")
+
+    def alive():
+        while manager.told() != {"WATCHDOG": "1"}:
+            pass
+
+    def assert_silent():
+        """For longer than systemd would wait, once what was said before is taken."""
+        for seconds, silence in (0, BlockingIOError), (2.5, TimeoutError):
+            manager.listener.settimeout(seconds)
+            with pytest.raises(silence):
+                while alive() is None:
+                    pass
+        manager.listener.settimeout(20)
+
+    environ = {**manager.environ, "WATCHDOG_USEC": "2000000"}
+    with jotd(database, workers=2, environ=environ) as s:
+        for _ in range(3):
+            alive()
+        with held(s.process.pid, "ledger"):  # it may wait for PostgreSQL
+            for _ in range(3):
+                alive()
+        for number in "01":
+            with held(s.process.pid, f"worker {number}"):
+                s.wait_log("worker.stuck", worker=int(number))
+                assert_silent()
+            alive()
+        s.process.send_signal(signal.SIGSTOP)
+        until(lambda: pathlib.Path(f"/proc/{s.process.pid}/stat").read_text().split()[2] == "T")
+        assert_silent()
+        s.process.send_signal(signal.SIGCONT)
+        alive()
+        assert s.token(client).status_code == 200
+
+
 def test_a_start_that_fails_is_not_ready(database, manager, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         done = run_jotd("serve", check=False, env={
@@ -230,3 +297,11 @@ def test_a_start_that_fails_is_not_ready(database, manager, tmp_path):
     with pytest.raises(BlockingIOError):
         while True:
             assert "READY" not in manager.told()
+
+
+def test_a_second_process_at_the_address_says_so(database, jotd):
+    listen = f"127.0.0.1:{free_port()}"
+    with jotd(database, listen=listen) as first, jotd(database, listen=listen) as second:
+        told = second.wait_log("serve.joined")
+        assert (told["address"], told["sockets"]) == (listen, 1)
+        assert not [line for line in first.log if line["event"] == "serve.joined"]

@@ -149,3 +149,21 @@ def test_nobody_else_is_believed(database, jotd):
         requests = [request for n in range(PEER_BURST + 200)
                     for request in forwarded(s, client, [f"198.51.100.{n % 250}"])]
         assert 429 in ask_many(s, requests)
+
+
+def test_ids_that_cannot_exist_do_not_make_it_forget(database, jotd):
+    """More than it remembers, from many addresses: what was guessed at before is still known."""
+    client, = clients(database)
+    guess = types.SimpleNamespace(id="not-there", secret=client.secret)
+    with jotd(database, trusted_proxies="127.0.0.0/8") as s:
+        assert 429 in ask_many(s, [s.token_request(guess)] * (ID_BURST + 50))
+        invalid = types.SimpleNamespace(secret=client.secret)
+        for n in range(26):
+            requests = []
+            for invalid.id in (f"no id {n} {i}" for i in range(400)):
+                address = f"X-Forwarded-For: 192.0.2.{n}\r\n"
+                requests.append(s.token_request(invalid, headers=address))
+            assert set(ask_many(s, requests)) == {401}
+        statuses = ask_many(s, [s.token_request(guess, headers="X-Forwarded-For: 10.0.0.1\r\n")
+                                for _ in range(ID_BURST)])
+        assert 429 in statuses

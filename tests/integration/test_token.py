@@ -148,6 +148,7 @@ def test_unknown_parameters_and_a_query_are_ignored(shared, client):
 @pytest.mark.parametrize("asked, granted", [
     (None, "read write"), ("", "read write"), ("read", "read"), ("write", "write"),
     ("read write", "read write"), ("write read", "write read"), ("read read", "read"),
+    (" read  write ", "read write"), (" ", "read write"),
 ])
 def test_scope_granted(shared, client, asked, granted):
     answer = shared.token(client, **({} if asked is None else {"scope": asked}))
@@ -156,7 +157,7 @@ def test_scope_granted(shared, client, asked, granted):
 
 
 @pytest.mark.parametrize("asked", [
-    "admin", "read admin", "READ", "rea", "readwrite", "read  write", " read", "read ", 'a"b',
+    "admin", "read admin", "READ", "rea", "readwrite", "read,write", 'a"b',
     "a\\b", "r\u00e9ad", "read\twrite", MARKER,
 ])
 def test_scope_refused(shared, client, asked):
@@ -180,6 +181,10 @@ def test_a_client_without_scope(shared):
     ({"resource": ["https://b.example", "https://a.example"]},
      ["https://b.example", "https://a.example"]),
     ({"audience": "https://b.example"}, "https://b.example"),
+    ({"audience": ["https://b.example", "https://a.example", "https://b.example"]},
+     ["https://b.example", "https://a.example"]),
+    ({"resource": "https://a.example", "audience": "https://b.example"},
+     ["https://a.example", "https://b.example"]),
     ({"resource": ""}, ["https://a.example", "https://b.example"]),
 ])
 def test_audience_granted(shared, client, form, aud):
@@ -193,6 +198,18 @@ def test_audience_granted(shared, client, form, aud):
 ])
 def test_audience_refused(shared, client, form):
     assert_refused(shared.token(client, **form), 400, "invalid_target", authenticated=True)
+
+
+@pytest.mark.parametrize("registered, asked, advice", [
+    ("https://a.example/", "https://a.example", "ask with it"),
+    ("https://a.example", "https://a.example/", "ask without it"),
+    ("https://a.example", "https://a.example//", "that this client may have"),
+])
+def test_a_slash_too_many_or_too_few_is_named(shared, registered, asked, advice):
+    client = shared.database.client(audience=registered, tier="unlimited")
+    answer = shared.token(client, resource=asked)
+    assert_refused(answer, 400, "invalid_target", authenticated=True)
+    assert advice in answer.json()["error_description"]
 
 
 def test_one_audience_is_a_string(shared):
@@ -232,7 +249,6 @@ def test_token_ttl_of_the_server(database, jotd):
     "grant_type",
     "grant_type=client_credentials&grant_type=client_credentials",
     "grant_type=client_credentials&scope=read&scope=read",
-    "grant_type=client_credentials&audience=a&audience=a",
     "grant_type=client_credentials&client_id={id}&client_id={id}",
     f"grant_type=client_credentials&{MARKER}=1&{MARKER}=2",
     "grant_type=client_credentials&scope=%zz",

@@ -16,9 +16,14 @@ static void reads_what_people_write(void **state)
         int family;
         bool loopback;
     } cases[] = {
-        {"127.0.0.1:8080", AF_INET, true},       {"127.1.2.3:1", AF_INET, true},
-        {"0.0.0.0:65535", AF_INET, false},       {"10.0.0.1:80", AF_INET, false},
-        {"[::1]:8080", AF_INET6, true},          {"[::]:8080", AF_INET6, false},
+        {"127.0.0.1:8080", AF_INET, true},
+        {"127.1.2.3:1", AF_INET, true},
+        {"0.0.0.0:65535", AF_INET, false},
+        {"10.0.0.1:80", AF_INET, false},
+        {"[::1]:8080", AF_INET6, true},
+        {"[::]:8080", AF_INET6, false},
+        {":8080", AF_INET, false},
+        {"localhost:80", AF_INET, true},
         {"unix:/run/jotd.sock", AF_UNIX, false},
     };
 
@@ -40,8 +45,9 @@ static void refuses_everything_else(void **state)
         "127.0.0.1",
         "127.0.0.1:",
         "127.0.0.1:0",
-        ":8080",
-        "localhost:80",
+        ":",
+        "localhost",
+        "localhost.example:80",
         "127.0.0.1:-1",
         "127.0.0.1:65536",
         "127.0.0.1:80x",

@@ -6,7 +6,10 @@
 
 #include <cmocka.h>
 
+#include <string.h>
+
 #include "auth/client.h"
+#include "auth/scope.h"
 
 #define NOW 1700000000000
 
@@ -69,12 +72,168 @@ static void knows_the_form_of_ids(void **state)
     assert_false(client_id_is_valid(SLICE("\xc3\xa4")));
 }
 
+#define HEX64 "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+static const char one_digest[] = HEX64 ":";
+
+static const char *const sound[CLIENT_COLUMN_COUNT] = {
+    "id", "free", "t", "0", "read write", "https://a urn:b", one_digest, "20", "200", "5000",
+};
+
+/* A result as libpq gives it, of one row with some columns. */
+static PGresult *result_of(const char *const *values, int columns)
+{
+    PGresult *result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+    PGresAttDesc attributes[CLIENT_COLUMN_COUNT] = {0};
+
+    for (int i = 0; i != columns; ++i)
+        attributes[i].name = (char *)"column";
+    assert_true(PQsetResultAttrs(result, columns, attributes));
+    for (int i = 0; i != columns; ++i)
+        assert_true(PQsetvalue(result, 0, i, (char *)values[i],
+                               values[i] != NULL ? (int)strlen(values[i]) : -1));
+    return result;
+}
+
+static struct client *make(const char *const *values, int columns, struct failure *failure)
+{
+    PGresult *result = result_of(values, columns);
+    struct client *client = client_make(result, 0, 0, 1000, failure);
+
+    PQclear(result);
+    return client;
+}
+
+static void makes_a_record_of_a_sound_row(void **state)
+{
+    struct failure failure;
+    struct client *client = make(sound, CLIENT_COLUMN_COUNT, &failure);
+
+    (void)state;
+    assert_non_null(client);
+    assert_true(slice_equal(client->scope, SLICE("read write")));
+    assert_true(slice_equal(client->audiences, SLICE("https://a urn:b")));
+    assert_int_equal(client->quota.limits[QUOTA_HOUR], 200);
+    assert_int_equal(client->secrets[0].expires_at_ms, INT64_MAX);
+    assert_int_equal(client->secrets[1].expires_at_ms, 0);
+    client_release(client);
+}
+
+static void tells_records_that_say_the_same(void **state)
+{
+    static const char *const others[CLIENT_COLUMN_COUNT] = {
+        "b", "pro", "f", "61", "read writ", "https://a urn:c", "", "1", "201", "1"};
+    struct failure failure;
+    struct client *client = make(sound, CLIENT_COLUMN_COUNT, &failure);
+
+    (void)state;
+    for (int column = -1; column != CLIENT_COLUMN_COUNT; ++column) {
+        const char *values[CLIENT_COLUMN_COUNT];
+        struct client *other;
+
+        memcpy(values, sound, sizeof(values));
+        if (column >= 0)
+            values[column] = others[column];
+        other = make(values, CLIENT_COLUMN_COUNT, &failure);
+        assert_non_null(other);
+        assert_true(client_equal(client, other) == (column < 0));
+        client_release(other);
+    }
+    client_release(client);
+}
+
+/* The ledger's row and the token's claims are written without another look at a record. */
+static void makes_no_record_of_a_row_that_breaks_the_rules(void **state)
+{
+    static char long_scope[SCOPE_MAX + 2], long_audience[CLIENT_AUDIENCE_MAX + 2];
+    static char id65[66];
+    const struct {
+        int column;
+        const char *value;
+    } cases[] = {
+        {0, ""},
+        {0, id65},
+        {0, "a\tb"},
+        {0, "a\",\"admin\":\"true"},
+        {1, ""},
+        {1, "a tier"},
+        {1, "tier\n"},
+        {1, "a-name-that-is-longer-than-32-bytes"},
+        {3, "-1"},
+        {3, "86401"},
+        {3, ""},
+        {3, "99999999999999999999"},
+        {4, long_scope},
+        {4, "a\",\"admin\":\"true"},
+        {4, "a  b"},
+        {4, " "},
+        {4, "a\\"},
+        {4, "\xc3\xa4"},
+        {5, long_audience},
+        {5, "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17"},
+        {5, "https://a\""},
+        {5, "https://a\n"},
+        {7, "-1"},
+        {8, "1000000000001"},
+        {9, "many"},
+        {9, NULL},
+    };
+    struct failure failure;
+
+    (void)state;
+    memset(long_scope, 'a', SCOPE_MAX + 1);
+    memset(long_audience, 'a', CLIENT_AUDIENCE_MAX + 1);
+    memset(id65, 'a', 65);
+    for (size_t i = 0; i != COUNT_OF(cases); ++i) {
+        const char *values[CLIENT_COLUMN_COUNT];
+
+        memcpy(values, sound, sizeof(values));
+        values[cases[i].column] = cases[i].value;
+        if (make(values, CLIENT_COLUMN_COUNT, &failure) != NULL)
+            fail_msg("column %d: %s", cases[i].column, cases[i].value);
+        assert_non_null(strstr(failure.reason, "client"));
+    }
+}
+
+static void makes_no_record_of_other_columns(void **state)
+{
+    struct failure failure;
+
+    (void)state;
+    for (int columns = 0; columns != CLIENT_COLUMN_COUNT; ++columns)
+        assert_null(make(sound, columns, &failure));
+}
+
+static void reads_no_secret_past_its_end(void **state)
+{
+    static const char *const secrets[] = {HEX64, HEX64 " ", "00:", ":", " ", HEX64 "00:", "zz"};
+
+    (void)state;
+    for (size_t i = 0; i != COUNT_OF(secrets); ++i) {
+        const char *values[CLIENT_COLUMN_COUNT];
+        struct failure failure;
+        struct client *client;
+
+        memcpy(values, sound, sizeof(values));
+        values[6] = secrets[i];
+        client = make(values, CLIENT_COLUMN_COUNT, &failure);
+        assert_non_null(client);
+        assert_int_equal(client->secrets[0].expires_at_ms, 0);
+        client_release(client);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lets_in_by_any_live_secret),
         cmocka_unit_test(lets_nobody_in_without_client_or_secret),
         cmocka_unit_test(knows_the_form_of_ids),
+        cmocka_unit_test(makes_a_record_of_a_sound_row),
+        cmocka_unit_test(tells_records_that_say_the_same),
+        cmocka_unit_test(makes_no_record_of_a_row_that_breaks_the_rules),
+        cmocka_unit_test(makes_no_record_of_other_columns),
+        cmocka_unit_test(reads_no_secret_past_its_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

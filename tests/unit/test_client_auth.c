@@ -114,14 +114,23 @@ static void broken_base64_is_malformed(void **state)
 
 static void broken_credentials_are_malformed(void **state)
 {
-    static const char *const texts[] = {"abc",    "a%3Ab",  "a%zz:b", "a:b%zz", "a:b%",
-                                        "a%4:1b", "a:b%00", "%00a:b", "a\n:b",  "a:b\x7f",
-                                        "a:b\tc", "a%0D:b", "a:b%7F", "a:%1f"};
+    static const char *const texts[] = {"abc",  "a%3Ab",  "a%zz:b", "a:b%zz",
+                                        "a:b%", "a%4:1b", "a:b%00", "%00a:b"};
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         assert_int_equal(read_text(texts[i]), CLIENT_AUTH_MALFORMED);
     assert_int_equal(read_header("Basic YQA6Yg=="), CLIENT_AUTH_MALFORMED); /* a, NUL, :b */
+}
+
+static void control_characters_are_named(void **state)
+{
+    static const char *const texts[] = {"a\n:b",  "a:b\x7f", "a:b\tc", "a%0D:b",
+                                        "a:b%7F", "a:%1f",   ":\n",    "a:b\n"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        assert_int_equal(read_text(texts[i]), CLIENT_AUTH_CONTROL);
 }
 
 static void basic_without_id_or_secret_is_no_credentials(void **state)
@@ -202,6 +211,7 @@ int main(void)
         cmocka_unit_test(both_halves_are_form_decoded),
         cmocka_unit_test(broken_base64_is_malformed),
         cmocka_unit_test(broken_credentials_are_malformed),
+        cmocka_unit_test(control_characters_are_named),
         cmocka_unit_test(basic_without_id_or_secret_is_no_credentials),
         cmocka_unit_test(basic_is_bounded),
         cmocka_unit_test(body_and_header_are_weighed),

@@ -19,9 +19,9 @@ struct fields {
 
 static const char *const colours[] = {"red", "green", NULL};
 
-static const char *check_url(const char *value)
+static bool check_url(const char *value, struct failure *failure)
 {
-    return strstr(value, "://") != NULL ? NULL : "a URL";
+    return strstr(value, "://") != NULL || failure_set(failure, "give a URL");
 }
 
 static const struct config_option options[] = {

@@ -40,11 +40,11 @@ static void every_known_parameter_is_found(void **state)
                      FORM_OK);
     assert_is(form.grant_type, "client_credentials");
     assert_is(form.scope, "read write");
-    assert_is(form.audience, "a");
     assert_is(form.client_id, "i");
     assert_is(form.client_secret, "s");
-    assert_int_equal(form.resource_count, 1);
-    assert_is(form.resources[0], "https://api.example/");
+    assert_int_equal(form.resource_count, 2);
+    assert_is(form.resources[0], "a");
+    assert_is(form.resources[1], "https://api.example/");
 }
 
 static void what_is_not_sent_is_empty(void **state)

@@ -99,6 +99,24 @@ static void test_a_full_directory(void **state)
     assert_int_not_equal(keys_fingerprint(directory), 0);
 }
 
+static void test_a_directory_that_everybody_may_write_to(void **state)
+{
+    struct failure failure;
+
+    (void)state;
+    assert_int_equal(chmod(directory, 0777), 0);
+    assert_false(keys_check_directory(directory, &failure));
+    assert_non_null(strstr(failure.reason, "everybody may write"));
+    assert_null(keys_load(directory, &failure));
+    assert_int_equal(keys_fingerprint(directory), 0);
+    assert_int_equal(chmod(directory, 01777), 0); /* nobody removes another's, but may add */
+    assert_false(keys_check_directory(directory, &failure));
+    assert_int_equal(chmod(directory, 0770), 0);
+    assert_true(keys_check_directory(directory, &failure));
+    assert_int_equal(count_loaded(), 0);
+    assert_true(keys_check_directory("/nowhere", &failure));
+}
+
 static void test_names_that_are_refused(void **state)
 {
     static const char *const refused[] = {
@@ -175,7 +193,7 @@ static void test_contents_that_are_refused(void **state)
         write_file(name, text, strlen(text));
         assert_int_equal(count_loaded(), 1);
         path_of(name, path);
-        assert_int_equal(truncate(path, 64 * 1024 + 1), 0);
+        assert_int_equal(truncate(path, 16 * 1024 + 1), 0);
         assert_int_equal(count_loaded(), 0);
         assert_int_equal(unlink(path), 0);
     }
@@ -236,14 +254,35 @@ static void test_secrets_of_the_wrong_length(void **state)
     (void)state;
     memset(key.kid, 'k', KEY_KID_LENGTH);
     key_name_write(&key, name);
-    for (int length = 31; length <= 33; ++length) {
+    for (int bytes = 31; bytes <= 33; ++bytes) {
         BIO *bio = BIO_new(BIO_s_mem());
+        size_t length;
 
-        PEM_write_bio(bio, "JOTD HS256 KEY", "", secret, length);
-        write_file(name, text, (size_t)BIO_get_mem_data(bio, &text));
-        assert_int_equal(count_loaded(), length == 32 ? 1 : 0);
+        PEM_write_bio(bio, "JOTD HS256 KEY", "", secret, bytes);
+        length = (size_t)BIO_get_mem_data(bio, &text);
+        write_file(name, text, length);
+        assert_int_equal(count_loaded(), bytes == 32 ? 1 : 0);
         BIO_free(bio);
     }
+}
+
+/* As a disk that lost the content may leave it: everybody knows this secret. */
+static void test_a_secret_of_zeros(void **state)
+{
+    struct signing_key key = {.alg = KEY_HS256, .activate_at = NOW};
+    const unsigned char secret[32] = {0};
+    char name[KEY_NAME_SIZE], *text;
+    BIO *bio = BIO_new(BIO_s_mem());
+    size_t length;
+
+    (void)state;
+    memset(key.kid, 'k', KEY_KID_LENGTH);
+    key_name_write(&key, name);
+    PEM_write_bio(bio, "JOTD HS256 KEY", "", secret, sizeof(secret));
+    length = (size_t)BIO_get_mem_data(bio, &text);
+    write_file(name, text, length);
+    assert_int_equal(count_loaded(), 0);
+    BIO_free(bio);
 }
 
 /* An encrypted key must not make the server ask a terminal for the passphrase. */
@@ -252,6 +291,7 @@ static void test_encrypted_keys_are_refused(void **state)
     char kid[KEY_KID_LENGTH + 1], name[KEY_NAME_SIZE], text[8192], *encrypted;
     BIO *bio = BIO_new(BIO_s_mem()), *plain;
     EVP_PKEY *pkey;
+    size_t length;
 
     (void)state;
     create(KEY_ES256, NOW, kid);
@@ -260,7 +300,8 @@ static void test_encrypted_keys_are_refused(void **state)
     pkey = PEM_read_bio_PrivateKey_ex(plain, NULL, NULL, NULL, NULL, NULL);
     assert_true(
         PEM_write_bio_PKCS8PrivateKey(bio, pkey, EVP_aes_256_cbc(), "secret", 6, NULL, NULL));
-    write_file(name, encrypted, (size_t)BIO_get_mem_data(bio, &encrypted));
+    length = (size_t)BIO_get_mem_data(bio, &encrypted);
+    write_file(name, encrypted, length);
     assert_int_equal(count_loaded(), 0);
     EVP_PKEY_free(pkey);
     BIO_free(plain);
@@ -311,6 +352,21 @@ static void test_symbolic_links_are_followed(void **state)
     assert_int_equal(count_loaded(), 0);
     assert_true(keys_fingerprint(directory) != fingerprint);
     assert_true(keys_fingerprint(directory) != 0);
+}
+
+/* To what the directory's owner may have no right to, if it is root that reads. */
+static void test_no_link_leads_out_of_the_directory(void **state)
+{
+    char kid[KEY_KID_LENGTH + 1], name[KEY_NAME_SIZE], text[8192], path[PATH_MAX], out[PATH_MAX];
+
+    (void)state;
+    create(KEY_ES256, NOW, kid);
+    only_file(name, text);
+    move(name, "..data");
+    path_of(name, path);
+    path_of("..data", out); /* from the root, and back */
+    assert_int_equal(symlink(out, path), 0);
+    assert_int_equal(count_loaded(), 0);
 }
 
 static void test_two_files_for_one_key(void **state)
@@ -402,15 +458,18 @@ int main(void)
         IN_DIRECTORY(test_create_and_load),
         IN_DIRECTORY(test_create_makes_the_directory),
         IN_DIRECTORY(test_a_full_directory),
+        IN_DIRECTORY(test_a_directory_that_everybody_may_write_to),
         IN_DIRECTORY(test_names_that_are_refused),
         IN_DIRECTORY(test_a_kid_that_is_not_the_thumbprint),
         IN_DIRECTORY(test_contents_that_are_refused),
         IN_DIRECTORY(test_keys_of_the_wrong_kind),
         IN_DIRECTORY(test_halves_that_do_not_belong_together),
+        IN_DIRECTORY(test_a_secret_of_zeros),
         IN_DIRECTORY(test_secrets_of_the_wrong_length),
         IN_DIRECTORY(test_encrypted_keys_are_refused),
         IN_DIRECTORY(test_files_that_are_not_keys),
         IN_DIRECTORY(test_symbolic_links_are_followed),
+        IN_DIRECTORY(test_no_link_leads_out_of_the_directory),
         IN_DIRECTORY(test_two_files_for_one_key),
         IN_DIRECTORY(test_a_key_that_others_may_read_is_used),
         IN_DIRECTORY(test_loading_while_files_are_renamed),

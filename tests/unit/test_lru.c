@@ -65,12 +65,36 @@ static void holds_one_with_a_capacity_of_one(void **state)
     lru_remove(&lru, &b);
 }
 
+static void walks_from_the_most_recently_used(void **state)
+{
+    struct lru lru = {.capacity = 3};
+    struct lru_entry a = entry("a"), b = entry("b"), c = entry("c");
+
+    (void)state;
+    assert_null(lru_newest(&lru));
+    assert_null(lru_peek(&lru, SLICE("a")));
+    lru_add(&lru, &a);
+    lru_add(&lru, &b);
+    lru_add(&lru, &c);
+    assert_ptr_equal(lru_find(&lru, SLICE("b")), &b);
+    assert_ptr_equal(lru_peek(&lru, SLICE("a")), &a); /* no touch */
+    assert_ptr_equal(lru_newest(&lru), &b);
+    assert_ptr_equal(lru_older(&b), &c);
+    assert_ptr_equal(lru_older(&c), &a);
+    assert_null(lru_older(&a));
+    lru_remove(&lru, &b);
+    assert_ptr_equal(lru_newest(&lru), &c);
+    lru_remove(&lru, &a);
+    lru_remove(&lru, &c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_what_was_added),
         cmocka_unit_test(evicts_the_least_recently_used),
         cmocka_unit_test(holds_one_with_a_capacity_of_one),
+        cmocka_unit_test(walks_from_the_most_recently_used),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

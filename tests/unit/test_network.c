@@ -49,6 +49,25 @@ static void refuses_what_is_no_address(void **state)
         assert_false(network_address_parse(cases[i], &address));
 }
 
+static void tells_what_is_loopback(void **state)
+{
+    static const struct {
+        const char *address;
+        bool is_loopback;
+    } cases[] = {
+        {"127.0.0.1", true}, {"127.255.255.254", true}, {"::1", true}, {"128.0.0.1", false},
+        {"::2", false},      {"7f00::1", false},
+    };
+    struct network_address address = network_address_of(&(struct sockaddr){.sa_family = AF_UNIX});
+
+    (void)state;
+    assert_false(network_address_is_loopback(&address));
+    for (size_t i = 0; i != COUNT_OF(cases); ++i) {
+        assert_true(network_address_parse(slice_of(cases[i].address), &address));
+        assert_int_equal(network_address_is_loopback(&address), cases[i].is_loopback);
+    }
+}
+
 static void tells_who_is_in_a_network(void **state)
 {
     static const struct {
@@ -77,6 +96,29 @@ static void tells_who_is_in_a_network(void **state)
         assert_true(networks_parse(cases[i].networks, &networks));
         assert_true(network_address_parse(slice_of(cases[i].address), &address));
         assert_int_equal(networks_have(&networks, &address), cases[i].in);
+    }
+}
+
+static void tells_which_networks_are_everyone(void **state)
+{
+    static const struct {
+        const char *networks;
+        bool everyone;
+    } cases[] = {
+        {"0.0.0.0/0", true},          {"::/0", true},
+        {"10.0.0.1, ::/0", true},     {"0.0.0.0/1,128.0.0.0/1", true},
+        {"10.0.0.0/7", true},         {"10.0.0.0/8", false},
+        {"2000::/3", true},           {"2001::/15", true},
+        {"2001::/16", false},         {"::/80", true}, /* all of ::ffff:0.0.0.0/96 too */
+        {"::1:0:0:0/80", false},      {"::1", false},
+        {"unix,192.0.2.0/24", false}, {"", false},
+    };
+    struct networks networks;
+
+    (void)state;
+    for (size_t i = 0; i != COUNT_OF(cases); ++i) {
+        assert_true(networks_parse(cases[i].networks, &networks));
+        assert_int_equal(networks_are_everyone(&networks), cases[i].everyone);
     }
 }
 
@@ -119,7 +161,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_addresses_with_and_without_a_port),
         cmocka_unit_test(refuses_what_is_no_address),
+        cmocka_unit_test(tells_what_is_loopback),
         cmocka_unit_test(tells_who_is_in_a_network),
+        cmocka_unit_test(tells_which_networks_are_everyone),
         cmocka_unit_test(knows_local_sockets_by_a_word),
         cmocka_unit_test(refuses_lists_that_it_cannot_read),
     };

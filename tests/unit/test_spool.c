@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
@@ -15,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +31,20 @@
 static char base[64];
 static struct spool spool;
 static struct spool_writer writer;
+static struct spool_passed_over passed_over;
+
+static int sync_error; /* of directories; 0: none */
+
+/* In place of libc's: some file systems know no such thing for directories. */
+int fsync(int fd)
+{
+    struct stat status;
+
+    if (sync_error == 0 || fstat(fd, &status) == -1 || !S_ISDIR(status.st_mode))
+        return (int)syscall(SYS_fsync, fd);
+    errno = sync_error;
+    return -1;
+}
 
 static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
 {
@@ -49,6 +65,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    spool_passed_over_dispose(&passed_over);
+    passed_over = (struct spool_passed_over){0};
     return nftw(base, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -102,6 +120,16 @@ static void assert_holds(struct spool_segment *segment, const char *text)
     assert_memory_equal(bytes.bytes, text, bytes.size);
     assert_int_equal(segment->bytes, bytes.size);
     buffer_dispose(&bytes);
+}
+
+static void assert_file_holds(const char *path, const char *text)
+{
+    char bytes[100];
+    int fd = open(path, O_RDONLY);
+
+    assert_int_equal(read(fd, bytes, sizeof(bytes)), strlen(text));
+    assert_memory_equal(bytes, text, strlen(text));
+    close(fd);
 }
 
 static bool exists(const char *path)
@@ -331,6 +359,31 @@ static void test_the_bound_of_bytes(void **state)
     spool_close(&spool);
 }
 
+/* So that whoever reads a segment knows how much that may be. */
+static void test_the_bound_of_a_pass(void **state)
+{
+    char row[SPOOL_ROW_MAX];
+    struct spool_segment *taken;
+
+    (void)state;
+    memset(row, 'x', sizeof(row) - 2);
+    row[sizeof(row) - 2] = '\0';
+    open_spool(4 * SPOOL_FILE_MAX, 1000000, NEVER_MS);
+    for (uint64_t rows = 0; rows * sizeof(row) < SPOOL_SEGMENT_MAX - sizeof(row); ++rows)
+        append(&writer, row);
+    assert_true(spool_end_pass(&writer));
+    assert_null(spool_take(&spool, 0));
+    while (spool_has_room(&writer))
+        spool_append_row(&writer, (size_t)sprintf(spool_reserve_row(&writer), "%s\n", row));
+    assert_in_range(writer.pass.size, SPOOL_PASS_MAX - SPOOL_ROW_MAX, SPOOL_PASS_MAX);
+    assert_true(spool_end_pass(&writer));
+    taken = spool_take(&spool, 0);
+    assert_in_range(taken->bytes, SPOOL_FILE_MAX - 4 * SPOOL_ROW_MAX, SPOOL_FILE_MAX);
+    spool_discard(&spool, taken);
+    assert_true(finds_room());
+    close_spool();
+}
+
 static void test_room_that_comes_is_seen_without_being_asked_for(void **state)
 {
     uint64_t end_ms = clock_monotonic_ms() + 5000;
@@ -430,13 +483,22 @@ static void test_a_first_pass_that_fails_leaves_nothing(void **state)
     close_spool();
 }
 
-static void test_a_directory_that_is_gone(void **state)
+static void set_descriptor_limit(rlim_t count)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = count == RLIM_INFINITY ? limit.rlim_max : count;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static void test_a_segment_that_cannot_be_made(void **state)
 {
     (void)state;
     open_spool(SPOOL_RESERVE, 1, NEVER_MS);
-    assert_int_equal(rmdir(spool.directory), 0);
+    set_descriptor_limit(0);
     assert_false(spool_has_room(&writer));
-    assert_int_equal(mkdir(spool.directory, 0700), 0);
+    set_descriptor_limit(RLIM_INFINITY);
     assert_true(finds_room());
     close_spool();
 }
@@ -465,6 +527,39 @@ static void test_syncing_and_reading(void **state)
     assert_false(spool_read(taken, &bytes, &failure));
     assert_non_null(strstr(failure.reason, taken->path));
     spool_discard(&spool, taken);
+    close_spool();
+}
+
+/* Else one that was swapped would stop all that come after it. */
+static void test_what_is_no_segment_any_more_is_lost(void **state)
+{
+    struct spool_segment *taken;
+    struct buffer bytes = {0};
+    struct failure failure;
+    char secret[PATH_MAX];
+
+    (void)state;
+    snprintf(secret, sizeof(secret), "%s/secret", base);
+    write_text(secret, "a secret of some length\n", 24);
+    open_spool(SPOOL_RESERVE, 1, NEVER_MS);
+    for (int kind = 0; kind != 4; ++kind) {
+        record(&writer, "one");
+        assert_int_equal(unlink(spool.closed->path), 0);
+        assert_int_equal(kind == 0   ? symlink(secret, spool.closed->path)
+                         : kind == 1 ? link(secret, spool.closed->path)
+                         : kind == 2 ? mkfifo(spool.closed->path, 0600)
+                                     : mknod(spool.closed->path, S_IFSOCK | 0600, 0),
+                         0);
+        taken = spool_take(&spool, 0);
+        assert_false(taken->synced);
+        assert_int_equal(spool_sync(taken, &failure), SPOOL_LOST);
+        assert_false(spool_read(taken, &bytes, &failure));
+        assert_non_null(strstr(failure.reason, taken->path));
+        assert_int_equal(unlink(taken->path), 0);
+        spool_forget(&spool, taken);
+    }
+    assert_file_holds(secret, "a secret of some length\n");
+    buffer_dispose(&bytes);
     close_spool();
 }
 
@@ -518,41 +613,77 @@ static void test_syncing_what_is_closed(void **state)
 
 static void test_setting_aside(void **state)
 {
-    struct spool_segment set_aside = {.bytes = 4};
     struct failure failure;
     struct uuid id;
     struct stat status;
-    char path[PATH_MAX];
+    char path[PATH_MAX], hidden[PATH_MAX], other[PATH_MAX];
 
     (void)state;
     assert_true(uuid_parse(SLICE(OLDER_ID), &id));
     snprintf(path, sizeof(path), "%s/" OLDER_ID ".rejected", base);
+    /* Nothing is written through what stands under the name that comes first. */
+    snprintf(hidden, sizeof(hidden), "%s/." OLDER_ID ".rejected", base);
+    snprintf(other, sizeof(other), "%s/other", base);
+    write_text(other, "other\n", 6);
+    assert_int_equal(link(other, hidden), 0);
     assert_true(spool_set_aside(base, &id, "rejected", SLICE("a longer line\n"), &failure));
+    assert_file_holds(path, "a longer line\n");
+    assert_file_holds(other, "other\n");
     assert_true(spool_set_aside(base, &id, "rejected", SLICE("bad\n"), &failure));
-    set_aside.path = path;
-    assert_holds(&set_aside, "bad\n");
+    assert_file_holds(path, "bad\n");
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
     for (int i = 0; i != 2; ++i) {
         assert_true(spool_set_aside(base, &id, "rejected", SLICE(""), &failure));
         assert_int_equal(access(path, F_OK), -1);
     }
+    assert_int_equal(mkdir(path, 0700), 0); /* no file of ours, so none is there */
+    assert_true(spool_set_aside(base, &id, "rejected", SLICE(""), &failure));
     assert_false(spool_set_aside("/nowhere", &id, "rejected", SLICE("bad\n"), &failure));
     assert_non_null(strstr(failure.reason, "/nowhere/" OLDER_ID ".rejected"));
 }
 
 /* What other processes left */
 
+static void test_names_are_synced_where_that_can_be(void **state)
+{
+    static const int none[] = {EINVAL, ENOSYS, ENOTSUP};
+    struct spool_config config = {base, SPOOL_SEGMENT_MAX, 1, NEVER_MS};
+    struct uuid id = {{1}};
+    struct spool_segment *segment;
+    struct spool second;
+    struct failure failure;
+
+    (void)state;
+    for (size_t i = 0; i != COUNT_OF(none); ++i) {
+        sync_error = none[i];
+        open_spool(config.max_bytes, 1, NEVER_MS);
+        record(&writer, "a");
+        segment = spool_take(&spool, 0);
+        assert_true(spool_sync_names(segment));
+        assert_true(spool_set_aside(base, &id, "rejected", SLICE("row\n"), &failure));
+        assert_true(spool_set_aside(base, &id, "rejected", SLICE(""), &failure));
+        sync_error = EIO;
+        assert_false(spool_sync_names(segment));
+        assert_false(spool_set_aside(base, &id, "rejected", SLICE("row\n"), &failure));
+        assert_false(spool_open(&second, &config, &failure));
+        spool_close(&second);
+        sync_error = 0;
+        spool_discard(&spool, segment);
+        close_spool();
+    }
+}
+
 static void test_nothing_is_left(void **state)
 {
     struct spool_abandoned abandoned;
 
     (void)state;
-    assert_false(spool_adopt(base, "", &abandoned));
+    assert_false(spool_adopt(base, "", &passed_over, &abandoned));
     open_spool(SPOOL_RESERVE, 1, NEVER_MS);
-    assert_false(spool_adopt(base, "", &abandoned)); /* that one lives */
+    assert_false(spool_adopt(base, "", &passed_over, &abandoned)); /* that one lives */
     close_spool();
-    assert_false(spool_adopt("/nowhere", "", &abandoned));
+    assert_false(spool_adopt("/nowhere", "", &passed_over, &abandoned));
 }
 
 static void test_what_was_left_is_repaired(void **state)
@@ -579,14 +710,14 @@ static void test_what_was_left_is_repaired(void **state)
         leave(left[i].id, left[i].bytes, left[i].length);
         snprintf(path, sizeof(path), "%s/" ABANDONED "/%s", base, left[i].id);
         if (left[i].repaired == NULL) {
-            if (spool_adopt(base, "", &abandoned)) {
+            if (spool_adopt(base, "", &passed_over, &abandoned)) {
                 assert_null(abandoned.segments);
                 spool_release(&abandoned);
             }
         } else {
             struct spool_segment *segment;
 
-            assert_true(spool_adopt(base, "", &abandoned));
+            assert_true(spool_adopt(base, "", &passed_over, &abandoned));
             segment = abandoned.segments;
             assert_holds(segment, left[i].repaired);
             assert_int_equal(segment->rows, segment->bytes / 2);
@@ -609,12 +740,12 @@ static void test_what_was_left_comes_in_order(void **state)
     LEAVE(NEWER_ID, "new\n");
     LEAVE(OLDER_ID, "old\n");
     LEAVE("notes.txt", "not ours\n");
-    assert_true(spool_adopt(base, "", &abandoned));
+    assert_true(spool_adopt(base, "", &passed_over, &abandoned));
     assert_holds(abandoned.segments, "old\n");
     assert_holds(abandoned.segments->next, "new\n");
     assert_null(abandoned.segments->next->next);
     spool_release(&abandoned); /* unsent: all stays */
-    assert_true(spool_adopt(base, "", &abandoned));
+    assert_true(spool_adopt(base, "", &passed_over, &abandoned));
     assert_holds(abandoned.segments, "old\n");
     spool_release(&abandoned);
 }
@@ -625,11 +756,51 @@ static void test_a_directory_is_adopted_once(void **state)
 
     (void)state;
     LEAVE(OLDER_ID, "old\n");
-    assert_true(spool_adopt(base, "", &first));
-    assert_false(spool_adopt(base, "", &second));
+    assert_true(spool_adopt(base, "", &passed_over, &first));
+    assert_false(spool_adopt(base, "", &passed_over, &second));
     spool_release(&first);
-    assert_true(spool_adopt(base, "", &second));
+    assert_true(spool_adopt(base, "", &passed_over, &second));
     spool_release(&second);
+}
+
+/* What one who has taken the service over could lay there, or a disk that has lost its way. */
+static void test_what_is_no_segment_is_passed_over(void **state)
+{
+    static const char *const ids[] = {"018bcfe5-6800-7000-8000-00000000000a",
+                                      "018bcfe5-6800-7000-8000-00000000000b",
+                                      "018bcfe5-6800-7000-8000-00000000000c",
+                                      "018bcfe5-6800-7000-8000-00000000000d",
+                                      "018bcfe5-6800-7000-8000-00000000000e"};
+    struct spool_abandoned abandoned;
+    char paths[5][PATH_MAX], secret[PATH_MAX], directory[PATH_MAX];
+
+    (void)state;
+    LEAVE(OLDER_ID, "good\n");
+    for (size_t i = 0; i != COUNT_OF(ids); ++i)
+        snprintf(paths[i], sizeof(paths[i]), "%s/" ABANDONED "/%s", base, ids[i]);
+    snprintf(secret, sizeof(secret), "%s/secret", base);
+    write_text(secret, "secret\ntorn", 11);
+    assert_int_equal(symlink(secret, paths[0]), 0);
+    assert_int_equal(link(secret, paths[1]), 0);
+    assert_int_equal(mkfifo(paths[2], 0600), 0);
+    assert_int_equal(mkdir(paths[3], 0700), 0);
+    write_text(paths[4], "", 0);
+    assert_int_equal(truncate(paths[4], (off_t)3 << 30), 0);
+    snprintf(directory, sizeof(directory), "%s/" NEWER_ID, base); /* one more directory, it seems */
+    assert_int_equal(symlink(ABANDONED, directory), 0);
+
+    for (int look = 0; look != 2; ++look) {
+        const char *tried = "";
+
+        while (spool_adopt(base, tried, &passed_over, &abandoned)) {
+            assert_holds(abandoned.segments, "good\n");
+            assert_null(abandoned.segments->next);
+            spool_release(&abandoned);
+            tried = ABANDONED;
+        }
+        assert_int_equal(counter_read(&passed_over.files), 6);
+    }
+    assert_file_holds(secret, "secret\ntorn"); /* not even cut */
 }
 
 static void leave_beside_notes(const char *name)
@@ -659,7 +830,7 @@ static void test_what_cannot_be_removed_hides_nothing(void **state)
         struct spool_abandoned abandoned;
         struct spool_segment *segment;
 
-        assert_true(spool_adopt(base, tried, &abandoned));
+        assert_true(spool_adopt(base, tried, &passed_over, &abandoned));
         assert_non_null(strstr(abandoned.directory, names[i]));
         segment = abandoned.segments;
         assert_holds(segment, "old\n");
@@ -668,7 +839,7 @@ static void test_what_cannot_be_removed_hides_nothing(void **state)
         spool_release(&abandoned);
         assert_int_equal(count_entries(base), 2);
     }
-    assert_false(spool_adopt(base, tried, &(struct spool_abandoned){0}));
+    assert_false(spool_adopt(base, tried, &passed_over, &(struct spool_abandoned){0}));
 }
 
 static void test_what_a_dead_process_left_is_whole(void **state)
@@ -695,7 +866,7 @@ static void test_what_a_dead_process_left_is_whole(void **state)
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
-    assert_true(spool_adopt(base, "", &abandoned));
+    assert_true(spool_adopt(base, "", &passed_over, &abandoned));
     segment = abandoned.segments; /* of the two, made in one millisecond, either may come first */
     assert_holds(segment, segment->rows == 2 ? "row\nrow\n" : "row\n");
     assert_int_equal(segment->rows + segment->next->rows, 3);
@@ -710,7 +881,7 @@ static void *adopt_all(void *unused)
     while (atomic_load(&adopting)) {
         struct spool_abandoned abandoned;
 
-        if (spool_adopt(base, "", &abandoned))
+        if (spool_adopt(base, "", &passed_over, &abandoned))
             spool_release(&abandoned);
     }
     return unused;
@@ -745,19 +916,23 @@ int main(void)
         IN_BASE(test_what_was_given_back_comes_first),
         IN_BASE(test_the_age_of_the_oldest),
         IN_BASE(test_the_bound_of_bytes),
+        IN_BASE(test_the_bound_of_a_pass),
         IN_BASE(test_room_that_comes_is_seen_without_being_asked_for),
         IN_BASE(test_what_was_reserved_goes_back),
         IN_BASE(test_a_short_write_is_cut_back),
         IN_BASE(test_a_first_pass_that_fails_leaves_nothing),
-        IN_BASE(test_a_directory_that_is_gone),
+        IN_BASE(test_a_segment_that_cannot_be_made),
         IN_BASE(test_syncing_and_reading),
+        IN_BASE(test_what_is_no_segment_any_more_is_lost),
         IN_BASE(test_syncing_what_is_closed),
         IN_BASE(test_what_root_makes_belongs_to_whom_the_base_belongs),
         IN_BASE(test_setting_aside),
+        IN_BASE(test_names_are_synced_where_that_can_be),
         IN_BASE(test_nothing_is_left),
         IN_BASE(test_what_was_left_is_repaired),
         IN_BASE(test_what_was_left_comes_in_order),
         IN_BASE(test_a_directory_is_adopted_once),
+        IN_BASE(test_what_is_no_segment_is_passed_over),
         IN_BASE(test_what_cannot_be_removed_hides_nothing),
         IN_BASE(test_what_a_dead_process_left_is_whole),
         IN_BASE(test_starting_while_another_adopts),

@@ -144,6 +144,62 @@ static void is_bounded(void **state)
     throttle_close(&throttle);
 }
 
+static void an_address_that_is_refused_leaves_nothing(void **state)
+{
+    struct throttle throttle;
+    char id[32];
+
+    (void)state;
+    throttle_open(&throttle);
+    use_up_id(&throttle, "guessed", false);
+    use_up_peer(&throttle, "192.0.2.1");
+    for (int i = 0; i != 2 * THROTTLE_MAX_ENTRIES; ++i) {
+        snprintf(id, sizeof(id), "id-%d", i);
+        assert_int_not_equal(failure_of(&throttle, "192.0.2.1", id, NOW), 0);
+    }
+    assert_int_equal(lru_count(&throttle.tables[THROTTLE_ID]), 1 + THROTTLE_PEER_BURST);
+    assert_int_not_equal(check(&throttle, "10.1.0.1", "guessed", NOW), 0);
+    throttle_close(&throttle);
+}
+
+static void holds_look_ups_that_find_nobody_to_a_rate(void **state)
+{
+    struct throttle throttle;
+    char peer[32];
+
+    (void)state;
+    throttle_open(&throttle);
+    throttle_know(&throttle, SLICE("known"));
+    for (int i = 0; i != 10 * THROTTLE_ALL_BURST; ++i) {
+        snprintf(peer, sizeof(peer), "10.0.%d.%d", i / 250 % 250, i % 250);
+        assert_int_equal(check(&throttle, peer, "made-up", NOW),
+                         i < THROTTLE_ALL_BURST ? 0 : THROTTLE_ALL_MS);
+        throttle_miss(&throttle, NOW);
+    }
+    assert_int_equal(check(&throttle, "10.1.0.1", "known", NOW), 0);
+    /* However many there were, it passes. */
+    assert_int_equal(check(&throttle, "10.1.0.1", "new", NOW + THROTTLE_ALL_MS), 0);
+    throttle_close(&throttle);
+}
+
+static void keeps_look_ups_for_who_has_authenticated_lately(void **state)
+{
+    struct throttle throttle;
+
+    (void)state;
+    throttle_open(&throttle);
+    throttle_know(&throttle, SLICE("known"));
+    throttle_know(&throttle, SLICE("known"));
+    use_up_peer(&throttle, "192.0.2.1");
+    for (int i = 0; i != THROTTLE_KNOWN_BURST; ++i)
+        assert_int_equal(check(&throttle, "192.0.2.1", "known", NOW), 0);
+    assert_int_not_equal(check(&throttle, "192.0.2.1", "known", NOW), 0);
+    assert_int_equal(check(&throttle, "192.0.2.1", "known", NOW + THROTTLE_KNOWN_MS), 0);
+    assert_int_not_equal(check(&throttle, "192.0.2.1", "another", NOW), 0);
+    assert_int_equal(check(&throttle, "192.0.2.2", "known", NOW), 0);
+    throttle_close(&throttle);
+}
+
 static void takes_any_bytes_for_an_id(void **state)
 {
     struct network_address peer = address("192.0.2.1");
@@ -170,6 +226,9 @@ int main(void)
         cmocka_unit_test(looks_up_a_client_that_exists_whoever_guesses_at_it),
         cmocka_unit_test(forgets_what_failed_before_a_change),
         cmocka_unit_test(is_bounded),
+        cmocka_unit_test(an_address_that_is_refused_leaves_nothing),
+        cmocka_unit_test(holds_look_ups_that_find_nobody_to_a_rate),
+        cmocka_unit_test(keeps_look_ups_for_who_has_authenticated_lately),
         cmocka_unit_test(takes_any_bytes_for_an_id),
     };
 

@@ -1,0 +1,283 @@
+"""What the roles of deploy/roles.sql may do, exactly, and that it is all that they need."""
+
+import contextlib
+import datetime
+import json
+
+import psycopg2
+import pytest
+
+from harness import recorded, until
+
+TABLE = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+COLUMN = ("SELECT", "INSERT", "UPDATE", "REFERENCES")
+
+# All that the two may do in the whole database.
+SERVER = {
+    "database CONNECT",
+    "schema public USAGE",
+    "schema_migrations SELECT",
+    "tiers SELECT",
+    "client_secrets SELECT",
+    *(f"clients.{column} SELECT" for column in
+      ("client_id", "tier", "scopes", "audiences", "token_ttl", "enabled")),
+    "issued_tokens INSERT",
+    "flushed_batches.batch_id INSERT",
+    "flushed_batches.batch_id SELECT",
+    "flushed_batches.rows INSERT",
+    "active_clients(integer) EXECUTE",
+    "make_issued_tokens_partitions() EXECUTE",
+    "forget_flushed_batches(bigint) EXECUTE",
+    "ledger_watermark() EXECUTE",
+}
+READER = {
+    "database CONNECT",
+    "schema public USAGE",
+    "schema_migrations SELECT",
+    "tiers SELECT",
+    "clients SELECT",
+    *(f"client_secrets.{column} SELECT" for column in ("client_id", "created_at", "expires_at")),
+    "issued_tokens SELECT",
+    "issued_tokens_default SELECT",
+    "flushed_batches SELECT",
+    "ledger_state SELECT",
+    "issued_token(uuid) EXECUTE",
+    "uuid_v7_time(uuid) EXECUTE",
+}
+# Functions that run as their owner.
+DEFINERS = {
+    "active_clients(integer)", "make_issued_tokens_partitions()", "forget_flushed_batches(bigint)",
+    "ledger_watermark()", "drop_issued_tokens_partition(regclass)",
+}
+
+
+def privileges(database, role):
+    """What the role may do; of a privilege on a whole table not its columns again."""
+    found = {f"database {name}" for name in ("CREATE", "CONNECT", "TEMPORARY")
+             if database.execute("SELECT has_database_privilege(%s, current_database(), %s)",
+                                 (role, name))[0][0]}
+    found |= {f"schema {schema} {name}" for schema, name in database.execute(
+        "SELECT nspname, p FROM pg_namespace, unnest(ARRAY['CREATE', 'USAGE']) p"
+        " WHERE has_schema_privilege(%s, oid, p) AND nspname !~ '^(pg_|information_schema)'",
+        (role,))}
+    relations = """FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+                   WHERE nspname !~ '^(pg_|information_schema)' AND relkind IN ('r', 'p', 'v', 'm')"""
+    tables = {(table, name) for table, name in database.execute(
+        f"SELECT relname, p {relations.replace('WHERE', 'CROSS JOIN unnest(%s) p WHERE')}"
+        " AND has_table_privilege(%s, c.oid, p)", (list(TABLE), role))}
+    found |= {f"{table} {name}" for table, name in tables}
+    found |= {f"{table}.{column} {name}" for table, column, name in database.execute(
+        "SELECT relname, attname, p "
+        + relations.replace("WHERE", "JOIN pg_attribute a ON attrelid = c.oid AND attnum > 0"
+                            " AND NOT attisdropped CROSS JOIN unnest(%s) p WHERE")
+        + " AND has_column_privilege(%s, c.oid, attnum, p)", (list(COLUMN), role))
+        if (table, name) not in tables}
+    found |= {f"{function} EXECUTE" for function, in database.execute(
+        "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace"
+        " WHERE nspname !~ '^(pg_|information_schema)' AND has_function_privilege(%s, p.oid,"
+        " 'EXECUTE')", (role,))}
+    return found
+
+
+def test_the_roles_may_do_exactly_this(database):
+    assert privileges(database, "jotd_server") == SERVER
+    assert privileges(database, "jotd_reader") == READER
+    assert database.execute(
+        "SELECT rolname FROM pg_roles WHERE rolname LIKE 'jotd\\_%%' AND (rolsuper OR rolcreatedb"
+        " OR rolcreaterole OR rolreplication OR rolbypassrls OR NOT rolcanlogin)") == []
+    assert database.execute("SELECT count(*) FROM pg_auth_members WHERE roleid::regrole::text"
+                            " LIKE 'jotd\\_%%' OR member::regrole::text LIKE 'jotd\\_%%'") == [(0,)]
+
+
+def test_functions_that_run_as_their_owner_choose_their_search_path(database):
+    found = {name: (owner, config) for name, owner, config in database.execute(
+        "SELECT oid::regprocedure::text, proowner::regrole::text, proconfig FROM pg_proc"
+        " WHERE prosecdef AND pronamespace = 'public'::regnamespace")}
+    assert set(found) == DEFINERS
+    for owner, config in found.values():
+        assert owner == "jotd_owner"
+        assert "search_path=public, pg_temp" in config
+    # Nobody else's schema comes before, and nobody is let in.
+    database.execute("CREATE SCHEMA mine; CREATE TABLE mine.ledger_state (watermark timestamptz)")
+    stranger(database)
+    assert not any(name in privilege for name in DEFINERS
+                   for privilege in privileges(database, "jotd_stranger"))
+    with session(database, database.url) as cursor:
+        cursor.execute("SET search_path = mine; SELECT public.ledger_watermark()")
+        assert cursor.fetchone()[0] == datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+        cursor.execute("SELECT public.make_issued_tokens_partitions()")
+
+
+def stranger(database):
+    """A role that has nothing to do with jotd; returns its URL."""
+    database.execute("DO $$ BEGIN CREATE ROLE jotd_stranger LOGIN;"
+                     " EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    return database.url.replace("jotd_server@", "jotd_stranger@")
+
+
+@contextlib.contextmanager
+def session(database, url):
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        yield connection.cursor()
+
+
+def test_nobody_else_may_connect(database):
+    with pytest.raises(psycopg2.OperationalError, match='"CONNECT"|permission denied for database'):
+        psycopg2.connect(stranger(database))
+
+
+FORBIDDEN = {
+    "server": [
+        "DELETE FROM issued_tokens", "UPDATE issued_tokens SET scope = ''", "TRUNCATE issued_tokens",
+        "SELECT * FROM issued_tokens", "SELECT * FROM issued_token(gen_random_uuid())",
+        "SELECT * FROM issued_tokens_default", "INSERT INTO issued_tokens_default DEFAULT VALUES",
+        "ALTER TABLE issued_tokens ADD x int", "DROP TABLE issued_tokens_default",
+        "SELECT drop_issued_tokens_partition('issued_tokens_default')",
+        "SELECT make_issued_tokens_partition(now() + interval '1 year')",
+        "SELECT name FROM clients", "UPDATE clients SET enabled = true", "DELETE FROM clients",
+        "INSERT INTO clients (client_id, name) VALUES ('x', 'x')",
+        "INSERT INTO client_secrets (client_id, digest) VALUES ('x', sha256('x'))",
+        "UPDATE client_secrets SET expires_at = NULL", "UPDATE tiers SET per_minute = NULL",
+        "DELETE FROM flushed_batches", "UPDATE flushed_batches SET rows = 1",
+        "INSERT INTO flushed_batches VALUES (gen_random_uuid(), 1, now())",
+        "SELECT * FROM ledger_state FOR SHARE", "UPDATE ledger_state SET watermark = now()",
+        "UPDATE schema_migrations SET works_since = 1", "SELECT grant_to_roles()",
+        "CREATE TABLE mine ()", "CREATE TEMP TABLE mine ()", "CREATE SCHEMA mine",
+        "CREATE FUNCTION f() RETURNS int RETURN 1", "SET ROLE jotd_owner",
+        "COPY tiers TO PROGRAM 'true'", "SELECT pg_read_file('PG_VERSION')",
+    ],
+    "reader": [
+        "INSERT INTO clients (client_id, name) VALUES ('x', 'x')", "UPDATE clients SET name = 'x'",
+        "DELETE FROM clients", "TRUNCATE issued_tokens", "DELETE FROM issued_tokens",
+        "SELECT digest FROM client_secrets", "SELECT * FROM clients FOR SHARE",
+        "UPDATE ledger_state SET watermark = now()", "SELECT forget_flushed_batches(1)",
+        "SELECT make_issued_tokens_partitions()", "CREATE TEMP TABLE mine ()",
+        "CREATE TABLE mine ()", "SET ROLE jotd_server",
+    ],
+}
+
+
+@pytest.mark.parametrize("role", FORBIDDEN)
+def test_what_a_role_may_not_do(database, role):
+    database.client()
+    with session(database, database.url.replace("jotd_server@", f"jotd_{role}@")) as cursor:
+        for sql in FORBIDDEN[role]:
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                cursor.execute(sql)
+                pytest.fail(f"{role} may: {sql}")
+
+
+def test_the_reader_asks_what_operators_ask(database, jotd):
+    client = database.client()
+    with jotd(database) as s:
+        s.access_token(client)
+    reads = {"DATABASE_URL": database.reader_url}
+    assert json.loads(database.cli("client", "list", "--json", env=reads).stdout)
+    assert client.id in database.cli("client", "show", client.id, env=reads).stdout
+    database.cli("tier", "list", env=reads)
+    database.cli("migrate", "--status", env=reads)
+    with session(database, database.reader_url) as cursor:
+        cursor.execute("SELECT jti::text FROM issued_tokens")
+        (jti,), = cursor.fetchall()
+        cursor.execute("SELECT client_id FROM issued_token(%s)", (jti,))
+        assert cursor.fetchall() == [(client.id,)]
+
+
+def test_a_database_that_belonged_to_one_role(databases, jotd):
+    """Changes over as the runbook says, while a server runs; roles made twice stay what they are."""
+    with databases.empty(roles=False) as database:
+        database.execute("CREATE ROLE single LOGIN")
+        database.execute(f"ALTER DATABASE {database.name} OWNER TO single")
+        url = database.url.replace("jotd_server@", "single@")
+        database.cli("migrate", env={"DATABASE_URL": url})
+        with jotd(url, batch_rows=1) as s:
+            database.execute("DO $$ BEGIN CREATE ROLE jotd_owner;"
+                             " EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+            database.execute("GRANT jotd_owner TO single")
+            for _ in range(2):
+                database.make_roles()
+                database.cli("migrate")
+                assert privileges(database, "jotd_server") == SERVER
+                assert privileges(database, "jotd_reader") == READER
+            s.access_token(database.client())
+            until(lambda: len(recorded(database)) == 1)
+        with jotd(database, batch_rows=1) as s:
+            s.access_token(database.client())
+            until(lambda: len(recorded(database)) == 2)
+        database.execute("DROP ROLE single")
+
+
+def test_nothing_of_the_owner_runs_as_the_superuser_who_makes_the_roles(database):
+    """What the owner left in its schema: a function of jotd's name, and operators that fit better."""
+    with session(database, database.owner_url) as cursor:
+        cursor.execute("""
+            CREATE FUNCTION rise() RETURNS boolean LANGUAGE plpgsql AS
+                $$ BEGIN ALTER ROLE jotd_owner SUPERUSER; RETURN true; END $$;
+            CREATE FUNCTION rise(oid, regrole) RETURNS boolean RETURN NOT rise();
+            CREATE OPERATOR <> (LEFTARG = oid, RIGHTARG = regrole, FUNCTION = rise);
+            CREATE FUNCTION rise(oid, regnamespace) RETURNS boolean RETURN NOT rise();
+            CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = regnamespace, FUNCTION = rise);
+            CREATE OR REPLACE FUNCTION grant_to_roles() RETURNS void LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM rise(); END $$""")
+    try:
+        database.make_roles()
+        assert database.execute("SELECT rolsuper FROM pg_roles WHERE rolname = 'jotd_owner'") == [
+            (False,)]
+    finally:
+        database.execute("ALTER ROLE jotd_owner NOSUPERUSER")
+
+
+def test_a_privilege_that_somebody_added_goes_with_the_next_migrate(database):
+    database.execute("GRANT UPDATE ON tiers TO jotd_server; GRANT INSERT (name) ON clients TO"
+                     " jotd_reader; GRANT EXECUTE ON FUNCTION grant_to_roles() TO PUBLIC")
+    assert privileges(database, "jotd_server") != SERVER
+    database.cli("migrate")
+    assert privileges(database, "jotd_server") == SERVER
+    assert privileges(database, "jotd_reader") == READER
+
+
+def test_months_that_may_not_be_dropped(database):
+    """By anybody who may call the function, whatever he says."""
+    def part(months):
+        (name, first), = database.execute(
+            "SELECT 'issued_tokens_' || to_char(m, 'YYYY_MM'), m FROM date_trunc('month', now() AT"
+            " TIME ZONE 'UTC' - %s * interval '1 month') m", (months,))
+        database.execute("SELECT make_issued_tokens_partition(%s)", (f"{first}Z",))
+        return name
+
+    database.execute("GRANT EXECUTE ON FUNCTION drop_issued_tokens_partition(regclass)"
+                     " TO jotd_reader")
+    with session(database, database.reader_url) as cursor:
+        cursor.execute("SET timezone = 'Pacific/Kiritimati'")
+        for name in (part(-1), part(0), part(1), "issued_tokens_default", "issued_tokens",
+                     "clients"):
+            with pytest.raises(psycopg2.errors.InvalidParameterValue):
+                cursor.execute("SELECT drop_issued_tokens_partition(%s)", (name,))
+        old = part(2)
+        cursor.execute("SELECT drop_issued_tokens_partition(%s)", (old,))
+    assert database.execute("SELECT to_regclass(%s)", (old,)) == [(None,)]
+
+
+def test_a_role_for_the_job_that_prunes(database):
+    """As the runbook makes one."""
+    database.execute("CREATE ROLE pruner LOGIN IN ROLE jotd_reader;"
+                     "GRANT EXECUTE ON FUNCTION issued_tokens_partition_end(regclass),"
+                     " drop_issued_tokens_partition(regclass), forget_flushed_batches(bigint)"
+                     " TO pruner")
+    try:
+        database.execute("SELECT make_issued_tokens_partition(now() - interval '3 months')")
+        prunes = {"DATABASE_URL": database.url.replace("jotd_server@", "pruner@")}
+        told = database.cli("ledger", "prune", "--keep-months", 2, "--json", env=prunes).stdout
+        assert len(json.loads(told)["partitions"]) == 1
+    finally:
+        database.execute("DROP OWNED BY pruner; DROP ROLE pruner")
+
+
+def test_the_servers_of_these_tests_have_the_servers_role(database, jotd):
+    with jotd(database, batch_rows=1) as s:
+        s.access_token(database.client())
+        until(lambda: recorded(database))
+        assert database.execute(
+            "SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name IN ('jotd', 'jotd-ledger')") == [("jotd_server",)]
