@@ -162,7 +162,7 @@ def test_images_are_pinned(compose):
     """A tag may mean another image tomorrow; a digest does not."""
     images = [service["image"] for service in compose["services"].values() if "build" not in service]
     images += re.findall(r"^ARG BASE=(.*)$", DOCKERFILE, re.M)
-    assert len(images) == 5
+    assert len(images) == 6
     for image in images:
         assert re.fullmatch(r"[\w/]+:[\w.-]*\d+\.?\d[\w.-]*@sha256:[0-9a-f]{64}", image), image
     assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.M) == ["$BASE", "$BASE"]
@@ -200,9 +200,13 @@ def test_redis_wants_a_password_that_no_command_line_shows(compose, tmp_path):
         server.wait()
 
 
-def test_prometheus_and_grafana_find_each_other_and_jotd(compose):
+def test_what_watches_finds_each_other_and_jotd(compose):
     services = compose["services"]
-    (scrape,) = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"]
+    prometheus = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
+    (manager,) = prometheus["alerting"]["alertmanagers"]
+    host, port = manager["static_configs"][0]["targets"][0].split(":")
+    assert services[host]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    (scrape,) = prometheus["scrape_configs"]
     host, port = scrape["static_configs"][0]["targets"][0].split(":")
     assert int(port) == port_of(services[host]["environment"]["JOTD_METRICS_LISTEN"])
     provisioning = DEPLOY / "grafana" / "provisioning"

@@ -53,7 +53,28 @@ def config():
 def test_every_file_is_used(kustomization):
     used = {*kustomization["resources"], *kustomization["configMapGenerator"][0]["envs"]}
     there = {path.name for path in MANIFESTS.iterdir()}
-    assert there - used == {"kustomization.yaml", "secret.example.yaml"}
+    assert there - used == {
+        "kustomization.yaml", *(f"{name}.example.yaml" for name in ("secret", "ingress", "monitoring"))}
+
+
+def test_the_examples_find_their_services(objects, config):
+    """The ingress and what the Prometheus operator scrapes name services and ports that are there."""
+    services = {key[1]: item for key, item in objects.items() if key[0] == "Service"}
+
+    def ports(service):
+        return {port["name"] for port in service["spec"]["ports"]}
+
+    (ingress,), (monitor,) = load("ingress.example.yaml"), load("monitoring.example.yaml")
+    (rule,) = ingress["spec"]["rules"]
+    backend = rule["http"]["paths"][0]["backend"]["service"]
+    assert backend["port"]["name"] in ports(services[backend["name"]])
+    assert config["JOTD_ISSUER"] == f"https://{rule['host']}"
+    assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]]
+    chosen, (endpoint,) = monitor["spec"]["selector"]["matchLabels"], monitor["spec"]["endpoints"]
+    scraped = [name for name, service in services.items()
+               if chosen.items() <= service["metadata"]["labels"].items()
+               and endpoint["port"] in ports(service)]
+    assert scraped == ["jotd-pods"]
 
 
 def test_the_image_is_that_of_this_version(kustomization, pods):

@@ -1,4 +1,4 @@
-"""Debian's Prometheus, with the rules that are deployed and their times made short."""
+"""Debian's Prometheus, with the rules that are deployed and their times made short, and its Alertmanager."""
 
 import json
 import re
@@ -12,6 +12,7 @@ from .process import ROOT
 from .services import Service
 
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
+ROUTES = RULES.with_name("alertmanager.yml")
 SHORTER = 300  # times: 5 minutes become a second
 SCRAPE_INTERVAL = "200ms"  # five in the shortest window
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -43,7 +44,46 @@ def short_rules():
     return rules
 
 
-class Prometheus(Service):
+class Watcher(Service):
+    """Prometheus or Alertmanager: they tell their state in the same way."""
+
+    def get(self, path, **parameters):
+        return self.ask(f"{path}?{urllib.parse.urlencode(parameters)}")
+
+    def ask(self, request, **options):
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(urllib.request.Request(f"http://127.0.0.1:{self.port}{request}", **options),
+                         timeout=10) as answer:
+            return answer.read()
+
+    def answers(self):
+        try:
+            return bool(self.get("/-/ready"))
+        except urllib.error.HTTPError:  # 503: not yet
+            return False
+
+
+class Alertmanager(Watcher):
+    """With the routes that are deployed."""
+
+    def command(self):
+        return ["prometheus-alertmanager", "--config.file", str(ROUTES), "--storage.path", "data",
+                "--web.listen-address", f"127.0.0.1:{self.port}", "--cluster.listen-address=",
+                "--log.level", "warn"]
+
+    def send(self, alerts):
+        """Alerts that begin to fire, by their labels."""
+        self.ask("/api/v2/alerts", headers={"Content-Type": "application/json"},
+                 data=json.dumps([{"labels": labels} for labels in alerts]).encode())
+
+    def told(self):
+        """Who is told of which alerts: (receiver, name, instance) of those that are not inhibited."""
+        return {(receiver["name"], alert["labels"]["alertname"], alert["labels"].get("instance"))
+                for alert in json.loads(self.get("/api/v2/alerts", inhibited="false"))
+                for receiver in alert["receivers"]}
+
+
+class Prometheus(Watcher):
     """Scrapes `targets` as the job jotd."""
 
     def __init__(self, directory, targets):
@@ -59,18 +99,6 @@ class Prometheus(Service):
     def command(self):
         return ["prometheus", "--config.file", "prometheus.yml", "--storage.tsdb.path", "data",
                 "--web.listen-address", f"127.0.0.1:{self.port}", "--log.level", "warn"]
-
-    def get(self, path, **parameters):
-        url = f"http://127.0.0.1:{self.port}{path}?{urllib.parse.urlencode(parameters)}"
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=10) as answer:
-            return answer.read()
-
-    def answers(self):
-        try:
-            return bool(self.get("/-/ready"))
-        except urllib.error.HTTPError:  # 503: not yet
-            return False
 
     def query(self, expression):
         """The samples of an instant query: (labels, value)."""

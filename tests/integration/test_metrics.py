@@ -78,7 +78,7 @@ jotd_ledger_flush_duration_seconds jotd_ledger_flush_errors_total jotd_ledger_sp
 jotd_ledger_oldest_pending_seconds jotd_ledger_rows_dropped_total jotd_ledger_rows_rejected_total
 jotd_ledger_maintenance_errors_total jotd_ledger_maintenance_failing
 jotd_ledger_files_passed_over_total jotd_ledger_directories jotd_limiter_fallback_decisions_total
-jotd_signing_key_info jotd_loop_lag_seconds jotd_log_dropped_total
+jotd_postgres_up jotd_signing_key_info jotd_loop_lag_seconds jotd_log_dropped_total
 process_cpu_seconds_total process_open_fds process_max_fds process_virtual_memory_bytes
 process_resident_memory_bytes process_start_time_seconds
 """.split()
@@ -88,3 +88,16 @@ def test_dashboards_find_every_family(database, jotd):
     """The names are fixed, and a family is there before anything has happened."""
     with jotd(database) as s:
         assert set(FAMILIES) - set(s.metrics().types) == set()
+
+
+def test_series_are_there_before_their_first_event(database, jotd):
+    """A rate() of a counter that begins with its first event does not see that event."""
+    database.cli("tier", "set", "quiet", "--per-hour", 10)
+    with jotd(database) as s:
+        until(lambda: s.metric("jotd_postgres_up") == 1)
+        for code in (200, 400, 401, 429, 500, 503):
+            assert s.metric("jotd_http_requests_total", endpoint="/token", code=str(code)) == 0
+        for name in ("jotd_tokens_issued_total", "jotd_limiter_near_limit_total"):
+            assert s.metric(name, tier="quiet") == 0
+        for decision in ("granted", "refused"):
+            assert s.metric("jotd_limiter_decisions_total", tier="quiet", decision=decision) == 0
