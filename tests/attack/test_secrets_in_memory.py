@@ -79,7 +79,7 @@ def test_a_command_that_reads_keys_is_private(directory):
     keys = directory / "many-keys"
     env = clean_environment(JOTD_KEYS_DIR=str(keys))
     for _ in range(60):
-        run_jotd("key", "create", "--alg", "HS256", env=env)
+        run_jotd("key", "create", "--alg", "HS256", "--now", env=env)
     if os.geteuid() == 0:
         for path in (keys, *keys.iterdir()):
             os.chown(path, NOBODY, NOBODY)

@@ -64,6 +64,10 @@ def test_the_units_fit_jotd_and_each_other():
     assert int(service["LimitNOFILE"]) > int(settings()["JOTD_MAX_CONNECTIONS"])
     assert service["LimitMEMLOCK"] == "8M"  # more than PRIVATE_MEMORY_BYTES
     assert service["MemorySwapMax"] == "0"
+    # A start that fails at once meets the limit, one that serves for ten seconds never does.
+    pause, limit = int(service["RestartSec"]), unit("jotd.service")["Unit"]
+    starts, within = int(limit["StartLimitBurst"]), int(limit["StartLimitIntervalSec"])
+    assert (pause + 1) * starts < within < (pause + 10) * starts
     assert int(service["WatchdogSec"]) >= 4  # it is told each second, of loops that may take half
     assert service["IPAddressDeny"] == "any"
     for name in "DATABASE_URL", "REDIS_URL":
