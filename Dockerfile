@@ -15,7 +15,7 @@ FROM $BASE
 RUN apt-get update && apt-get install -y --no-install-recommends \
         libh2o-evloop0.13 libjwt0 libpq5 libhiredis0.14 libssl3 libjansson4 libsystemd0 zlib1g && \
     rm -rf /var/lib/apt/lists/* && \
-    useradd --system --uid 10001 --user-group --home-dir /var/lib/jotd \
+    useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/jotd \
         --shell /usr/sbin/nologin jotd && \
     install -d -m 700 -o jotd -g jotd /var/lib/jotd /var/lib/jotd/keys /var/lib/jotd/spool
 COPY --from=build /src/build/jotd /usr/bin/jotd

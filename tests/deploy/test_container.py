@@ -1,16 +1,18 @@
-"""The Dockerfile and compose.yaml, without a container engine: what they install and refer to."""
+"""The Dockerfile and compose.yaml: what they install and refer to, and, among the long runs, the image."""
 
 import fnmatch
 import os
 import pathlib
 import re
+import resource
 import shutil
 import subprocess
 
 import pytest
+import requests
 import yaml
 
-from harness import long_test, until
+from harness import long_test, recorded, until
 from harness.deployment import DEPLOY, dev_packages, port_of, settings
 from harness.process import ROOT, binary, free_port, spawn
 
@@ -71,45 +73,76 @@ def test_the_build_context_can_be_configured(tmp_path):
                    capture_output=True)
 
 
-# A fresh root file system, as the runtime stage makes it
+# The image, built and run by Debian's tools for it
+
+class Engine:
+    """buildah and podman with a store of their own; podman needs a short path."""
+
+    def __init__(self, home):
+        self.home = home
+        home.mkdir()
+        (home / "conf").write_text('[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n')
+
+    def __call__(self, program, *arguments):
+        done = subprocess.run(
+            [program, "--root", str(self.home / "store"), "--runroot", str(self.home / "run"),
+             "--storage-driver", "vfs", *map(str, arguments)], text=True, capture_output=True,
+            check=False, env={**os.environ, "CONTAINERS_CONF": str(self.home / "conf")})
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
 
 @pytest.fixture
-def fresh_root(tmp_path):
-    if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
-        pytest.skip("needs root and mmdebstrap")
-    root = tmp_path / "root"
-    subprocess.run(
-        ["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(root),
-         f"--include={','.join(sorted(installed_by(1)))}"], check=True)
-    return root
+def engine(directory):
+    if os.geteuid() != 0 or any(shutil.which(name) is None
+                                for name in ("mmdebstrap", "buildah", "podman", "runc")):
+        pytest.skip("needs root, mmdebstrap, buildah, podman and runc")
+    return Engine(directory / "engine")
+
+
+@pytest.fixture
+def image(engine):
+    """The image of the Dockerfile, but that its base is made here, since no registry is asked."""
+    base = engine.home / "base.tar"
+    subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(base)], check=True)
+    container = engine("buildah", "from", "scratch")
+    engine("buildah", "add", container, base, "/")
+    engine("buildah", "commit", "--rm", container, "localhost/base")
+    engine("buildah", "bud", "--isolation", "chroot", "--format", "docker",
+           "--build-arg", "BASE=localhost/base", "--tag", "localhost/jotd", ROOT)
+    return "localhost/jotd"
 
 
 @long_test
-def test_jotd_runs_with_the_packages_of_the_runtime_stage(fresh_root, database, jotd, tmp_path):
-    """As the user of the image, in a root file system in which only /var/lib/jotd is its own."""
-    shutil.copy(binary(), fresh_root / "usr/bin/jotd")
-    home = fresh_root / "var/lib/jotd"
-    for path in (home, home / "keys", home / "spool"):
-        path.mkdir(mode=0o700)
-        os.chown(path, 10001, 10001)
-    port = free_port()
-    env = {"DATABASE_URL": database.url, "JOTD_LISTEN": f"127.0.0.1:{port}", "PATH": "/usr/bin",
-           "JOTD_KEYS_DIR": "/var/lib/jotd/keys", "JOTD_SPOOL_DIR": "/var/lib/jotd/spool"}
-    enter = ["/usr/sbin/chroot", "--userspec=10001:10001", str(fresh_root), "jotd"]
-    subprocess.run([*enter, "key", "create"], env=env, check=True)
-    server = spawn([*enter, "serve"], env=env)
-    try:
-        def healthy():
-            asked = subprocess.run([*enter, "healthcheck", "--ready"], env=env, check=False)
-            return asked.returncode == 0
+def test_the_image_issues_a_token(engine, image, database):
+    """As its own user, with a root file system that it cannot write and no capability."""
+    port, files = free_port(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    run = [
+        "run", "--network", "host", "--read-only", "--read-only-tmpfs=false", "--cap-drop", "all",
+        "--security-opt", "no-new-privileges", "--ulimit", f"nofile={files[0]}:{files[1]}",
+        "--ulimit", "nproc=4096:4096",
+        "--volume", "keys:/var/lib/jotd/keys", "--volume", "spool:/var/lib/jotd/spool",
+        "--env", f"DATABASE_URL={database.url}", "--env", f"JOTD_LISTEN=127.0.0.1:{port}",
+        "--env", "JOTD_ISSUER=http://127.0.0.1"]
+    engine("podman", *run, "--rm", image, "key", "create")
+    name = engine("podman", *run, "--detach", image)
+    client = database.client()
 
-        until(healthy, timeout=20)
-        server.terminate()
-        assert server.wait(20) == 0
+    def token():
+        return requests.post(f"http://127.0.0.1:{port}/token", auth=(client.id, client.secret),
+                             data={"grant_type": "client_credentials"}, timeout=10)
+
+    try:
+        assert until(token, timeout=20).json()["access_token"]
+        until(lambda: len(recorded(database)) == 1, timeout=20)
+        engine("podman", "exec", name, "jotd", "healthcheck", "--ready")
+        engine("podman", "exec", name, "sh", "-c",
+               "test $(id -u):$(id -g) = 10001:10001 && ! touch /usr/x /etc/x /tmp/x /var/lib/jotd/x")
+        assert "rejected: 0 files" in engine("podman", "exec", name, "jotd", "ledger", "status")
     finally:
-        if server.poll() is None:
-            server.kill()
-            server.wait()
+        engine("podman", "stop", "--time", 20, name)
+    assert engine("podman", "inspect", "--format", "{{.State.ExitCode}}", name) == "0"
+    engine("podman", "rm", "--volumes", name)
 
 
 # compose.yaml
