@@ -116,7 +116,7 @@ BEGIN
     -- Sees everything but the digests of secrets. Months are read by way of issued_tokens.
     GRANT SELECT ON schema_migrations, tiers, clients, issued_tokens, issued_tokens_default,
         flushed_batches, ledger_state TO jotd_reader;
-    GRANT SELECT (client_id, created_at, expires_at) ON client_secrets TO jotd_reader;
+    GRANT SELECT (client_id, secret_id, created_at, expires_at) ON client_secrets TO jotd_reader;
     GRANT EXECUTE ON FUNCTION issued_token(uuid), uuid_v7_time(uuid) TO jotd_reader;
 END
 $$;

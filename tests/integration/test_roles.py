@@ -36,7 +36,8 @@ READER = {
     "schema_migrations SELECT",
     "tiers SELECT",
     "clients SELECT",
-    *(f"client_secrets.{column} SELECT" for column in ("client_id", "created_at", "expires_at")),
+    *(f"client_secrets.{column} SELECT" 
+      for column in ("client_id", "secret_id", "created_at", "expires_at")),
     "issued_tokens SELECT",
     "issued_tokens_default SELECT",
     "flushed_batches SELECT",
