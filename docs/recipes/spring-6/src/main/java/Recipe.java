@@ -35,9 +35,13 @@ public class Recipe {
             .getAccessToken().getTokenValue();
     }
 
-    /** The @Bean of a resource server. What it checks of typ is JWT, unless it is told to leave that to the validator. */
+    /**
+     * The @Bean of a resource server. The decoder itself would refuse every typ but JWT; the validator
+     * wants at+jwt (RFC 9068).
+     */
     static JwtDecoder jwtDecoder() {
-        NimbusJwtDecoder decoder = NimbusJwtDecoder.withIssuerLocation(ISSUER).validateType(false).build();
+        NimbusJwtDecoder decoder =
+            NimbusJwtDecoder.withIssuerLocation(ISSUER).validateType(false).build();
         decoder.setJwtValidator(JwtValidators.createAtJwtValidator()
             .issuer(ISSUER).audience(AUDIENCE)
             .validators(claims -> claims.put("client_id",

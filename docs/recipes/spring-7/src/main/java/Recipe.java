@@ -35,7 +35,7 @@ public class Recipe {
             .getAccessToken().getTokenValue();
     }
 
-    /** The @Bean of a resource server. Its own validator wants a typ of JWT; this one wants at+jwt (RFC 9068). */
+    /** The @Bean of a resource server. The default validator wants a typ of JWT, this one at+jwt (RFC 9068). */
     static JwtDecoder jwtDecoder() {
         NimbusJwtDecoder decoder = NimbusJwtDecoder.withIssuerLocation(ISSUER).build();
         decoder.setJwtValidator(JwtValidators.createAtJwtValidator()
