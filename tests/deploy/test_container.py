@@ -137,7 +137,8 @@ def test_the_image_issues_a_token(engine, image, database):
         until(lambda: len(recorded(database)) == 1, timeout=20)
         engine("podman", "exec", name, "jotd", "healthcheck", "--ready")
         engine("podman", "exec", name, "sh", "-c",
-               "test $(id -u):$(id -g) = 10001:10001 && ! touch /usr/x /etc/x /tmp/x /var/lib/jotd/x")
+               "test $(id -u):$(id -g) = 10001:10001 && ! touch /tmp/x && ! touch /var/lib/jotd/x &&"
+               " touch /var/lib/jotd/spool/x && rm /var/lib/jotd/spool/x")
         assert "rejected: 0 files" in engine("podman", "exec", name, "jotd", "ledger", "status")
     finally:
         engine("podman", "stop", "--time", 20, name)

@@ -137,7 +137,7 @@ def test_pods_talk_to_their_neighbours_and_nobody_else(objects, server, pods):
         came = {port["port"]: rule["from"] for rule in ingress for port in rule["ports"]}
         names = {port: peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
                  for port, (peer,) in came.items()}
-        assert names == ({"http": "ingress-nginx", "metrics": "monitoring"} if is_server else {})
+        assert names == ({"http": "traefik", "metrics": "monitoring"} if is_server else {})
         goes = {port["port"] for rule in egress for port in rule["ports"]}
         assert goes == ({53, *neighbours} if is_server else {53, 5432})
         for rule in egress:

@@ -4,8 +4,10 @@ places of certificates are others."""
 import contextlib
 import http.client
 import os
+import pathlib
 import re
 import shutil
+import socket
 import ssl
 import urllib.parse
 
@@ -32,15 +34,17 @@ def changed(text, *changes):
 class Front(Service):
     """One of the proxies."""
 
-    def __init__(self, directory, jotd_listen):
+    def __init__(self, directory, jotds, metrics_port=None):
         super().__init__(directory)
         self.certificate = self_signed(self.directory / "certificate.pem", "127.0.0.1")
         self.path = self.directory / self.source.name
-        self.path.write_text(changed((PROXIES / self.source.name).read_text(),
-                                     (r"127\.0\.0\.1:8080", jotd_listen), *self.changes()))
+        text = changed((PROXIES / self.source.name).read_text(), *self.changes(), self.backends(jotds))
+        if metrics_port and "9100" in text:  # as the file says
+            text = changed(text, (r"#(.*\b)9100\b", rf"\g<1>{metrics_port}"))
+        self.path.write_text(text)
 
     def answers(self):
-        return self.ask("GET", "/health").status == 200
+        return self.ask("GET", "/.well-known/jwks.json").status == 200
 
     def ask(self, method, path, body=None, **headers):
         """An answer to this client, whose address is 127.0.0.2; its .body is read."""
@@ -57,6 +61,9 @@ class Front(Service):
 class Nginx(Front):
     source = PROXIES / "nginx.conf"
 
+    def backends(self, jotds):
+        return r"server 127\.0\.0\.1:8080;", "".join(f"server {jotd};" for jotd in jotds)
+
     def changes(self):
         places = "".join(f"{name}_temp_path {self.directory};" for name in (
             "client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
@@ -70,6 +77,9 @@ class Nginx(Front):
 
 class Caddy(Front):
     source = PROXIES / "Caddyfile"
+
+    def backends(self, jotds):
+        return r"127\.0\.0\.1:8080", " ".join(jotds)
 
     def changes(self):
         return [(rf"\n{NAME} {{", "\n{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
@@ -87,6 +97,10 @@ class Caddy(Front):
 class Haproxy(Front):
     source = PROXIES / "haproxy.cfg"
 
+    def backends(self, jotds):
+        return (r"server jotd-1 127\.0\.0\.1:8080",
+                "\n".join(f"    server jotd-{number} {jotd}" for number, jotd in enumerate(jotds)))
+
     def changes(self):
         return [("maxconn 20000", "maxconn 100"), (r"bind :443", f"bind 127.0.0.1:{self.port}"),
                 (r"/etc/haproxy/\S+\.pem", str(self.certificate))]
@@ -103,18 +117,31 @@ def test_every_proxy_is_started():
 
 
 @pytest.fixture(params=FRONTS.values(), ids=FRONTS)
-def front(request, database, jotd, tmp_path):
-    """The proxy, in front of .jotd, and a .client."""
+def kind(request):
     if shutil.which(request.param.__name__.lower()) is None:
         pytest.skip(f"{request.param.__name__} is not installed")
-    with jotd(database, trusted_proxies="127.0.0.1/32", issuer=f"https://{NAME}") as server:
-        proxy = request.param(tmp_path, server.listen)
-        proxy.jotd, proxy.client = server, database.client()
-        proxy.start()
-        try:
-            yield proxy
-        finally:
-            proxy.stop()
+    return request.param
+
+
+@contextlib.contextmanager
+def running(kind, database, jotds, directory, metrics_port=None):
+    """The proxy in front of .jotd and the others, with a .client."""
+    front = kind(directory, [jotd.listen for jotd in jotds], metrics_port)
+    front.jotd, front.client = jotds[0], database.client(tier="unlimited")
+    front.start()
+    try:
+        yield front
+    finally:
+        front.stop()
+
+
+SETTINGS = {"trusted_proxies": "127.0.0.1/32", "issuer": f"https://{NAME}"}
+
+
+@pytest.fixture
+def front(kind, database, jotd, tmp_path):
+    with jotd(database, **SETTINGS) as server, running(kind, database, [server], tmp_path) as found:
+        yield found
 
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -135,7 +162,6 @@ def test_a_token_by_way_of_a_proxy(front):
     assert f'"https://{NAME}/token"'.encode() in metadata.body
     assert front.ask("GET", "/ready").status == 200
     assert front.ask("GET", "/metrics").status == 404
-    assert "issuer.other_host" not in front.jotd.stderr
 
 
 def test_refusals_pass_a_proxy_as_they_are(front):
@@ -157,12 +183,57 @@ def test_the_address_is_the_clients_and_cannot_be_made_up(front):
     assert "192.0.2.66" not in front.jotd.stderr
 
 
+def ports_of_connections(server):
+    """The other ends of the connections to this server."""
+    found = set()
+    for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, state, *_ = line.split()
+        if state == "01" and remote.endswith(f":{int(server.listen.rpartition(':')[2]):04X}"):
+            found.add(local)
+    return found
+
+
 def test_connections_to_jotd_are_kept(front):
     assert token(front).status == 200
-    until(lambda: front.jotd.metric("jotd_http_connections") >= 1)
-    lasts = [int(seconds) for seconds in re.findall(r"keep\S*\s+(\d+)s", front.path.read_text())]
-    lasts += [int(seconds) for seconds in re.findall(r"purge-delay (\d+)s", front.path.read_text())]
-    assert lasts and max(lasts) < int(settings()["JOTD_IDLE_TIMEOUT"])
+    kept = until(lambda: ports_of_connections(front.jotd))
+    for _ in range(10):
+        assert token(front).status == 200
+    assert kept & ports_of_connections(front.jotd)
+    for seconds in re.findall(r"keepalive\w*\s+(\d+)s", front.path.read_text()):
+        assert int(seconds) < int(settings()["JOTD_IDLE_TIMEOUT"])
+
+
+@pytest.mark.parametrize("protocol", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_both_versions_of_tls(front, protocol):
+    context = ssl.create_default_context(cafile=str(front.certificate))
+    context.minimum_version = context.maximum_version = protocol
+    with socket.create_connection(("127.0.0.1", front.port), 10) as connection, \
+            context.wrap_socket(connection, server_hostname="127.0.0.1") as tls:
+        assert tls.version() == protocol.name.replace("_", ".")
+
+
+def test_with_an_address_of_their_own_for_metrics(kind, database, jotd, tmp_path):
+    port = free_port()
+    with jotd(database, metrics_listen=f"127.0.0.1:{port}", **SETTINGS) as server, \
+            running(kind, database, [server], tmp_path, port) as front:
+        front.jotd.wait_until("/ready")
+        assert token(front).status == 200
+        assert front.ask("GET", "/ready").status == 404
+
+
+def test_one_of_two_may_go(kind, database, jotd, tmp_path):
+    """No client hears of it, during its drain or after."""
+    with jotd(database, drain_timeout=3, **SETTINGS) as first, \
+            jotd(database, drain_timeout=3, **SETTINGS) as second, \
+            running(kind, database, [first, second], tmp_path) as front:
+        for server in (first, second):
+            until(lambda: token(front).status == 200 and server.metric("jotd_tokens_issued_total"))
+        second.process.terminate()
+        while second.process.poll() is None:
+            assert token(front).status == 200
+        assert second.wait() == 0
+        for _ in range(8):
+            assert token(front).status == 200
 
 
 def test_jotd_may_go_and_come_back(front):

@@ -108,7 +108,8 @@ def test_alerts_reach_by_their_severity_and_only_when_they_are_news(directory):
                       alert("JotdPostgresDown", instance="c"), alert("JotdLedgerBehind", instance="c"),
                       alert("JotdErrorBudgetBurnFast"), alert("JotdErrorBudgetBurnSlow")])
         expected = {("pager", "JotdDown", "a"), ("ticket", "JotdLimiterFallback", "b"),
-                    ("ticket", "JotdPostgresDown", "c"), ("pager", "JotdErrorBudgetBurnFast", None)}
+                    ("ticket", "JotdPostgresDown", "c"), ("ticket", "JotdLedgerBehind", "c"),
+                    ("pager", "JotdErrorBudgetBurnFast", None)}
         until(lambda: manager.told() == expected)
     finally:
         manager.stop()

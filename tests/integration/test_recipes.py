@@ -69,7 +69,9 @@ def issuing(shared):
 def test_a_recipe_gets_a_token_and_verifies_it(recipe, issuing):
     done = recipe.run(**issuing.environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["sub"] == issuing.client.id
+    claims = json.loads(done.stdout)
+    assert claims["sub"] == issuing.client.id
+    assert (claims["aud"], claims["scope"]) == (AUDIENCE, "read")  # what was asked for, and no more
 
 
 def forged(server, claims, key=None, **header):
@@ -83,6 +85,7 @@ BAD = {
     "another audience": lambda server, good: forged(server, {**good, "aud": OTHER}),
     "another issuer": lambda server, good: forged(server, {**good, "iss": "https://evil.example.com"}),
     "expired": lambda server, good: forged(server, {**good, "exp": int(time.time()) - 3600}),
+    "an unknown key": lambda server, good: forged(server, good, kid="unknown"),
     "another key": lambda server, good: forged(server, good, ec.generate_private_key(ec.SECP256R1())),
     "an ID token": lambda server, good: forged(server, good, typ="JWT"),
 }

@@ -22,7 +22,7 @@ const server = await oauth.processDiscoveryResponse(issuer,
 // The claims, as RFC 9068 wants them; throws when the request's token is not for us.
 function verify(request) {
   return oauth.validateJwtAccessToken(server, request, AUDIENCE,
-    { [oauth.allowInsecureRequests]: insecure })
+    { signingAlgorithms: ['ES256', 'RS256'], [oauth.allowInsecureRequests]: insecure })
 }
 
 const token = process.env.TOKEN ?? (await getToken()).access_token // TOKEN: to verify one that is there

@@ -25,7 +25,7 @@ KEYS = jwt.PyJWKClient(METADATA["jwks_uri"], lifespan=300)  # one for the whole 
 
 
 def verify(token):
-    """The claims; jwt.InvalidTokenError when it is not for us."""
+    """The claims; jwt.PyJWTError when it is not for us, or when its key cannot be found."""
     if jwt.get_unverified_header(token).get("typ") != "at+jwt":  # RFC 9068
         raise jwt.InvalidTokenError("not an access token")
     return jwt.decode(token, KEYS.get_signing_key_from_jwt(token).key, algorithms=["ES256", "RS256"],

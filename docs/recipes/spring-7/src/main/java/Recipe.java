@@ -1,3 +1,5 @@
+import java.nio.charset.StandardCharsets;
+import java.util.Base64;
 import java.util.List;
 import java.util.Objects;
 import org.springframework.security.oauth2.client.endpoint.OAuth2ClientCredentialsGrantRequest;
@@ -49,6 +51,7 @@ public class Recipe {
     public static void main(String[] arguments) {
         String token = System.getenv("TOKEN"); // to verify one that is there
         Jwt verified = jwtDecoder().decode(token != null ? token : getToken());
-        System.out.println("{\"sub\": \"" + verified.getSubject() + "\"}");
+        String claims = verified.getTokenValue().split("\\.")[1];
+        System.out.println(new String(Base64.getUrlDecoder().decode(claims), StandardCharsets.UTF_8));
     }
 }
