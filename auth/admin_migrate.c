@@ -64,6 +64,30 @@ static int database_version(PGconn *connection, struct failure *failure)
     return version;
 }
 
+/* An advisory lock can be taken by whoever may connect, a server that was broken into, too. */
+static void tell_who_holds_the_lock(PGconn *connection)
+{
+    struct failure failure;
+    PGresult *result = admin_query(
+        connection,
+        "SELECT l.pid, coalesce(a.usename, '?') FROM pg_locks l LEFT JOIN pg_stat_activity a USING "
+        "(pid)"
+        " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND (l.classid::bigint << 32) + l.objid::bigint = " MIGRATIONS_LOCK_KEY,
+        0, NULL, &failure);
+
+    if (result != NULL && PQntuples(result) == 1)
+        fprintf(
+            stderr,
+            "jotd: another `jotd migrate` is at work, as %s in PostgreSQL's process %s; waiting "
+            "for it\n",
+            PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 0));
+    else
+        fputs("jotd: another `jotd migrate` is at work; waiting for it\n", stderr);
+    PQclear(result);
+}
+
 static bool lock(PGconn *connection, struct failure *failure)
 {
     PGresult *result =
@@ -74,7 +98,7 @@ static bool lock(PGconn *connection, struct failure *failure)
     PQclear(result);
     if (locked || result == NULL)
         return locked;
-    fputs("jotd: another `jotd migrate` is at work; waiting for it\n", stderr);
+    tell_who_holds_the_lock(connection);
     return admin_execute(connection, "SELECT pg_advisory_lock(" MIGRATIONS_LOCK_KEY ")", failure);
 }
 

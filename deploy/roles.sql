@@ -18,7 +18,9 @@
 -- The database, that is, all in the schema that is first in the search_path, is taken to be jotd's
 -- own. Roles are of the whole cluster: two installations that share one share them.
 \set ON_ERROR_STOP on
-SELECT current_database() AS database, current_schema() AS schema \gset
+-- By their full names: the search_path of the database is its owner's to set, and so are functions of
+-- the same names.
+SELECT pg_catalog.current_database() AS database, pg_catalog.current_schema() AS schema \gset
 
 BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp; -- nothing of jotd_owner's runs as a superuser

@@ -3,11 +3,13 @@
 import contextlib
 import datetime
 import json
+import subprocess
 
 import psycopg2
 import pytest
 
 from harness import recorded, until
+from harness.process import binary, clean_environment
 
 TABLE = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 COLUMN = ("SELECT", "INSERT", "UPDATE", "REFERENCES")
@@ -220,13 +222,37 @@ def test_nothing_of_the_owner_runs_as_the_superuser_who_makes_the_roles(database
             CREATE FUNCTION rise(oid, regnamespace) RETURNS boolean RETURN NOT rise();
             CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = regnamespace, FUNCTION = rise);
             CREATE OR REPLACE FUNCTION grant_to_roles() RETURNS void LANGUAGE plpgsql AS
-                $$ BEGIN PERFORM rise(); END $$""")
+                $$ BEGIN PERFORM rise(); END $$;
+            CREATE FUNCTION current_database() RETURNS name LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM public.rise(); RETURN pg_catalog.current_database(); END $$;
+            CREATE FUNCTION current_schema() RETURNS name LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM public.rise(); RETURN pg_catalog.current_schema(); END $$""")
+        cursor.execute(f"ALTER DATABASE {database.name} SET search_path = public, pg_catalog")
     try:
         database.make_roles()
         assert database.execute("SELECT rolsuper FROM pg_roles WHERE rolname = 'jotd_owner'") == [
             (False,)]
     finally:
         database.execute("ALTER ROLE jotd_owner NOSUPERUSER")
+
+
+def test_who_holds_the_lock_of_migrations_is_named(database):
+    """Whoever may connect may take it, a server that was broken into, too."""
+    with session(database, database.url) as cursor:
+        cursor.execute("SELECT pg_advisory_lock(1785689188), pg_backend_pid()")
+        pid = cursor.fetchone()[1]
+        migrating = subprocess.Popen(
+            [binary(), "migrate"], env=clean_environment(DATABASE_URL=database.owner_url),
+            stderr=subprocess.PIPE, text=True)
+        try:
+            line = migrating.stderr.readline()
+            assert f"as jotd_server in PostgreSQL's process {pid}" in line
+            database.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            assert migrating.wait(20) == 0
+        finally:
+            migrating.kill()
+            migrating.stderr.close()
+            migrating.wait()
 
 
 def test_a_privilege_that_somebody_added_goes_with_the_next_migrate(database):
