@@ -239,13 +239,18 @@ bool client_find(struct clients *clients, struct slice id, struct client_waiter 
     return true;
 }
 
-void client_look_up(struct clients *clients, struct slice id, struct client_waiter *waiter)
+bool client_look_up(struct clients *clients, struct slice id, struct client_waiter *waiter)
 {
-    waiter->lookup = lookup(clients, id);
-    if (waiter->lookup == NULL)
+    struct client_lookup *found;
+
+    HASH_FIND(hh, clients->lookups, id.bytes, id.length, found);
+    waiter->lookup = found != NULL ? found : lookup_start(clients, id);
+    if (waiter->lookup == NULL) {
         waiter->on_client(waiter, CLIENT_UNAVAILABLE, NULL, CLIENT_MISS);
-    else
-        DL_APPEND(waiter->lookup->waiters, waiter);
+        return false;
+    }
+    DL_APPEND(waiter->lookup->waiters, waiter);
+    return found == NULL;
 }
 
 static void on_result(struct pg_query *query, const PGresult *result, const char *reason);

@@ -132,8 +132,8 @@ void clients_on_change(struct clients *clients, const char *payload);
 MUST_USE bool client_find(struct clients *clients, struct slice id, struct client_waiter *waiter);
 
 /* After client_find did not: calls `on_client` when the look-up is through, or at once when there
- * can be none. */
-void client_look_up(struct clients *clients, struct slice id, struct client_waiter *waiter);
+ * can be none. Returns whether it began one, rather than join the one that is under way. */
+bool client_look_up(struct clients *clients, struct slice id, struct client_waiter *waiter);
 
 /* Sends what has become due in this turn of the loop. */
 void clients_end_pass(struct clients *clients);

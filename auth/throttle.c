@@ -97,19 +97,14 @@ static void take(uint64_t *full_at_ms, const struct rate *rate, uint64_t now_ms)
     *full_at_ms = (*full_at_ms > now_ms ? *full_at_ms : now_ms) + rate->interval_ms;
 }
 
-static struct throttle_refusal find_refusal(struct bucket *const buckets[THROTTLE_TABLE_COUNT],
-                                            uint64_t now_ms)
+/* Beyond the burst, too. */
+static void take_on_credit(uint64_t *full_at_ms, const struct rate *rate, uint64_t now_ms)
 {
-    struct throttle_refusal refusal = {0};
+    uint64_t latest_ms = now_ms + (rate->burst - 1) * rate->interval_ms + THROTTLE_DEBT_MS;
 
-    for (enum throttle_by by = 0; by != THROTTLE_TABLE_COUNT; ++by) {
-        uint64_t wait =
-            buckets[by] != NULL ? wait_ms(buckets[by]->full_at_ms, &rates[by], now_ms) : 0;
-
-        if (wait > refusal.wait_ms)
-            refusal = (struct throttle_refusal){.wait_ms = wait, .by = by};
-    }
-    return refusal;
+    take(full_at_ms, rate, now_ms);
+    if (*full_at_ms > latest_ms)
+        *full_at_ms = latest_ms;
 }
 
 /* NULL where nothing has failed. */
@@ -120,22 +115,41 @@ static void find_buckets(struct throttle *throttle, const struct keys *keys,
         buckets[by] = bucket_of(lru_find(&throttle->tables[by], keys->slices[by]));
 }
 
+static uint64_t bucket_wait_ms(const struct bucket *bucket, enum throttle_by by, uint64_t now_ms)
+{
+    return bucket != NULL ? wait_ms(bucket->full_at_ms, &rates[by], now_ms) : 0;
+}
+
+/* In one order for ids that exist and for those that do not. `guess`: an id was named. */
+static struct throttle_refusal judge(const struct throttle *throttle,
+                                     struct bucket *const buckets[THROTTLE_TABLE_COUNT], bool guess,
+                                     uint64_t now_ms)
+{
+    struct throttle_refusal refusal = {.wait_ms = bucket_wait_ms(buckets[THROTTLE_PEER],
+                                                                 THROTTLE_PEER, now_ms),
+                                       .by = THROTTLE_PEER};
+
+    if (refusal.wait_ms == 0 && guess)
+        refusal = (struct throttle_refusal){.wait_ms = wait_ms(throttle->all_full_at_ms,
+                                                               &rates[THROTTLE_ALL], now_ms),
+                                            .by = THROTTLE_ALL};
+    if (refusal.wait_ms == 0 && guess)
+        refusal = (struct throttle_refusal){.wait_ms = bucket_wait_ms(buckets[THROTTLE_ID],
+                                                                      THROTTLE_ID, now_ms),
+                                            .by = THROTTLE_ID};
+    return refusal;
+}
+
 /* Of an id that is not known to be a client's. */
 static struct throttle_refusal check_stranger(struct throttle *throttle, const struct keys *keys,
                                               uint64_t now_ms)
 {
     struct bucket *buckets[THROTTLE_TABLE_COUNT];
-    struct throttle_refusal refusal;
 
     find_buckets(throttle, keys, buckets);
     if (buckets[THROTTLE_ID] != NULL && buckets[THROTTLE_ID]->exists)
         buckets[THROTTLE_ID] = NULL;
-    refusal = find_refusal(buckets, now_ms);
-    if (refusal.wait_ms == 0 && buckets[THROTTLE_ID] == NULL)
-        refusal = (struct throttle_refusal){.wait_ms = wait_ms(throttle->all_full_at_ms,
-                                                               &rates[THROTTLE_ALL], now_ms),
-                                            .by = THROTTLE_ALL};
-    return refusal;
+    return judge(throttle, buckets, true, now_ms);
 }
 
 struct throttle_refusal throttle_check(struct throttle *throttle,
@@ -175,38 +189,39 @@ void throttle_know(struct throttle *throttle, struct slice id)
     pthread_mutex_unlock(&throttle->mutex);
 }
 
-void throttle_miss(struct throttle *throttle, uint64_t now_ms)
+static struct bucket *bucket_for(struct throttle *throttle, const struct keys *keys,
+                                 struct bucket *const buckets[THROTTLE_TABLE_COUNT],
+                                 enum throttle_by by)
 {
-    const struct rate *rate = &rates[THROTTLE_ALL];
-
-    pthread_mutex_lock(&throttle->mutex);
-    if (wait_ms(throttle->all_full_at_ms, rate, now_ms) == 0)
-        take(&throttle->all_full_at_ms, rate, now_ms);
-    pthread_mutex_unlock(&throttle->mutex);
+    return buckets[by] != NULL ? buckets[by] : add_bucket(&throttle->tables[by], keys->slices[by]);
 }
 
 /* An attempt that is refused leaves nothing behind: else whoever is refused already could fill the
  * tables and have them forget the others. */
-struct throttle_refusal throttle_fail(struct throttle *throttle, const struct network_address *peer,
-                                      struct slice id, bool exists, uint64_t now_ms)
+struct throttle_refusal throttle_fail(struct throttle *throttle,
+                                      const struct throttle_failure *failure, uint64_t now_ms)
 {
-    struct bucket *buckets[THROTTLE_TABLE_COUNT];
+    struct bucket *buckets[THROTTLE_TABLE_COUNT], *peer;
+    bool guess = failure->id.length != 0;
     struct throttle_refusal refusal;
     struct keys keys;
 
-    make_keys(&keys, peer, id);
+    make_keys(&keys, &failure->peer, failure->id);
     pthread_mutex_lock(&throttle->mutex);
     find_buckets(throttle, &keys, buckets);
-    refusal = find_refusal(buckets, now_ms);
-    for (enum throttle_by by = 0; refusal.wait_ms == 0 && by != THROTTLE_TABLE_COUNT; ++by) {
-        if (keys.slices[by].length == 0)
-            continue;
-        if (buckets[by] == NULL)
-            buckets[by] = add_bucket(&throttle->tables[by], keys.slices[by]);
-        take(&buckets[by]->full_at_ms, &rates[by], now_ms);
+    refusal = judge(throttle, buckets, guess, now_ms);
+    if (refusal.wait_ms == 0 || failure->looked_up) {
+        peer = bucket_for(throttle, &keys, buckets, THROTTLE_PEER);
+        take_on_credit(&peer->full_at_ms, &rates[THROTTLE_PEER], now_ms);
+    }
+    if (failure->looked_up && !failure->exists)
+        take_on_credit(&throttle->all_full_at_ms, &rates[THROTTLE_ALL], now_ms);
+    if (refusal.wait_ms == 0 && guess) {
+        buckets[THROTTLE_ID] = bucket_for(throttle, &keys, buckets, THROTTLE_ID);
+        take(&buckets[THROTTLE_ID]->full_at_ms, &rates[THROTTLE_ID], now_ms);
     }
     if (buckets[THROTTLE_ID] != NULL)
-        buckets[THROTTLE_ID]->exists = exists;
+        buckets[THROTTLE_ID]->exists = failure->exists;
     pthread_mutex_unlock(&throttle->mutex);
     return refusal;
 }

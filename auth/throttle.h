@@ -7,6 +7,9 @@
  * would begin or an authentication has failed, so one table under a mutex serves all workers. Who
  * presents the right secret of a cached client never comes here, whoever else guesses at its id;
  * and an id that has authenticated lately has look-ups of its own, whatever others do.
+ *
+ * Buckets are judged in one order, whether the id is a client's or not, so that a refusal does not
+ * tell: the address, then the process, then the id.
  */
 #ifndef AUTH_THROTTLE_H
 #define AUTH_THROTTLE_H
@@ -27,6 +30,9 @@
 #define THROTTLE_ALL_MS      2    /* … and until one more may be made */
 #define THROTTLE_KNOWN_BURST 16   /* look-ups of an id that has authenticated lately, … */
 #define THROTTLE_KNOWN_MS    250  /* … which each worker may need for itself */
+/* Look-ups that were under way before the first of them had failed count beyond the burst, so that
+ * however many begin at once, they come to no more in the end: up to so long a time ahead. */
+#define THROTTLE_DEBT_MS 50000
 /* Addresses, and client ids; past it the oldest is forgotten. */
 #define THROTTLE_MAX_ENTRIES 10000
 #define THROTTLE_MAX_KNOWN   50000 /* ids that have authenticated lately, some 200 bytes each */
@@ -65,15 +71,20 @@ MUST_USE struct throttle_refusal throttle_check(struct throttle *throttle,
 /* The client has authenticated. Once for each record is enough. */
 void throttle_know(struct throttle *throttle, struct slice id);
 
-/* A look-up has found nobody. */
-void throttle_miss(struct throttle *throttle, uint64_t now_ms);
+/* An authentication that has failed. */
+struct throttle_failure {
+    struct network_address peer;
+    /* Empty, for one that cannot exist or for a malformed secret, which is no guess: it counts only
+     * against the address. */
+    struct slice id;
+    bool exists;    /* there is such a client */
+    bool looked_up; /* it has cost a look-up */
+};
 
-/* An authentication has failed; `exists`: there is such a client. Counts it, unless it is one too
- * many: a refused attempt leaves nothing in the tables. An empty id, for one that cannot exist or
- * for a malformed secret, which is no guess, counts only against the address. */
-MUST_USE struct throttle_refusal throttle_fail(struct throttle *throttle,
-                                               const struct network_address *peer, struct slice id,
-                                               bool exists, uint64_t now_ms);
+/* Counts it, unless it is one too many: a refused attempt leaves nothing in the tables. A look-up
+ * counts in any case. */
+MUST_USE struct throttle_refusal
+throttle_fail(struct throttle *throttle, const struct throttle_failure *failure, uint64_t now_ms);
 
 /* The client has been made or changed (`*`: all): what failed before says nothing any more. */
 void throttle_forget(struct throttle *throttle, struct slice id);

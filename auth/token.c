@@ -29,6 +29,10 @@
 
 #define TURN_US 600 /* for which a turn issues: together with the rest of it, about 1 ms */
 
+/* A request that fails to authenticate is answered so long after it came, at the soonest. A look-up
+ * usually takes less: so the time does not tell whether there was one, that is, which ids exist. */
+#define FAILURE_MS 5
+
 _Static_assert(FORM_MAX_RESOURCES >= CLIENT_MAX_AUDIENCES,
                "all that a client has have their place");
 
@@ -43,41 +47,84 @@ struct token_request {
     h2o_req_t *req;
     struct worker *worker;
     struct form form;
-    struct slice id; /* as presented; from the pool */
-    bool is_looked_up;
+    uint64_t came_ms;            /* monotonic */
+    struct slice id;             /* as presented; from the pool */
+    bool is_guess;               /* at the secret of an id that may exist */
+    bool is_looked_up;           /* and nobody else's look-up was joined */
     struct secret_digest digest; /* of the secret that was presented */
     struct client_waiter waiter;
-    struct client *client; /* kept; NULL: not authenticated */
-    struct slice scope;    /* to be granted */
+    struct timer hold;                 /* of the answer to one that failed to authenticate: */
+    struct throttle_refusal throttled; /* it failed too often, … */
+    bool cannot_tell;                  /* … PostgreSQL cannot be asked, or neither: 401 */
+    struct client *client;             /* kept; NULL: not authenticated */
+    struct slice scope;                /* to be granted */
     struct audiences audiences;
     const char *complaint; /* why it is refused, as `error`; NULL: it is not */
     enum token_error error;
     struct limits_waiter limits_waiter;
 };
 
-/* The authentication has failed: 401, or 429 when that happens too often. */
-static void fail(struct token_request *request, enum auth_failure reason, bool exists)
+static void on_hold_over(struct timer *timer)
 {
-    struct network_address peer = peer_of(request->req);
-    bool is_guess = reason != AUTH_MALFORMED_SECRET && client_id_is_valid(request->id);
-    struct slice guessed_at = is_guess ? request->id : SLICE("");
-    struct throttle *throttle = &request->worker->process->throttle;
-    uint64_t now_ms = clock_monotonic_ms();
-    struct throttle_refusal refusal = throttle_fail(throttle, &peer, guessed_at, exists, now_ms);
+    struct token_request *request = H2O_STRUCT_FROM_MEMBER(struct token_request, hold, timer);
 
-    if (request->is_looked_up && !exists)
-        throttle_miss(throttle, now_ms);
-    token_note_failure(request->req, reason, request->id);
-    if (refusal.wait_ms != 0)
-        token_refuse_slow_down(request->req, refusal);
+    if (request->cannot_tell)
+        token_refuse_for_now(request->req,
+                             "The client cannot be looked up at the moment; try again later.");
+    else if (request->throttled.wait_ms != 0)
+        token_refuse_slow_down(request->req, request->throttled);
     else
         token_refuse_client(request->req);
+}
+
+/* Answers that it is not authenticated, when it is time for that; what is no guess at an id is
+ * answered at once. */
+static void refuse(struct token_request *request)
+{
+    uint64_t now_ms = clock_monotonic_ms(), answer_ms = request->came_ms + FAILURE_MS;
+
+    if (!request->is_guess) {
+        on_hold_over(&request->hold);
+        return;
+    }
+    timer_start(&request->worker->timers, &request->hold,
+                answer_ms > now_ms ? answer_ms - now_ms : 1);
+}
+
+/* Without PostgreSQL nobody can tell whether the id, or the secret, is a new one. */
+static void refuse_untold(struct token_request *request)
+{
+    request->cannot_tell = true;
+    refuse(request);
+}
+
+/* The authentication has failed. */
+static void fail(struct token_request *request, enum auth_failure reason, bool exists)
+{
+    struct worker *worker = request->worker;
+
+    request->is_guess = reason != AUTH_MALFORMED_SECRET && client_id_is_valid(request->id);
+    token_note_failure(request->req, reason, request->id);
+    if (request->is_guess && !pg_is_ready(&worker->pg)) {
+        refuse_untold(request);
+        return;
+    }
+    request->throttled = throttle_fail(&worker->process->throttle,
+                                       &(struct throttle_failure){
+                                           .peer = peer_of(request->req),
+                                           .id = request->is_guess ? request->id : SLICE(""),
+                                           .exists = exists,
+                                           .looked_up = request->is_looked_up,
+                                       },
+                                       clock_monotonic_ms());
+    refuse(request);
 }
 
 static void on_request_gone(void *data)
 {
     struct token_request *request = data;
 
+    timer_stop(&request->worker->timers, &request->hold);
     client_stop_waiting(&request->waiter);
     limits_stop_waiting(&request->limits_waiter);
     if (request->is_granted)
@@ -95,19 +142,21 @@ static void on_decision(struct limits_waiter *waiter, enum limits_decision decis
 static void find(struct token_request *request)
 {
     struct worker *worker = request->worker;
-    struct throttle_refusal refusal;
     struct network_address peer;
 
     if (client_find(&worker->clients, request->id, &request->waiter))
         return;
-    peer = peer_of(request->req);
-    refusal = throttle_check(&worker->process->throttle, &peer, request->id, clock_monotonic_ms());
-    if (refusal.wait_ms != 0) {
-        token_refuse_slow_down(request->req, refusal);
+    if (!pg_is_ready(&worker->pg)) {
+        refuse_untold(request);
         return;
     }
-    request->is_looked_up = true;
-    client_look_up(&worker->clients, request->id, &request->waiter);
+    peer = peer_of(request->req);
+    request->throttled =
+        throttle_check(&worker->process->throttle, &peer, request->id, clock_monotonic_ms());
+    if (request->throttled.wait_ms != 0)
+        refuse(request);
+    else
+        request->is_looked_up = client_look_up(&worker->clients, request->id, &request->waiter);
 }
 
 static void authenticate(struct token_request *request, const struct credentials *credentials)
@@ -132,8 +181,12 @@ void token_handle(h2o_req_t *req)
         h2o_mem_alloc_shared(&req->pool, sizeof(*request), on_request_gone);
     struct credentials credentials;
 
+    request->came_ms = clock_monotonic_ms();
     request->is_granted = false;
+    request->is_guess = true;
     request->is_looked_up = false;
+    request->hold = (struct timer){.on_time = on_hold_over};
+    request->cannot_tell = false;
     request->req = req;
     request->worker = worker;
     request->waiter.on_client = on_client;
@@ -411,8 +464,7 @@ static void on_client(struct client_waiter *waiter, enum client_status status,
     int64_t now_ms = clock_unix_ms();
 
     if (status == CLIENT_UNAVAILABLE) {
-        token_refuse_for_now(request->req,
-                             "The client cannot be looked up at the moment; try again later.");
+        refuse_untold(request);
         return;
     }
     if (!client_authenticate(client, &request->digest, now_ms)) {

@@ -765,8 +765,8 @@ def test_an_unknown_id_is_remembered_as_a_record_is(database, jotd, postgres):
         assert abs(found - unknown) <= 1
         postgres.stop()
         s.wait_log("pg.lost", connection="look-up")
-        # Both are stale now, and are answered alike.
-        assert s.token(client).status_code == s.token(nobody).status_code == 401
+        # Nobody can tell about either now.
+        assert s.token(client).status_code == s.token(nobody).status_code == 503
 
 
 def test_made_up_ids_push_no_real_client_out(database, jotd):

@@ -1,6 +1,8 @@
 """Failed authentications are held to a rate, and nobody is locked out by others."""
 
+import contextlib
 import secrets
+import time
 import types
 
 from harness import until
@@ -76,6 +78,22 @@ def test_past_the_rate_there_is_no_look_up(database, jotd):
         assert s.metric("jotd_token_errors_total", error="slow_down") == throttled
         # Who is cached and right is let in from the same address.
         assert s.token(client).headers["X-Cache-Status"] == "HIT"
+
+
+def test_as_many_at_once_as_one_likes_are_no_more_in_the_end(database, jotd):
+    """Requests that are under way before the first of them fails."""
+    client, = clients(database)
+    with jotd(database) as s, contextlib.ExitStack() as stack:
+        ask_many(s, [s.token_request(made_up(client.secret)) for _ in range(PEER_BURST + 200)])
+        connections = [stack.enter_context(s.connect()) for _ in range(100)]
+        before, began = s.metric("jotd_client_lookups_total", result="unknown"), time.monotonic()
+        while time.monotonic() - began < 5:
+            for connection in connections:
+                connection.sendall(s.token_request(made_up(client.secret)))
+            for connection in connections:
+                assert connection.recv(4096)
+        looked_up = s.metric("jotd_client_lookups_total", result="unknown") - before
+        assert looked_up < 10 * (time.monotonic() - began) + 2 * len(connections)
 
 
 def test_it_passes(database, jotd):

@@ -22,9 +22,9 @@ static struct network_address address(const char *text)
 static uint64_t failure_of(struct throttle *throttle, const char *peer, const char *id,
                            uint64_t now_ms)
 {
-    struct network_address from = address(peer);
+    struct throttle_failure failure = {.peer = address(peer), .id = slice_of(id), .exists = true};
 
-    return throttle_fail(throttle, &from, slice_of(id), true, now_ms).wait_ms;
+    return throttle_fail(throttle, &failure, now_ms).wait_ms;
 }
 
 static uint64_t check(struct throttle *throttle, const char *peer, const char *id, uint64_t now_ms)
@@ -38,12 +38,12 @@ static uint64_t check(struct throttle *throttle, const char *peer, const char *i
 static void use_up_id(struct throttle *throttle, const char *id, bool exists)
 {
     for (int i = 0; i != THROTTLE_ID_BURST; ++i) {
+        struct throttle_failure failure = {.id = slice_of(id), .exists = exists};
         char peer[32];
-        struct network_address from;
 
         snprintf(peer, sizeof(peer), "10.0.0.%d", i);
-        from = address(peer);
-        assert_int_equal(throttle_fail(throttle, &from, slice_of(id), exists, NOW).wait_ms, 0);
+        failure.peer = address(peer);
+        assert_int_equal(throttle_fail(throttle, &failure, NOW).wait_ms, 0);
     }
 }
 
@@ -162,23 +162,85 @@ static void an_address_that_is_refused_leaves_nothing(void **state)
     throttle_close(&throttle);
 }
 
+/* Look-ups that find nobody, from as many addresses. */
+static void miss(struct throttle *throttle, int count)
+{
+    for (int i = 0; i != count; ++i) {
+        struct throttle_failure failure = {.looked_up = true};
+        char peer[32], id[32];
+
+        snprintf(id, sizeof(id), "made-up-%d", i);
+        failure.id = slice_of(id);
+        snprintf(peer, sizeof(peer), "10.2.%d.%d", i / 250, i % 250);
+        failure.peer = address(peer);
+        assert_int_equal(throttle_fail(throttle, &failure, NOW).wait_ms, 0);
+    }
+}
+
+static enum throttle_by refused_by(struct throttle *throttle, const char *id, bool exists)
+{
+    struct throttle_failure failure = {.peer = address("10.1.0.1"),
+                                       .id = slice_of(id),
+                                       .exists = exists};
+    struct throttle_refusal refusal = throttle_fail(throttle, &failure, NOW);
+
+    return refusal.wait_ms != 0 ? refusal.by : THROTTLE_BY_COUNT;
+}
+
 static void holds_look_ups_that_find_nobody_to_a_rate(void **state)
 {
     struct throttle throttle;
-    char peer[32];
 
     (void)state;
     throttle_open(&throttle);
     throttle_know(&throttle, SLICE("known"));
-    for (int i = 0; i != 10 * THROTTLE_ALL_BURST; ++i) {
-        snprintf(peer, sizeof(peer), "10.0.%d.%d", i / 250 % 250, i % 250);
-        assert_int_equal(check(&throttle, peer, "made-up", NOW),
-                         i < THROTTLE_ALL_BURST ? 0 : THROTTLE_ALL_MS);
-        throttle_miss(&throttle, NOW);
-    }
+    miss(&throttle, THROTTLE_ALL_BURST - 1);
+    assert_int_equal(check(&throttle, "10.1.0.1", "new", NOW), 0);
+    miss(&throttle, 1);
+    assert_int_equal(check(&throttle, "10.1.0.1", "new", NOW), THROTTLE_ALL_MS);
     assert_int_equal(check(&throttle, "10.1.0.1", "known", NOW), 0);
-    /* However many there were, it passes. */
     assert_int_equal(check(&throttle, "10.1.0.1", "new", NOW + THROTTLE_ALL_MS), 0);
+    throttle_close(&throttle);
+}
+
+/* Those that had begun when the first one failed. */
+static void look_ups_at_once_count_beyond_the_burst(void **state)
+{
+    struct throttle_failure failure = {.peer = address("192.0.2.1"),
+                                       .id = SLICE("made-up"),
+                                       .looked_up = true};
+    struct throttle throttle;
+
+    (void)state;
+    throttle_open(&throttle);
+    use_up_peer(&throttle, "192.0.2.1");
+    for (int i = 1; i != 101; ++i) {
+        assert_int_not_equal(throttle_fail(&throttle, &failure, NOW).wait_ms, 0);
+        assert_int_equal(check(&throttle, "192.0.2.1", "any", NOW), (i + 1) * THROTTLE_PEER_MS);
+    }
+    for (int i = 0; i != 1000; ++i)
+        assert_int_not_equal(throttle_fail(&throttle, &failure, NOW).wait_ms, 0);
+    assert_int_equal(check(&throttle, "192.0.2.1", "any", NOW), THROTTLE_DEBT_MS);
+    assert_int_equal(check(&throttle, "192.0.2.1", "any", NOW + THROTTLE_DEBT_MS), 0);
+    throttle_close(&throttle);
+}
+
+static void a_refusal_does_not_tell_which_ids_exist(void **state)
+{
+    struct throttle throttle;
+
+    (void)state;
+    throttle_open(&throttle);
+    use_up_id(&throttle, "there", true);
+    use_up_id(&throttle, "not-there", false);
+    assert_int_equal(refused_by(&throttle, "there", true), THROTTLE_ID);
+    assert_int_equal(refused_by(&throttle, "not-there", false), THROTTLE_ID);
+    miss(&throttle, THROTTLE_ALL_BURST);
+    assert_int_equal(refused_by(&throttle, "there", true), THROTTLE_ALL);
+    assert_int_equal(refused_by(&throttle, "not-there", false), THROTTLE_ALL);
+    assert_int_equal(refused_by(&throttle, "new", true), THROTTLE_ALL);
+    assert_int_equal(refused_by(&throttle, "newer", false), THROTTLE_ALL);
+    assert_int_equal(refused_by(&throttle, "", false), THROTTLE_BY_COUNT); /* no guess */
     throttle_close(&throttle);
 }
 
@@ -211,7 +273,9 @@ static void takes_any_bytes_for_an_id(void **state)
     for (size_t length = 0; length != sizeof(bytes); length += 50) {
         struct slice id = {bytes, length};
 
-        assert_int_equal(throttle_fail(&throttle, &peer, id, false, NOW).wait_ms, 0);
+        struct throttle_failure failure = {.peer = peer, .id = id};
+
+        assert_int_equal(throttle_fail(&throttle, &failure, NOW).wait_ms, 0);
         assert_int_equal(throttle_check(&throttle, &peer, id, NOW).wait_ms, 0);
     }
     throttle_close(&throttle);
@@ -228,6 +292,8 @@ int main(void)
         cmocka_unit_test(is_bounded),
         cmocka_unit_test(an_address_that_is_refused_leaves_nothing),
         cmocka_unit_test(holds_look_ups_that_find_nobody_to_a_rate),
+        cmocka_unit_test(look_ups_at_once_count_beyond_the_burst),
+        cmocka_unit_test(a_refusal_does_not_tell_which_ids_exist),
         cmocka_unit_test(keeps_look_ups_for_who_has_authenticated_lately),
         cmocka_unit_test(takes_any_bytes_for_an_id),
     };
