@@ -165,7 +165,8 @@ class Server:
 
     def create_key(self, alg="ES256"):
         """Makes a signing key for this server, as an operator would."""
-        return run_jotd("key", "create", "--alg", alg, "--now", env=self.environment)
+        now = ["--now"] if any(self.keys_dir.glob("*.pem")) else []  # which an older jotd lacks
+        return run_jotd("key", "create", "--alg", alg, *now, env=self.environment)
 
     # HTTP by hand
 
