@@ -31,17 +31,6 @@ static const char *const lookup_names[LOOKUP_RESULT_COUNT] = {
     [LOOKUP_ERROR] = "error",
 };
 
-/* Sums the field at `offset` of every worker's counters. */
-static uint64_t sum(const struct process *process, size_t offset)
-{
-    uint64_t total = 0;
-
-    for (size_t i = 0; i != process->worker_count; ++i)
-        total += counter_read(
-            (const struct counter *)((const char *)&process->workers[i].counters + offset));
-    return total;
-}
-
 static struct histogram merge(const struct process *process, size_t offset)
 {
     struct histogram total = {0};
@@ -92,7 +81,8 @@ static void write_requests(struct buffer *text, const struct process *process)
     metrics_family(text, "jotd_http_requests_total", "counter", "Requests by path and status.");
     for (size_t e = 0; e != ENDPOINT_COUNT; ++e) {
         for (size_t s = 0; s != STATUS_COUNT; ++s) {
-            uint64_t count = sum(process, OFFSET_AT(requests, e) + s * sizeof(struct counter));
+            uint64_t count =
+                workers_sum(process, OFFSET_AT(requests, e) + s * sizeof(struct counter));
 
             if (!is_shown((enum endpoint)e, codes[s], count))
                 continue;
@@ -131,7 +121,7 @@ static void write_tokens(struct buffer *text, const struct process *process)
 
     metrics_family(text, "jotd_tokens_issued_total", "counter", "Access tokens issued by tier.");
     for (unsigned t = 0; t != TIER_MAX; ++t) {
-        uint64_t count = sum(process, OFFSET_AT(tokens_issued, t));
+        uint64_t count = workers_sum(process, OFFSET_AT(tokens_issued, t));
 
         if (!is_known(t, count))
             continue;
@@ -143,20 +133,20 @@ static void write_tokens(struct buffer *text, const struct process *process)
     for (size_t e = 0; e != TOKEN_ERROR_COUNT; ++e) {
         snprintf(labels, sizeof(labels), "error=\"%s\"", token_error_name((enum token_error)e));
         metrics_value(text, "jotd_token_errors_total", labels,
-                      sum(process, OFFSET_AT(token_errors, e)));
+                      workers_sum(process, OFFSET_AT(token_errors, e)));
     }
     metrics_family(text, "jotd_auth_failures_total", "counter",
                    "Authentications that failed, by the reason.");
     for (size_t r = 0; r != AUTH_FAILURE_COUNT; ++r) {
         snprintf(labels, sizeof(labels), "reason=\"%s\"", auth_failure_name((enum auth_failure)r));
         metrics_value(text, "jotd_auth_failures_total", labels,
-                      sum(process, OFFSET_AT(auth_failures, r)));
+                      workers_sum(process, OFFSET_AT(auth_failures, r)));
     }
     metrics_family(text, "jotd_auth_throttled_total", "counter",
                    "Authentications refused for too many failures, by whose they were.");
     for (size_t by = 0; by != THROTTLE_BY_COUNT; ++by)
         metrics_value(text, "jotd_auth_throttled_total", throttled_by[by],
-                      sum(process, OFFSET_AT(auth_throttled, by)));
+                      workers_sum(process, OFFSET_AT(auth_throttled, by)));
     metrics_family(text, "jotd_sign_duration_seconds", "histogram",
                    "Time to write and sign one token, by algorithm.");
     for (size_t a = 0; a != KEY_ALG_COUNT; ++a) {
@@ -189,12 +179,12 @@ static void write_cache(struct buffer *text, const struct process *process)
          "Statements that looked clients up again after a change of all.", OFFSET(rechecks)},
     };
     /* In this order, since workers go on counting: never more removed than added. */
-    uint64_t removed = sum(process, OFFSET(cache_removed));
-    uint64_t added = sum(process, OFFSET(cache_added)), capacity = 0;
+    uint64_t removed = workers_sum(process, OFFSET(cache_removed));
+    uint64_t added = workers_sum(process, OFFSET(cache_added)), capacity = 0;
 
     for (size_t i = 0; i != COUNT_OF(counters); ++i) {
         metrics_family(text, counters[i].name, "counter", counters[i].help);
-        metrics_value(text, counters[i].name, "", sum(process, counters[i].offset));
+        metrics_value(text, counters[i].name, "", workers_sum(process, counters[i].offset));
     }
     for (size_t i = 0; i != process->worker_count; ++i)
         capacity += process->workers[i].clients.cache.capacity;
@@ -221,7 +211,7 @@ static void write_lookups(struct buffer *text, const struct process *process)
     for (size_t r = 0; r != LOOKUP_RESULT_COUNT; ++r) {
         snprintf(labels, sizeof(labels), "result=\"%s\"", lookup_names[r]);
         metrics_value(text, "jotd_client_lookups_total", labels,
-                      sum(process, OFFSET_AT(lookups, r)));
+                      workers_sum(process, OFFSET_AT(lookups, r)));
     }
     metrics_family(text, "jotd_client_lookup_duration_seconds", "histogram",
                    "Time from asking PostgreSQL for a client to its answer.");
@@ -282,7 +272,8 @@ static void write_ledger(struct buffer *text, const struct process *process)
                   atomic_load(&ledger->unreadable_directories));
     metrics_family(text, "jotd_ledger_rows_dropped_total", "counter",
                    "Tokens issued without a record, for want of room (JOTD_SPOOL_FULL=drop).");
-    metrics_value(text, "jotd_ledger_rows_dropped_total", "", sum(process, OFFSET(ledger_dropped)));
+    metrics_value(text, "jotd_ledger_rows_dropped_total", "",
+                  workers_sum(process, OFFSET(ledger_dropped)));
     metrics_family(text, "jotd_ledger_batches_total", "counter", "Batches by what closed them.");
     for (size_t t = 0; t != SPOOL_TRIGGER_COUNT; ++t) {
         snprintf(labels, sizeof(labels), "trigger=\"%s\"", triggers[t]);
@@ -322,7 +313,7 @@ static void write_limiter(struct buffer *text, const struct process *process)
     for (unsigned t = 0; t != TIER_MAX; ++t) {
         for (size_t d = 0; d != LIMITS_DECISION_COUNT; ++d) {
             uint64_t count =
-                sum(process, OFFSET_AT(limiter_decisions, t) + d * sizeof(struct counter));
+                workers_sum(process, OFFSET_AT(limiter_decisions, t) + d * sizeof(struct counter));
 
             if (!is_known(t, count))
                 continue;
@@ -334,7 +325,7 @@ static void write_limiter(struct buffer *text, const struct process *process)
     metrics_family(text, "jotd_limiter_near_limit_total", "counter",
                    "Tokens granted past 80 % of a window.");
     for (unsigned t = 0; t != TIER_MAX; ++t) {
-        uint64_t count = sum(process, OFFSET_AT(limiter_near_limit, t));
+        uint64_t count = workers_sum(process, OFFSET_AT(limiter_near_limit, t));
 
         if (!is_known(t, count))
             continue;
@@ -347,11 +338,11 @@ static void write_limiter(struct buffer *text, const struct process *process)
     metrics_family(text, "jotd_limiter_backend_errors_total", "counter",
                    "Calls, or clients of a call, that Redis did not answer, or with an error.");
     metrics_value(text, "jotd_limiter_backend_errors_total", "",
-                  sum(process, OFFSET(limiter_backend_errors)));
+                  workers_sum(process, OFFSET(limiter_backend_errors)));
     metrics_family(text, "jotd_limiter_fallback_decisions_total", "counter",
                    "Decisions that were made without Redis (JOTD_LIMITER_ON_ERROR).");
     metrics_value(text, "jotd_limiter_fallback_decisions_total", "",
-                  sum(process, OFFSET(limiter_without_redis)));
+                  workers_sum(process, OFFSET(limiter_without_redis)));
     metrics_family(text, "jotd_limiter_fallback", "gauge",
                    "1 while a worker is without its Redis.");
     metrics_value(text, "jotd_limiter_fallback", "",

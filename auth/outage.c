@@ -9,23 +9,13 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-static uint64_t sum(const struct process *process, size_t offset)
-{
-    uint64_t total = 0;
-
-    for (size_t i = 0; i != process->worker_count; ++i)
-        total += counter_read(
-            (const struct counter *)((const char *)&process->workers[i].counters + offset));
-    return total;
-}
-
 static struct outage count(const struct process *process)
 {
     return (struct outage){
-        .stale = sum(process, offsetof(struct counters, cache_stale)),
-        .refused =
-            sum(process, offsetof(struct counters, token_errors[TOKEN_TEMPORARILY_UNAVAILABLE])),
-        .decided = sum(process, offsetof(struct counters, limiter_without_redis)),
+        .stale = workers_sum(process, offsetof(struct counters, cache_stale)),
+        .refused = workers_sum(process, offsetof(struct counters,
+                                                 token_errors[TOKEN_TEMPORARILY_UNAVAILABLE])),
+        .decided = workers_sum(process, offsetof(struct counters, limiter_without_redis)),
     };
 }
 

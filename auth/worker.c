@@ -246,6 +246,16 @@ bool worker_is_stuck(const struct worker *worker, uint64_t bound_ms)
     return clock_monotonic_ms() > turned_ms + bound_ms;
 }
 
+uint64_t workers_sum(const struct process *process, size_t offset)
+{
+    uint64_t total = 0;
+
+    for (size_t i = 0; i != process->worker_count; ++i)
+        total += counter_read(
+            (const struct counter *)((const char *)&process->workers[i].counters + offset));
+    return total;
+}
+
 /* One turn. True when the next must not wait. */
 static bool pass(struct worker *worker, int32_t max_wait_ms)
 {

@@ -76,6 +76,9 @@ MUST_USE bool worker_start(struct worker *worker, struct failure *failure);
 /* Whether its loop has not turned for longer than `bound_ms`. */
 MUST_USE bool worker_is_stuck(const struct worker *worker, uint64_t bound_ms);
 
+/* The sum of a counter over all workers; `offset` is its place in struct counters. */
+MUST_USE uint64_t workers_sum(const struct process *process, size_t offset);
+
 /* Harmless when it was not started. */
 void worker_join(struct worker *worker);
 

@@ -15,25 +15,16 @@ import io
 import os
 import secrets
 import string
-import zlib
 
 import psycopg2
 
-DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
+import stand  # which finds the harness
+
+from harness.secret import make_secret
 
 
 def make_id():
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(20))
-
-
-def make_secret():
-    """As auth/secret.c: jot_, 43 random characters, CRC-32 in base 62."""
-    text = "jot_" + "".join(secrets.choice(DIGITS) for _ in range(43))
-    crc, checksum = zlib.crc32(text.encode()), ""
-    for _ in range(6):
-        crc, digit = divmod(crc, 62)
-        checksum = DIGITS[digit] + checksum
-    return text + checksum
 
 
 def insert(url, made):

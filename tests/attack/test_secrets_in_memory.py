@@ -6,18 +6,16 @@ import contextlib
 import fcntl
 import os
 import pathlib
-import random
 import socket
-import string
 import subprocess
 import termios
-import zlib
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
 from harness import memory, until
 from harness.process import binary, clean_environment, has_sanitizer, run_jotd, spawn
+from harness.secret import make_secret
 from harness.server import receive
 
 NOBODY = 65534
@@ -148,17 +146,6 @@ def test_without_the_right_to_lock_memory_it_is_said_once(database, jotd, tmp_pa
 
 GRANT = "grant_type=client_credentials"
 FORM = "application/x-www-form-urlencoded"
-DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
-
-
-def make_secret():
-    """One of the right form that nobody has."""
-    text = "jot_" + "".join(random.choices(DIGITS, k=43))
-    check, checksum = zlib.crc32(text.encode()), ""
-    for _ in range(6):
-        check, digit = divmod(check, 62)
-        checksum = DIGITS[digit] + checksum
-    return text + checksum
 
 
 def basic(client_id, secret):
