@@ -216,7 +216,7 @@ def test_nothing_of_the_owner_runs_as_the_superuser_who_makes_the_roles(database
     with session(database, database.owner_url) as cursor:
         cursor.execute("""
             CREATE FUNCTION rise() RETURNS boolean LANGUAGE plpgsql AS
-                $$ BEGIN ALTER ROLE jotd_owner SUPERUSER; RETURN true; END $$;
+                $$ BEGIN CREATE ROLE risen SUPERUSER; RETURN true; END $$;
             CREATE FUNCTION rise(oid, regrole) RETURNS boolean RETURN NOT rise();
             CREATE OPERATOR <> (LEFTARG = oid, RIGHTARG = regrole, FUNCTION = rise);
             CREATE FUNCTION rise(oid, regnamespace) RETURNS boolean RETURN NOT rise();
@@ -230,10 +230,9 @@ def test_nothing_of_the_owner_runs_as_the_superuser_who_makes_the_roles(database
         cursor.execute(f"ALTER DATABASE {database.name} SET search_path = public, pg_catalog")
     try:
         database.make_roles()
-        assert database.execute("SELECT rolsuper FROM pg_roles WHERE rolname = 'jotd_owner'") == [
-            (False,)]
+        assert database.execute("SELECT rolname FROM pg_roles WHERE rolname = 'risen'") == []
     finally:
-        database.execute("ALTER ROLE jotd_owner NOSUPERUSER")
+        database.execute("DROP ROLE IF EXISTS risen")
 
 
 def test_who_holds_the_lock_of_migrations_is_named(database):
