@@ -87,13 +87,13 @@ def spawn(arguments, **options):
 def children(pid):
     """The processes whose parent is `pid`."""
     found = []
-    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    for name in filter(str.isdigit, os.listdir("/proc")):  # pathlib's glob fails when one ends
         try:
-            fields = entry.read_text().rpartition(")")[2].split()
+            fields = pathlib.Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[1]) == pid:
-            found.append(int(entry.parent.name))
+            found.append(int(name))
     return found
 
 
