@@ -2,9 +2,9 @@
 #ifndef AUTH_COUNTERS_H
 #define AUTH_COUNTERS_H
 
-#include "auth/keys.h"
-#include "auth/throttle.h"
-#include "common/metrics.h"
+#include "auth/client/throttle.h"
+#include "auth/token/key_set.h"
+#include "common/prometheus.h"
 
 /* Paths, as the label `endpoint`. */
 enum endpoint {

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "auth/cli.h"
+#include "auth/command/cli.h"
 #include "auth/serve.h"
 #include "common/attributes.h"
 #include "common/private_memory.h"

@@ -8,14 +8,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "auth/connections.h"
-#include "auth/handover.h"
-#include "auth/keyring.h"
-#include "auth/ledger.h"
-#include "auth/limits.h"
+#include "auth/client/throttle.h"
+#include "auth/ledger/ledger.h"
 #include "auth/outage.h"
+#include "auth/quota/limiter.h"
 #include "auth/settings.h"
-#include "auth/throttle.h"
+#include "auth/token/keyring.h"
+#include "common/http/connections.h"
+#include "common/http/handover.h"
 
 struct process {
     struct settings settings;

@@ -4,20 +4,20 @@
 #include <string.h>
 #include <strings.h>
 
-#include "auth/access_log.h"
-#include "auth/connection.h"
-#include "auth/cors.h"
 #include "auth/counters.h"
-#include "auth/discovery.h"
-#include "auth/health.h"
-#include "auth/peer.h"
-#include "auth/reply.h"
-#include "auth/token.h"
-#include "auth/token_read.h"
+#include "auth/endpoint/authenticate.h"
+#include "auth/endpoint/discovery.h"
+#include "auth/endpoint/health.h"
+#include "auth/endpoint/token.h"
 #include "auth/worker.h"
 #include "common/clock.h"
-#include "common/http_head.h"
-#include "common/lag.h"
+#include "common/http/access_log.h"
+#include "common/http/connection.h"
+#include "common/http/cors.h"
+#include "common/http/http_head.h"
+#include "common/http/lag.h"
+#include "common/http/peer.h"
+#include "common/http/reply.h"
 #include "common/log.h"
 
 #define MAX_BODY     (1024 * 1024) /* past it h2o refuses, before it has come */

@@ -14,12 +14,12 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#include "auth/cli.h"
-#include "auth/handover.h"
+#include "auth/command/cli.h"
 #include "auth/log_level.h"
 #include "auth/routes.h"
 #include "auth/worker.h"
 #include "common/clock.h"
+#include "common/http/handover.h"
 #include "common/log.h"
 #include "common/private_memory.h"
 

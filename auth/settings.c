@@ -12,10 +12,10 @@
 
 #include "common/address.h"
 #include "common/config.h"
+#include "common/http/origin.h"
 #include "common/log.h"
 #include "common/memory_limit.h"
-#include "common/origin.h"
-#include "common/redis_url.h"
+#include "common/redis/redis_url.h"
 
 static bool check_listen(const char *value, struct failure *failure)
 {

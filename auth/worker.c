@@ -10,16 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/endpoint/token.h"
 #include "auth/migrations.h"
-#include "auth/reply.h"
-#include "auth/tier.h"
-#include "auth/token.h"
+#include "auth/quota/tier.h"
 #include "common/address.h"
 #include "common/clock.h"
-#include "common/lag.h"
+#include "common/http/lag.h"
+#include "common/http/recycled.h"
+#include "common/http/reply.h"
 #include "common/log.h"
 #include "common/private_memory.h"
-#include "common/recycled.h"
 
 #define MAX_WAIT_MS        100 /* also how late a drain or a new key set is seen */
 #define CONNECT_TIMEOUT_MS 5000

@@ -10,17 +10,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "auth/auth_log.h"
-#include "auth/client.h"
-#include "auth/connections.h"
+#include "auth/client/auth_log.h"
+#include "auth/client/client_cache.h"
 #include "auth/counters.h"
-#include "auth/keyring.h"
-#include "auth/limits.h"
 #include "auth/process.h"
+#include "auth/quota/limiter.h"
+#include "auth/token/keyring.h"
 #include "common/attributes.h"
 #include "common/failure.h"
-#include "common/pg.h"
-#include "common/spool.h"
+#include "common/http/connections.h"
+#include "common/pg/pg.h"
+#include "common/spool/spool.h"
 #include "common/timer.h"
 #include "common/uuid.h"
 

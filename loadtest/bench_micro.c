@@ -14,11 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "auth/access_token.h"
-#include "auth/client.h"
-#include "auth/client_auth.h"
-#include "auth/ledger.h"
-#include "auth/token_reply.h"
+#include "auth/client/client_cache.h"
+#include "auth/client/credentials.h"
+#include "auth/endpoint/oauth_reply.h"
+#include "auth/ledger/ledger.h"
+#include "auth/token/access_token.h"
 #include "auth/worker.h"
 #include "common/clock.h"
 

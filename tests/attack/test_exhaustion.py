@@ -7,7 +7,7 @@ import types
 from harness import until
 from harness.wire import parse_answers
 
-PEER_BURST = 500  # as auth/throttle.h says
+PEER_BURST = 500  # as auth/client/throttle.h says
 ALL_BURST = 1000
 
 

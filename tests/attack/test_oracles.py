@@ -56,7 +56,7 @@ def test_an_address_for_metrics_gives_them_to_all(database, jotd):
 
 # Which ids exist
 
-FAILURE_S = 0.005  # as auth/token.c says
+FAILURE_S = 0.005  # as auth/endpoint/token.c says
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "auth/client_auth.h"
+#include "auth/client/credentials.h"
 
 /* Not assert(), which a release build drops. */
 #define REQUIRE(condition)                                                                         \

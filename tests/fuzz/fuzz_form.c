@@ -2,7 +2,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "auth/form.h"
+#include "common/http/form.h"
 
 /* Not assert(), which a release build drops. */
 #define REQUIRE(condition)                                                                         \

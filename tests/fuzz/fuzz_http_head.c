@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/http_head.h"
+#include "common/http/http_head.h"
 
 /* Not assert(), which a release build drops. */
 #define REQUIRE(condition)                                                                         \

@@ -8,7 +8,7 @@ DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 def make_secret():
-    """As auth/secret.c: jot_, 43 random characters, CRC-32 in base 62."""
+    """As auth/client/secret.c: jot_, 43 random characters, CRC-32 in base 62."""
     text = "jot_" + "".join(secrets.choice(DIGITS) for _ in range(43))
     crc, checksum = zlib.crc32(text.encode()), ""
     for _ in range(6):

@@ -18,7 +18,7 @@ from harness.process import is_long
 LONG = is_long()
 NEVER = 3600  # seconds: a batch that only its rows close
 RANDOM = random.Random()
-SPOOL_RESERVE = 1 << 20  # as common/spool.h says
+SPOOL_RESERVE = 1 << 20  # as common/spool/spool.h says
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ START = 1_767_225_600_000  # 2026-01-01, a moment at which all slots and a month
 @pytest.fixture(scope="module")
 def script(redis_server):
     connection = redis_server.connect()
-    return connection.register_script(pathlib.Path(ROOT, "auth/limits.lua").read_text())
+    return connection.register_script(pathlib.Path(ROOT, "auth/quota/limiter.lua").read_text())
 
 
 class Client:

@@ -16,8 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "auth/key_name.h"
-#include "auth/keys.h"
+#include "auth/token/key_name.h"
+#include "auth/token/key_set.h"
 
 #define NOW 1700000000 /* epoch seconds */
 

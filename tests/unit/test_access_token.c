@@ -13,9 +13,9 @@
 #include <openssl/pem.h>
 #include <stdlib.h>
 
-#include "auth/access_token.h"
-#include "auth/jwk.h"
-#include "auth/key_proof.h"
+#include "auth/token/access_token.h"
+#include "auth/token/jwk.h"
+#include "auth/token/key_proof.h"
 
 static char directory[] = "/tmp/jotd-test-XXXXXX";
 static struct key_set *set;

@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-#include "auth/client.h"
-#include "auth/scope.h"
+#include "auth/client/client_cache.h"
+#include "auth/client/scope.h"
 
 #define NOW 1700000000000
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "auth/form.h"
+#include "common/http/form.h"
 
 static char body[4096]; /* the views of the last parse point into it */
 static struct form form;

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "common/http_head.h"
+#include "common/http/http_head.h"
 
 static bool chunked;
 

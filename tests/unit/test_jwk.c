@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/jwk.h"
+#include "auth/token/jwk.h"
 
 static void test_thumbprint_of_rfc_7638_section_3_1(void **state)
 {

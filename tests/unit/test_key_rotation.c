@@ -4,7 +4,7 @@
 #include <jansson.h>
 #include <sys/stat.h>
 
-#include "auth/key_rotation.h"
+#include "auth/token/key_rotation.h"
 
 static void test_states_over_time(void **state)
 {

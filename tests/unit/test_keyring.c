@@ -1,7 +1,7 @@
 /* auth/keyring: what a worker's view says as time goes on, and back. */
 #include "key_directory.h"
 
-#include "auth/keyring.h"
+#include "auth/token/keyring.h"
 
 static void assert_says(struct keyring_view *view, struct keyring *ring, int64_t now,
                         const char *signing, const char *gone)

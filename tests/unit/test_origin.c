@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "common/origin.h"
+#include "common/http/origin.h"
 
 static void takes_origins_as_browsers_write_them(void **state)
 {

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "common/redis_url.h"
+#include "common/redis/redis_url.h"
 
 static void reads_what_people_write(void **state)
 {

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/reuseport.h"
+#include "common/http/reuseport.h"
 
 #define ASKED 64
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "auth/scope.h"
+#include "auth/client/scope.h"
 
 static void lists_of_tokens_are_valid(void **state)
 {

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#include "auth/secret.h"
+#include "auth/client/secret.h"
 
 /* Computed once with Python's zlib: the format must never change. */
 #define KNOWN_SECRET "jot_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg0xncHt"

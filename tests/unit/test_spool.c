@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/spool.h"
+#include "common/spool/spool.h"
 
 #define NEVER_MS  1000000
 #define OLDER_ID  "018bcfe5-6800-7000-8000-000000000001"

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "auth/throttle.h"
+#include "auth/client/throttle.h"
 
 #define NOW 1000000
 

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "auth/windows.h"
+#include "auth/quota/windows.h"
 
 #define START  1767225600000 /* 2026-01-01: all slots and a month begin */
 #define MINUTE 60000

@@ -1,0 +1,67 @@
+/* Refused authentications in the log: see auth_log.h. */
+#include "auth/client/auth_log.h"
+
+#include <h2o.h>
+
+#include "auth/client/secret.h"
+#include "common/log.h"
+
+static const char *const names[AUTH_FAILURE_COUNT] = {
+    [AUTH_UNKNOWN_CLIENT] = "unknown_client",
+    [AUTH_WRONG_SECRET] = "wrong_secret",
+    [AUTH_EXPIRED_SECRET] = "expired_secret",
+    [AUTH_DISABLED_CLIENT] = "disabled_client",
+    [AUTH_MALFORMED_SECRET] = "malformed_secret",
+    [AUTH_NO_CREDENTIALS] = "no_credentials",
+    [AUTH_MALFORMED_CREDENTIALS] = "malformed_credentials",
+};
+
+const char *auth_failure_name(enum auth_failure reason)
+{
+    return names[reason];
+}
+
+static void end_window(struct auth_log *log)
+{
+    if (log->suppressed != 0)
+        log_info("auth.suppressed", log_int("lines", (int64_t)log->suppressed),
+                 log_str("reason", "more authentications were refused than are logged"));
+    log->suppressed = 0;
+    log->lines = 0;
+}
+
+static void on_window_end(struct timer *timer)
+{
+    end_window(H2O_STRUCT_FROM_MEMBER(struct auth_log, window, timer));
+}
+
+void auth_log_open(struct auth_log *log, struct timers *timers)
+{
+    *log = (struct auth_log){.timers = timers, .window.on_time = on_window_end};
+}
+
+void auth_log_close(struct auth_log *log)
+{
+    if (log->timers == NULL)
+        return;
+    timer_stop(log->timers, &log->window);
+    end_window(log);
+}
+
+void auth_log_refused(struct auth_log *log, enum auth_failure reason, struct slice client_id,
+                      const char *peer)
+{
+    struct slice shown = secret_is_suspected(client_id) ? SLICE("(a secret?)") : client_id;
+
+    if (!timer_is_running(&log->window))
+        timer_start(log->timers, &log->window, AUTH_LOG_WINDOW_MS);
+    if (log->lines == AUTH_LOG_LINES) {
+        ++log->suppressed;
+        return;
+    }
+    ++log->lines;
+    if (shown.length > AUTH_LOG_ID_MAX)
+        shown.length = AUTH_LOG_ID_MAX;
+    log_info("auth.refused", log_slice("client", shown), log_str("peer", peer),
+             log_str("reason", names[reason]));
+}

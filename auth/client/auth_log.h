@@ -1,0 +1,30 @@
+/* Refused authentications in the log, up to a rate. Each worker has one. */
+#ifndef AUTH_CLIENT_AUTH_LOG_H
+#define AUTH_CLIENT_AUTH_LOG_H
+
+#include "auth/counters.h"
+#include "common/slice.h"
+#include "common/timer.h"
+
+#define AUTH_LOG_LINES     10 /* in each … */
+#define AUTH_LOG_WINDOW_MS 1000
+#define AUTH_LOG_ID_MAX    64 /* bytes of the client id that are shown */
+
+struct auth_log {
+    struct timers *timers;
+    struct timer window; /* runs: lines have been written in it */
+    unsigned lines;
+    uint64_t suppressed;
+};
+
+void auth_log_open(struct auth_log *log, struct timers *timers);
+void auth_log_close(struct auth_log *log);
+
+/* `client_id` is what was presented: any bytes, empty for none. */
+void auth_log_refused(struct auth_log *log, enum auth_failure reason, struct slice client_id,
+                      const char *peer);
+
+/* As the label `reason`, and in the log. */
+const char *auth_failure_name(enum auth_failure reason);
+
+#endif

@@ -1,0 +1,221 @@
+/* Client records: see client_record.h. */
+#include "auth/client/client.h"
+
+#include <h2o.h>
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/client/scope.h"
+#include "auth/quota/tier.h"
+#include "common/clock.h"
+
+/* CLIENT_COLUMNS_SQL; the limits of the quota are the last ones. */
+enum { ID, TIER, ENABLED, TOKEN_TTL, SCOPES, AUDIENCES, SECRETS, LIMITS };
+_Static_assert(LIMITS + QUOTA_WINDOWS == CLIENT_COLUMN_COUNT, "as the header says");
+
+/* `digest:expiry digest:expiry`, the digest in hex, the expiry in Unix milliseconds or empty. */
+static void read_secrets(const char *text, struct client_secret secrets[CLIENT_MAX_SECRETS])
+{
+    for (size_t i = 0; i != CLIENT_MAX_SECRETS && *text != '\0'; ++i) {
+        char hex[2 * SECRET_DIGEST_LENGTH + 1];
+        size_t length = 0;
+
+        snprintf(hex, sizeof(hex), "%s", text);
+        if (OPENSSL_hexstr2buf_ex(secrets[i].digest.bytes, SECRET_DIGEST_LENGTH, &length, hex,
+                                  '\0') == 1 &&
+            length == SECRET_DIGEST_LENGTH && text[2 * SECRET_DIGEST_LENGTH] == ':') {
+            const char *expiry = text + 2 * SECRET_DIGEST_LENGTH + 1;
+
+            secrets[i].expires_at_ms =
+                *expiry == ' ' || *expiry == '\0' ? INT64_MAX : strtoll(expiry, NULL, 10);
+        }
+        OPENSSL_cleanse(hex, sizeof(hex));
+        text += strcspn(text, " ");
+        text += strspn(text, " ");
+    }
+}
+
+static struct slice copy_text(char **free_space, const char *text)
+{
+    struct slice copy = {*free_space, strlen(text)};
+
+    memcpy(*free_space, text, copy.length);
+    *free_space += copy.length;
+    return copy;
+}
+
+static struct client *read_row(const PGresult *rows, int row, uint64_t event, uint64_t life_ms)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    const char *id = PQgetvalue(rows, row, ID), *tier = PQgetvalue(rows, row, TIER);
+    const char *scope = PQgetvalue(rows, row, SCOPES),
+               *audiences = PQgetvalue(rows, row, AUDIENCES);
+    char policy[QUOTA_POLICY_MAX], *free_space;
+    size_t scopes = scope_count(slice_of(scope));
+    struct client *client;
+    struct quota quota;
+
+    for (int w = 0; w != QUOTA_WINDOWS; ++w)
+        quota.limits[w] = strtoll(PQgetvalue(rows, row, LIMITS + w), NULL, 10);
+    client = h2o_mem_alloc(sizeof(*client) + scopes * sizeof(*client->scopes) + strlen(id) +
+                           strlen(tier) + strlen(scope) + strlen(audiences) +
+                           quota_policy(&quota, policy));
+    *client = (struct client){
+        .references = 1,
+        .event = event,
+        .refresh_after_ms = now_ms + life_ms / 5 * 4,
+        .fresh_until_ms = now_ms + life_ms,
+        .tier = tier_number(tier),
+        .enabled = *PQgetvalue(rows, row, ENABLED) == 't',
+        .token_ttl = strtoll(PQgetvalue(rows, row, TOKEN_TTL), NULL, 10),
+        .quota = quota,
+        .scopes = (struct slice *)client->text,
+        .scope_count = scopes,
+    };
+    free_space = (char *)(client->scopes + scopes);
+    client->id = client->entry.key = copy_text(&free_space, id);
+    client->tier_name = copy_text(&free_space, tier);
+    client->scope = copy_text(&free_space, scope);
+    scope_sort(client->scope, client->scopes);
+    client->audiences = copy_text(&free_space, audiences);
+    client->policy = copy_text(&free_space, policy);
+    read_secrets(PQgetvalue(rows, row, SECRETS), client->secrets);
+    return client;
+}
+
+static bool is_tier_name(const char *name)
+{
+    size_t length = strlen(name);
+
+    return length != 0 && length <= TIER_NAME_MAX &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == length;
+}
+
+static bool is_scope(const char *text)
+{
+    return *text == '\0' || (strlen(text) <= SCOPE_MAX && scope_is_valid(slice_of(text)));
+}
+
+static bool are_audiences(const char *text)
+{
+    struct slice rest = slice_of(text), audience;
+    size_t count = 0;
+
+    while (scope_next(&rest, &audience)) {
+        if (++count > CLIENT_MAX_AUDIENCES || audience.length > CLIENT_AUDIENCE_MAX)
+            return false;
+    }
+    return *text == '\0' || scope_is_valid(slice_of(text));
+}
+
+static bool is_number(const char *text, int64_t most)
+{
+    size_t digits = strspn(text, "0123456789");
+
+    return digits != 0 && digits <= 13 && text[digits] == '\0' && strtoll(text, NULL, 10) <= most;
+}
+
+/* The schema has the same rules, but may have lost them, and what answers may be no PostgreSQL. */
+static bool is_sound(const PGresult *rows, int row, struct failure *failure)
+{
+    const char *broken = NULL;
+
+    if (PQnfields(rows) != CLIENT_COLUMN_COUNT)
+        return failure_set(failure, "the answer has other columns than were asked for");
+    if (!client_id_is_valid(slice_of(PQgetvalue(rows, row, ID))))
+        broken = "client_id";
+    else if (!is_tier_name(PQgetvalue(rows, row, TIER)))
+        broken = "tier";
+    else if (!is_number(PQgetvalue(rows, row, TOKEN_TTL), CLIENT_MAX_TTL))
+        broken = "token_ttl";
+    else if (!is_scope(PQgetvalue(rows, row, SCOPES)))
+        broken = "scopes";
+    else if (!are_audiences(PQgetvalue(rows, row, AUDIENCES)))
+        broken = "audiences";
+    for (int w = 0; broken == NULL && w != QUOTA_WINDOWS; ++w) {
+        if (!is_number(PQgetvalue(rows, row, LIMITS + w), CLIENT_MAX_LIMIT))
+            broken = "the limits of its tier";
+    }
+    return broken == NULL ||
+           failure_set(failure, "client %.64s breaks the rules of the schema: correct %s",
+                       PQgetvalue(rows, row, ID), broken);
+}
+
+struct client *client_make(const PGresult *rows, int row, uint64_t event, uint64_t life_ms,
+                           struct failure *failure)
+{
+    return is_sound(rows, row, failure) ? read_row(rows, row, event, life_ms) : NULL;
+}
+
+bool client_equal(const struct client *a, const struct client *b)
+{
+    return slice_equal(a->id, b->id) && slice_equal(a->tier_name, b->tier_name) &&
+           a->enabled == b->enabled && a->token_ttl == b->token_ttl &&
+           slice_equal(a->scope, b->scope) && slice_equal(a->audiences, b->audiences) &&
+           memcmp(a->secrets, b->secrets, sizeof(a->secrets)) == 0 &&
+           memcmp(&a->quota, &b->quota, sizeof(a->quota)) == 0;
+}
+
+void client_keep(struct client *client)
+{
+    ++client->references;
+}
+
+void client_release(struct client *client)
+{
+    if (--client->references == 0) {
+        OPENSSL_cleanse(client->secrets, sizeof(client->secrets));
+        free(client);
+    }
+}
+
+bool client_id_is_valid(struct slice id)
+{
+    if (id.length == 0 || id.length > CLIENT_ID_MAX)
+        return false;
+    for (size_t i = 0; i != id.length; ++i) {
+        char c = id.bytes[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '.' || c == '_' || c == '-'))
+            return false;
+    }
+    return true;
+}
+
+bool client_authenticate(const struct client *client, const struct secret_digest *digest,
+                         int64_t now_ms)
+{
+    static const struct client nobody;
+    const struct client *compared = client != NULL ? client : &nobody;
+    bool right = false;
+
+    /* Every slot is compared, whatever the ones before said. */
+    for (size_t i = 0; i != CLIENT_MAX_SECRETS; ++i) {
+        bool equal = secret_digest_equal(&compared->secrets[i].digest, digest);
+
+        right |= equal & (compared->secrets[i].expires_at_ms > now_ms);
+    }
+    return right & compared->enabled;
+}
+
+enum auth_failure client_auth_failure(const struct client *client,
+                                      const struct secret_digest *digest, int64_t now_ms)
+{
+    static const struct client nobody;
+    const struct client *compared = client != NULL ? client : &nobody;
+    bool live = false, expired = false;
+
+    for (size_t i = 0; i != CLIENT_MAX_SECRETS; ++i) {
+        bool equal = secret_digest_equal(&compared->secrets[i].digest, digest);
+
+        live |= equal & (compared->secrets[i].expires_at_ms > now_ms);
+        expired |= equal & (compared->secrets[i].expires_at_ms <= now_ms);
+    }
+    if (client == NULL)
+        return AUTH_UNKNOWN_CLIENT;
+    if (live)
+        return AUTH_DISABLED_CLIENT;
+    return expired ? AUTH_EXPIRED_SECRET : AUTH_WRONG_SECRET;
+}

@@ -1,0 +1,144 @@
+/* How a client record is found: cache -> one look-up in flight -> PostgreSQL.
+ *
+ * Each worker has a cache of its own, so that a hit takes no lock. All that ask for a client which
+ * is not cached wait for the same look-up. A change in the database arrives as a notification on
+ * the connection that looks up, and drops the record. While that connection is lost, changes go
+ * unheard, so everything cached counts as expired until it is looked up again; as long as
+ * PostgreSQL cannot be asked, an expired record may serve for a while (stale).
+ */
+#ifndef AUTH_CLIENT_CLIENT_CACHE_H
+#define AUTH_CLIENT_CLIENT_CACHE_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "auth/client/client.h"
+#include "auth/counters.h"
+#include "common/attributes.h"
+#include "common/lru.h"
+#include "common/pg/pg.h"
+#include "common/slice.h"
+
+#define CLIENT_MAX_LOOKUPS 64    /* sent and not answered, in each worker */
+#define CLIENT_MAX_QUEUED  10000 /* that wait to be sent; past it the answer is "unavailable" */
+#define CLIENT_LOOKUP_MS   5000  /* a look-up that could not be sent within is given up */
+#define CLIENT_SWEEP_MS    300000
+
+enum client_status {
+    CLIENT_FOUND,
+    CLIENT_UNKNOWN,
+    CLIENT_UNAVAILABLE, /* not cached, and PostgreSQL cannot be asked */
+};
+
+/* Where a record came from. */
+enum client_source {
+    CLIENT_HIT,
+    CLIENT_MISS,
+    CLIENT_STALE,
+};
+
+/* Embedded in what waits. */
+struct client_waiter {
+    struct client_waiter *prev, *next;
+    struct client_lookup *lookup; /* NULL: not waiting */
+    /* `client` is NULL unless found, and valid during the call, which must not find another one;
+     * for longer, with client_keep. */
+    void (*on_client)(struct client_waiter *, enum client_status status, struct client *client,
+                      enum client_source source);
+};
+
+struct client_lookup; /* one in flight */
+
+/* A statement that looks many clients up. */
+struct client_batch {
+    struct pg_query query;
+    struct clients *clients;
+    struct client_lookup *sent; /* by it; NULL: it is not out */
+};
+
+#define CLIENT_BATCHES 2 /* on their way at once */
+
+/* Look-ups of records that a change of all has made void: client_batch.c. */
+struct client_rechecks {
+    struct client_lookup *due; /* they go with the next statement */
+    struct client_batch batches[CLIENT_BATCHES];
+    bool in_round;
+    bool all_sent;                    /* of the round */
+    struct client_batch *round_batch; /* with a part of it; the next part goes when that is back */
+    uint64_t round_event;             /* the round looks at records of before */
+    uint64_t round_after_ms;          /* monotonic: the next one begins then at the soonest */
+    uint64_t round_gap_ms;
+    struct timer round_timer; /* the next one is due */
+};
+
+struct clients {
+    struct lru cache;
+    struct lru unknown; /* of its own, so that made-up ids push no real client out; as large */
+    uint64_t fresh_ms;  /* how long a record is fresh, and an unknown id is known to be one */
+    uint64_t stale_ms;  /* how long an expired one may serve while PostgreSQL is away */
+    struct pg *pg;
+    struct timers *timers;
+    struct timer sweep;
+    struct client_lookup *lookups; /* hashed by id */
+    struct client_lookup *queued;  /* those that are not sent yet, in order */
+    size_t queued_count, sent_count;
+    struct client_rechecks rechecks;
+    /* What happened, counted: a loss of the connection, a change of everything. Records of before
+     * are expired, or void. */
+    uint64_t event;
+    uint64_t lost_event;
+    uint64_t changed_event;
+    bool serving_stale;       /* since the last loss */
+    uint64_t error_logged_ms; /* monotonic: a failed look-up was */
+    struct counters *counters;
+};
+
+/* What a connection for look-ups must have done, in this order: whoever looked up before listening
+ * could keep a record over its invalidation. */
+#define CLIENT_LISTEN_SQL "LISTEN jotd_client"
+
+#define CLIENT_PREPARE_SQL                                                                         \
+    "PREPARE client AS SELECT " CLIENT_COLUMNS_SQL                                                 \
+    " FROM clients c JOIN tiers t ON t.name = c.tier WHERE c.client_id = $1"
+
+/* By unnest: for = ANY ($1) a generic plan compares every client of a small table with every id. */
+#define CLIENT_PREPARE_BATCH_SQL                                                                   \
+    "PREPARE clients AS SELECT " CLIENT_COLUMNS_SQL " FROM unnest($1::text[]) AS asked (id)"       \
+    " JOIN clients c ON c.client_id = asked.id JOIN tiers t ON t.name = c.tier"
+
+/* For clients_warm; has one %zu, how many at most. */
+#define CLIENT_WARM_SQL                                                                            \
+    "SELECT " CLIENT_COLUMNS_SQL " FROM active_clients(%zu) a JOIN clients c USING (client_id)"    \
+    " JOIN tiers t ON t.name = c.tier ORDER BY a.issued_at"
+
+void clients_open(struct clients *clients, size_t cache_size, uint64_t fresh_ms, uint64_t stale_ms,
+                  struct pg *pg, struct timers *timers, struct counters *counters);
+
+/* No look-up may be in flight: close its connection first. */
+void clients_close(struct clients *clients);
+
+/* Fills the cache from the result of CLIENT_WARM_SQL, before the first look-up. */
+void clients_warm(struct clients *clients, const PGresult *rows);
+
+/* The connection is lost, or is back. */
+void clients_on_connection(struct clients *clients, bool ready);
+
+/* The payload of a notification: a client id, or * for all. */
+void clients_on_change(struct clients *clients, const char *payload);
+
+/* Finds the client where that needs no look-up: it is cached, or it cannot exist. Then calls
+ * `on_client` at once and returns true. `id` may be any bytes. */
+MUST_USE bool client_find(struct clients *clients, struct slice id, struct client_waiter *waiter);
+
+/* After client_find did not: calls `on_client` when the look-up is through, or at once when there
+ * can be none. Returns whether it began one, rather than join the one that is under way. */
+bool client_look_up(struct clients *clients, struct slice id, struct client_waiter *waiter);
+
+/* Sends what has become due in this turn of the loop. */
+void clients_end_pass(struct clients *clients);
+
+/* The waiter is not called any more; harmless when it was. */
+void client_stop_waiting(struct client_waiter *waiter);
+
+#endif

@@ -1,0 +1,125 @@
+/* Client credentials as presented: see client_auth.h. */
+#include "auth/client/credentials.h"
+
+#include <openssl/evp.h>
+#include <strings.h>
+
+static enum client_auth_error read_body(const struct form *form, struct credentials *credentials)
+{
+    if (form->client_id.length == 0 || form->client_secret.length == 0)
+        return CLIENT_AUTH_NONE;
+    credentials->id = form->client_id;
+    credentials->secret = form->client_secret;
+    return CLIENT_AUTH_OK;
+}
+
+/* Finds what follows the scheme's name, which is case-insensitive (RFC 9110 11.1), and spaces.
+ * False when the scheme is another. */
+static bool basic_token(struct slice authorization, struct slice *token)
+{
+    static const struct slice scheme = {"Basic", 5};
+    size_t start = scheme.length;
+    size_t end = authorization.length;
+
+    if (end < start || strncasecmp(authorization.bytes, scheme.bytes, scheme.length) != 0)
+        return false;
+    if (end > start && authorization.bytes[start] != ' ')
+        return false;
+    while (end > start && authorization.bytes[end - 1] == ' ')
+        end--;
+    while (start < end && authorization.bytes[start] == ' ')
+        start++;
+    *token = (struct slice){authorization.bytes + start, end - start};
+    return true;
+}
+
+static bool is_base64_digit(char c)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
+           c == '/';
+}
+
+/* OpenSSL's decoder skips white space, stops at `-`, and counts padding as bytes: so the text is
+ * checked first, and the padding taken off after. `out` has room for token.length bytes. */
+static bool base64_decode(struct slice token, char *out, size_t *out_length)
+{
+    size_t digits = token.length;
+    size_t padding;
+
+    if (token.length == 0 || token.length % 4 != 0)
+        return false;
+    while (digits > token.length - 2 && token.bytes[digits - 1] == '=')
+        digits--;
+    for (size_t i = 0; i < digits; i++) {
+        if (!is_base64_digit(token.bytes[i]))
+            return false;
+    }
+    padding = token.length - digits;
+    if (EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)token.bytes,
+                        (int)token.length) < 0)
+        return false;
+    *out_length = token.length / 4 * 3 - padding;
+    return true;
+}
+
+/* RFC 7617 2: neither half may hold a control character. */
+static bool has_control_character(struct slice text)
+{
+    for (size_t i = 0; i < text.length; i++) {
+        unsigned char byte = (unsigned char)text.bytes[i];
+
+        if (byte < 0x20 || byte == 0x7f)
+            return true;
+    }
+    return false;
+}
+
+/* RFC 6749 2.3.1: id and secret are form-encoded before they are joined. */
+static bool decode_half(char *bytes, size_t length, struct slice *half)
+{
+    half->bytes = bytes;
+    return form_decode(bytes, length, &half->length) == FORM_OK;
+}
+
+static enum client_auth_error read_basic(struct slice token, struct credentials *credentials)
+{
+    char *text = credentials->basic;
+    size_t length, id_length;
+    const char *colon;
+
+    if (token.length > CLIENT_AUTH_MAX_BASIC || !base64_decode(token, text, &length))
+        return CLIENT_AUTH_MALFORMED;
+    colon = memchr(text, ':', length);
+    if (colon == NULL)
+        return CLIENT_AUTH_MALFORMED;
+    id_length = (size_t)(colon - text);
+    if (!decode_half(text, id_length, &credentials->id) ||
+        !decode_half(text + id_length + 1, length - id_length - 1, &credentials->secret))
+        return CLIENT_AUTH_MALFORMED;
+    if (has_control_character(credentials->id) || has_control_character(credentials->secret))
+        return CLIENT_AUTH_CONTROL;
+    if (credentials->id.length == 0 || credentials->secret.length == 0)
+        return CLIENT_AUTH_NONE;
+    return CLIENT_AUTH_OK;
+}
+
+enum client_auth_error client_auth_read(struct slice authorization, const struct form *form,
+                                        struct credentials *credentials)
+{
+    struct slice token;
+    enum client_auth_error error;
+
+    if (authorization.length == 0)
+        return read_body(form, credentials);
+    /* RFC 6749 2.3: no more than one method in a request. */
+    if (form->client_secret.length > 0)
+        return CLIENT_AUTH_TWO_METHODS;
+    if (!basic_token(authorization, &token))
+        return CLIENT_AUTH_NONE;
+    error = read_basic(token, credentials);
+    if (error != CLIENT_AUTH_OK)
+        return error;
+    if (form->client_id.length > 0 && !slice_equal(form->client_id, credentials->id))
+        return CLIENT_AUTH_TWO_METHODS;
+    return CLIENT_AUTH_OK;
+}

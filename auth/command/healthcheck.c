@@ -1,0 +1,152 @@
+/* `jotd healthcheck`: asks the server of this environment how it is, for containers without curl.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "auth/command/command.h"
+#include "auth/settings.h"
+#include "common/address.h"
+#include "common/clock.h"
+
+#define BOUND_MS 3000 /* for everything */
+
+enum { OPTION_READY = ADMIN_FIRST_OPTION };
+
+static const struct option options[] = {
+    {"ready", no_argument, NULL, OPTION_READY},
+    ADMIN_HELP_OPTION,
+    {0},
+};
+
+/* A server that listens on every address is asked on loopback. */
+static void replace_wildcard(struct address *address)
+{
+    struct sockaddr_in *v4 = &address->socket.v4;
+    struct sockaddr_in6 *v6 = &address->socket.v6;
+
+    if (v4->sin_family == AF_INET && v4->sin_addr.s_addr == htonl(INADDR_ANY))
+        v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    else if (v6->sin6_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr))
+        v6->sin6_addr = in6addr_loopback;
+}
+
+/* Waits for `events`; false when the time is up. */
+static bool wait_for(int fd, short events, uint64_t deadline_ms)
+{
+    struct pollfd polled = {.fd = fd, .events = events};
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (now_ms < deadline_ms && poll(&polled, 1, (int)(deadline_ms - now_ms)) == 1)
+        return true;
+    errno = ETIMEDOUT;
+    return false;
+}
+
+static bool connect_until(int fd, const struct address *address, uint64_t deadline_ms)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    if (connect(fd, &address->socket.any, address->length) == 0)
+        return true;
+    if (errno != EINPROGRESS || !wait_for(fd, POLLOUT, deadline_ms))
+        return false;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error == 0)
+        return error == 0;
+    errno = error;
+    return false;
+}
+
+/* The status of the answer, or 0 with errno. */
+static int get(int fd, const char *path, uint64_t deadline_ms)
+{
+    char request[128], answer[] = "HTTP/1.1 200";
+    size_t received = 0;
+    int length = snprintf(request, sizeof(request),
+                          "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
+
+    /* So short a request always fits into the buffer of a new connection. */
+    if (send(fd, request, (size_t)length, MSG_NOSIGNAL) != length)
+        return 0;
+    while (received != sizeof(answer) - 1) {
+        ssize_t count;
+
+        if (!wait_for(fd, POLLIN, deadline_ms))
+            return 0;
+        count = recv(fd, answer + received, sizeof(answer) - 1 - received, 0);
+        if (count <= 0) {
+            errno = count == 0 ? ECONNRESET : errno;
+            return 0;
+        }
+        received += (size_t)count;
+    }
+    errno = EPROTO; /* in case that no status follows */
+    return strncmp(answer, "HTTP/1.", 7) == 0 ? atoi(answer + 9) : 0;
+}
+
+static bool ask(const char *listen, const char *path, struct failure *failure)
+{
+    uint64_t deadline_ms = clock_monotonic_ms() + BOUND_MS;
+    struct address address;
+    int fd, status = 0;
+
+    if (!address_parse(listen, &address))
+        return failure_set(failure, "cannot read the address %s", listen);
+    replace_wildcard(&address);
+    fd = socket(address.socket.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect_until(fd, &address, deadline_ms))
+        status = get(fd, path, deadline_ms);
+    if (status == 0)
+        failure_set(failure, "no answer from %s at %s: %s", path, listen, strerror(errno));
+    else if (status != 200)
+        failure_set(failure, "%s at %s answers %d", path, listen, status);
+    if (fd >= 0)
+        close(fd);
+    return status == 200;
+}
+
+static int run(const struct cli_command *command, int argc, char **argv)
+{
+    const char *path = "/health";
+    struct settings settings;
+    struct failure failure;
+    bool healthy = false;
+    int option;
+
+    admin_start_options();
+    while ((option = getopt_long(argc, argv, ADMIN_SHORT_OPTIONS, options, NULL)) != -1) {
+        if (option != OPTION_READY)
+            return admin_other_option(command, option, argv);
+        path = "/ready";
+    }
+    if (optind != argc)
+        return cli_usage(command, "unexpected argument: %s", argv[optind]);
+
+    if (settings_load(&settings, SETTINGS_NEED_NOTHING, &failure))
+        healthy = ask(settings.metrics_listen != NULL ? settings.metrics_listen : settings.listen,
+                      path, &failure);
+    settings_dispose(&settings);
+    return healthy ? CLI_DONE : cli_fail(&failure);
+}
+
+int admin_healthcheck(int argc, char **argv)
+{
+    static const struct cli_command command = {
+        .name = "healthcheck",
+        .summary = "ask the server of this environment how it is",
+        .help =
+            "Usage: jotd healthcheck [--ready]\n"
+            "\n"
+            "Asks /health at JOTD_METRICS_LISTEN or JOTD_LISTEN. Exit status 0 when the answer\n"
+            "is 200 and comes within 3 seconds, else 1.\n"
+            "\n"
+            "  --ready   ask /ready: whether it can issue tokens\n",
+        .run = run,
+    };
+
+    return command.run(&command, argc, argv);
+}

@@ -1,0 +1,287 @@
+/* `jotd ledger flush` and `retry`: what is in the spool, sent to PostgreSQL by the same code as the
+ * server's. Whatever ends them on the way, a row is then either sent or still in the spool. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "auth/command/ledger.h"
+#include "auth/ledger/ledger_sender.h"
+#include "common/clock.h"
+#include "common/owner.h"
+#include "common/spool/spool.h"
+
+#define SHOW_EVERY_MS 1000
+
+struct sending {
+    struct ledger_sender sender;
+    uint64_t total; /* rows, as they were counted at the start */
+    uint64_t done;  /* of them: written, found to be written, or set aside */
+    uint64_t shown_ms;
+    struct failure left; /* the first thing that cannot be sent, and keeps nothing else from it */
+};
+
+/* On a terminal one line, written again and again; else a line now and then. */
+static void show_progress(struct sending *sending)
+{
+    bool terminal = isatty(STDERR_FILENO) == 1;
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (!terminal && now_ms - sending->shown_ms < SHOW_EVERY_MS)
+        return;
+    sending->shown_ms = now_ms;
+    fprintf(stderr, "%sjotd: %" PRIu64 " of %" PRIu64 " rows%s", terminal ? "\r" : "",
+            sending->done, sending->total, terminal ? "" : "\n");
+}
+
+static void end_progress(const struct sending *sending)
+{
+    if (sending->done != 0 && isatty(STDERR_FILENO) == 1)
+        fputc('\n', stderr);
+}
+
+static uint64_t count_rows(const struct spool_segment *segments)
+{
+    const struct spool_segment *segment;
+    uint64_t rows = 0;
+
+    DL_FOREACH (segments, segment)
+        rows += segment->rows;
+    return rows;
+}
+
+static bool send_all(struct sending *sending, struct spool_segment **segments,
+                     struct failure *failure)
+{
+    while (*segments != NULL) {
+        uint64_t rows = count_rows(*segments);
+
+        if (!ledger_send(&sending->sender, NULL, segments, failure))
+            return false;
+        sending->done += rows - count_rows(*segments);
+        show_progress(sending);
+    }
+    return true;
+}
+
+/* The sender's own reasons are for the log of a server; cli_connect says what to do. */
+static bool connect_sender(struct ledger_sender *sender, const struct settings *settings,
+                           struct failure *failure)
+{
+    PGconn *connection = cli_connect(settings, true, failure);
+    bool reached = connection != NULL;
+
+    PQfinish(connection);
+    sender->pg.url = settings->database_url;
+    sender->base = settings->spool_dir;
+    return reached && ledger_pg_connect(&sender->pg, failure);
+}
+
+/* Adds to the reason how far it came. */
+static bool fail_on_the_way(const struct sending *sending, const struct failure *cause,
+                            struct failure *failure)
+{
+    return failure_set(failure,
+                       "%.400s; %" PRIu64 " of %" PRIu64 " rows are done, the rest stays in the "
+                       "spool",
+                       cause->reason, sending->done, sending->total);
+}
+
+/* Connects, as root perhaps, whose the password may be; then lists the spool and calls `act`.
+ * Returns the exit status. */
+static int run(const struct ledger_arguments *arguments,
+               bool (*act)(struct sending *sending, const struct ledger_arguments *arguments,
+                           const struct spool_entry *entries, struct failure *failure))
+{
+    struct sending sending = {.shown_ms = clock_monotonic_ms()};
+    struct spool_entry *entries = NULL;
+    struct settings settings;
+    struct failure failure;
+    bool done;
+
+    done = settings_load(&settings, SETTINGS_NEED_DATABASE, &failure) &&
+           connect_sender(&sending.sender, &settings, &failure) &&
+           owner_become(settings.spool_dir, &failure) &&
+           ledger_list(settings.spool_dir, &entries, &failure) &&
+           act(&sending, arguments, entries, &failure) &&
+           (sending.left.reason[0] == '\0' || fail_on_the_way(&sending, &sending.left, &failure));
+    end_progress(&sending);
+    spool_list_free(entries);
+    ledger_sender_dispose(&sending.sender);
+    settings_dispose(&settings);
+    return done ? CLI_DONE : cli_fail(&failure);
+}
+
+static void print_sent(const struct sending *sending)
+{
+    uint64_t written = counter_read(&sending->sender.rows_written);
+    uint64_t rejected = counter_read(&sending->sender.rows_rejected);
+
+    printf("sent %" PRIu64 " rows\n", written);
+    if (rejected != 0)
+        printf("refused %" PRIu64 " rows: they are in *.rejected\n", rejected);
+    if (sending->done != written + rejected)
+        printf("did not send %" PRIu64 " rows: PostgreSQL had them already, or they are in "
+               "*.expired\n",
+               sending->done - written - rejected);
+}
+
+/* It is told at the end: nothing else has to wait for it. */
+static void note_left(struct sending *sending, const struct failure *cause)
+{
+    if (sending->left.reason[0] == '\0')
+        sending->left = *cause;
+}
+
+/* jotd ledger flush */
+
+/* False when nothing can be sent now. */
+static bool flush_directory(struct sending *sending, const struct spool_entry *entry,
+                            struct failure *failure)
+{
+    struct spool_abandoned abandoned;
+    struct failure cause;
+    bool sent;
+
+    if (entry->kind == SPOOL_UNREADABLE || entry->passed_over.reason[0] != '\0') {
+        failure_set(&cause, "cannot send %s: %.200s", entry->path,
+                    entry->kind == SPOOL_UNREADABLE ? "it is another user's; run this as that user"
+                                                    : entry->passed_over.reason);
+        note_left(sending, &cause);
+        return true;
+    }
+    /* Somebody else may send it, or have done so. */
+    if (!spool_adopt_directory(sending->sender.base, entry->name, &sending->sender.passed_over,
+                               &abandoned))
+        return true;
+    sent = send_all(sending, &abandoned.segments, &cause);
+    spool_release(&abandoned);
+    if (sent && access(entry->path, F_OK) == 0) {
+        failure_set(&cause, "%s holds what is no segment, or cannot be read", entry->path);
+        note_left(sending, &cause);
+    }
+    return sent || fail_on_the_way(sending, &cause, failure);
+}
+
+static bool flush(struct sending *sending, const struct ledger_arguments *arguments,
+                  const struct spool_entry *entries, struct failure *failure)
+{
+    uint64_t live = 0, live_rows = 0, directories = 0;
+    const struct spool_entry *entry;
+
+    (void)arguments;
+    DL_FOREACH (entries, entry) {
+        if (entry->kind == SPOOL_ABANDONED) {
+            ++directories;
+            sending->total += entry->rows;
+        } else if (entry->kind == SPOOL_LIVE) {
+            ++live;
+            live_rows += entry->rows;
+        }
+    }
+    fprintf(stderr, "jotd: %" PRIu64 " rows in %" PRIu64 " abandoned directories\n", sending->total,
+            directories);
+    DL_FOREACH (entries, entry) {
+        if ((entry->kind == SPOOL_ABANDONED || entry->kind == SPOOL_UNREADABLE) &&
+            !flush_directory(sending, entry, failure))
+            return false;
+    }
+    print_sent(sending);
+    if (live != 0)
+        printf("left %" PRIu64 " rows to %" PRIu64 " running processes, which send their own\n",
+               live_rows, live);
+    return true;
+}
+
+int ledger_run_flush(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {ADMIN_HELP_OPTION, {0}};
+    struct ledger_arguments arguments;
+    int status;
+
+    if (!ledger_arguments_read(command, argc, argv, options, &arguments, &status))
+        return status;
+    return run(&arguments, flush);
+}
+
+/* jotd ledger retry */
+
+static bool is_wanted(const struct spool_entry *entry, const struct ledger_arguments *arguments)
+{
+    return entry->kind == SPOOL_REJECTED || (entry->kind == SPOOL_EXPIRED && arguments->expired);
+}
+
+static bool retry_file(struct sending *sending, struct spool *spool,
+                       const struct spool_entry *entry, struct failure *failure)
+{
+    struct spool_segment *segments = NULL;
+    struct failure cause;
+    bool sent;
+
+    if (!spool_bring_back(spool, entry, &sending->sender.passed_over, &segments, &cause)) {
+        note_left(sending, &cause);
+        return true;
+    }
+    sent = send_all(sending, &segments, failure);
+    spool_free(segments);
+    return sent;
+}
+
+static bool retry_files(struct sending *sending, const struct ledger_arguments *arguments,
+                        const struct spool_entry *entries, struct failure *failure)
+{
+    struct spool_config config = {.base = sending->sender.base};
+    const struct spool_entry *entry;
+    struct failure cause;
+    struct spool spool;
+    bool done = spool_open(&spool, &config, &cause);
+
+    DL_FOREACH (entries, entry) {
+        if (!done)
+            break;
+        if (!is_wanted(entry, arguments))
+            continue;
+        if (spool_is_waiting(entries, entry))
+            fprintf(stderr, "jotd: %s is left: its segment is to be sent first\n", entry->path);
+        else
+            done = retry_file(sending, &spool, entry, &cause);
+    }
+    spool_close(&spool);
+    return done || fail_on_the_way(sending, &cause, failure);
+}
+
+static bool retry(struct sending *sending, const struct ledger_arguments *arguments,
+                  const struct spool_entry *entries, struct failure *failure)
+{
+    const struct spool_entry *entry;
+    uint64_t files = 0, refused;
+
+    DL_FOREACH (entries, entry) {
+        if (is_wanted(entry, arguments)) {
+            ++files;
+            sending->total += entry->rows;
+        }
+    }
+    fprintf(stderr, "jotd: %" PRIu64 " rows in %" PRIu64 " files\n", sending->total, files);
+    if (files != 0 && !retry_files(sending, arguments, entries, failure))
+        return false;
+    print_sent(sending);
+    refused = counter_read(&sending->sender.rows_rejected);
+    return refused == 0 ||
+           failure_set(failure, "%" PRIu64 " rows were refused again: see *.rejected in %s",
+                       refused, sending->sender.base);
+}
+
+int ledger_run_retry(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {{"expired", no_argument, NULL, LEDGER_OPTION_EXPIRED},
+                                            ADMIN_HELP_OPTION,
+                                            {0}};
+    struct ledger_arguments arguments;
+    int status;
+
+    if (!ledger_arguments_read(command, argc, argv, options, &arguments, &status))
+        return status;
+    return run(&arguments, retry);
+}

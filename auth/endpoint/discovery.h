@@ -1,0 +1,10 @@
+/* What clients and verifiers find out by themselves: RFC 8414 metadata and the JWK set. */
+#ifndef AUTH_ENDPOINT_DISCOVERY_H
+#define AUTH_ENDPOINT_DISCOVERY_H
+
+#include <h2o.h>
+
+void discovery_handle_metadata(h2o_req_t *req);
+void discovery_handle_jwks(h2o_req_t *req);
+
+#endif

@@ -1,0 +1,190 @@
+/* The answers of /token: see token_reply.h. */
+#include "auth/endpoint/oauth_reply.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "auth/client/auth_log.h"
+#include "auth/worker.h"
+#include "common/clock.h"
+#include "common/http/peer.h"
+#include "common/http/reply.h"
+
+static const struct {
+    const char *name;
+    int status;
+} errors[TOKEN_ERROR_COUNT] = {
+    [TOKEN_INVALID_REQUEST] = {"invalid_request", 400},
+    [TOKEN_UNSUPPORTED_GRANT_TYPE] = {"unsupported_grant_type", 400},
+    [TOKEN_INVALID_CLIENT] = {"invalid_client", 401},
+    [TOKEN_SLOW_DOWN] = {"slow_down", 429},
+    [TOKEN_INVALID_SCOPE] = {"invalid_scope", 400},
+    [TOKEN_INVALID_TARGET] = {"invalid_target", 400},
+    [TOKEN_RATE_LIMIT_EXCEEDED] = {"rate_limit_exceeded", 429},
+    [TOKEN_TEMPORARILY_UNAVAILABLE] = {"temporarily_unavailable", 503},
+};
+
+const char *token_error_name(enum token_error error)
+{
+    return errors[error].name;
+}
+
+void token_refuse_with_status(h2o_req_t *req, enum token_error error, int status,
+                              const char *description)
+{
+    counter_add(&worker_of(req)->counters.token_errors[error], 1);
+    reply_error(req, status, errors[error].name, description);
+}
+
+void token_refuse(h2o_req_t *req, enum token_error error, const char *description)
+{
+    token_refuse_with_status(req, error, errors[error].status, description);
+}
+
+void token_note_failure(h2o_req_t *req, enum auth_failure reason, struct slice client_id)
+{
+    struct worker *worker = worker_of(req);
+    struct network_address peer = peer_of(req);
+    char text[NETWORK_TEXT_MAX];
+
+    counter_add(&worker->counters.auth_failures[reason], 1);
+    auth_log_refused(&worker->auth_log, reason, client_id, network_address_format(&peer, text));
+}
+
+/* One answer for an unknown client, a wrong or expired secret and a disabled client: which it was
+ * is nobody's business. RFC 6749 5.2 asks for the challenge after Basic; it does no harm without.
+ */
+void token_refuse_client(h2o_req_t *req)
+{
+    REPLY_HEADER(req, "www-authenticate", "WWW-Authenticate", SLICE("Basic realm=\"jotd\""));
+    token_refuse(
+        req, TOKEN_INVALID_CLIENT,
+        "Authenticate as a client that exists and is enabled, with a secret that is valid: by "
+        "HTTP Basic, or by client_id and client_secret in the body.");
+}
+
+/* A number as the value of a header. */
+static struct slice number(h2o_req_t *req, uint64_t value)
+{
+    char *text = h2o_mem_alloc_pool(&req->pool, INTEGER_LENGTH_MAX);
+
+    return (struct slice){text, integer_write((int64_t)value, text)};
+}
+
+/* What every token needs is put together by these: printf would cost more than the rest of it. */
+static char *append(char *to, struct slice text)
+{
+    memcpy(to, text.bytes, text.length);
+    return to + text.length;
+}
+
+static char *append_integer(char *to, int64_t number)
+{
+    return to + integer_write(number, to);
+}
+
+static uint64_t whole_seconds(uint64_t duration_ms)
+{
+    return (duration_ms + 999) / 1000;
+}
+
+static void retry_after(h2o_req_t *req, uint64_t wait_ms)
+{
+    REPLY_HEADER(req, "retry-after", "Retry-After", number(req, whole_seconds(wait_ms)));
+}
+
+void token_refuse_for_now(h2o_req_t *req, const char *description)
+{
+    retry_after(req, 1000);
+    token_refuse(req, TOKEN_TEMPORARILY_UNAVAILABLE, description);
+}
+
+void token_refuse_slow_down(h2o_req_t *req, struct throttle_refusal refusal)
+{
+    counter_add(&worker_of(req)->counters.auth_throttled[refusal.by], 1);
+    if (refusal.by == THROTTLE_ALL) { /* whoever asks need not be at fault */
+        token_refuse_for_now(req, "Too many ids that do not exist are asked for at the moment; "
+                                  "try again later.");
+        return;
+    }
+    retry_after(req, refusal.wait_ms);
+    token_refuse(
+        req, TOKEN_SLOW_DOWN,
+        "Too many authentications have failed; wait as long as Retry-After says, then use a "
+        "secret that is valid.");
+}
+
+/* How long until more of the window comes back, in milliseconds. */
+static uint64_t time_to_reset(const struct quota_left *left, enum quota_window window)
+{
+    int64_t wait_ms = left->reset_ms[window] - (int64_t)clock_monotonic_ms();
+
+    return wait_ms > 0 ? (uint64_t)wait_ms : 0;
+}
+
+/* draft-ietf-httpapi-ratelimit-headers, and the X- headers that clients knew before it; of the
+ * window that binds first. */
+void token_tell_quota(h2o_req_t *req, const struct client *client, const struct quota_left *left)
+{
+    const struct quota *quota = &client->quota;
+    enum quota_window window;
+    uint64_t remaining, wait_ms;
+    char *state, *end;
+
+    if (quota_is_unlimited(quota) || worker_of(req)->limits.mode == LIMITER_OFF)
+        return;
+    REPLY_HEADER(req, "ratelimit-policy", "RateLimit-Policy", client->policy);
+    if (left == NULL)
+        return;
+    window = quota_binding(quota, left);
+    remaining = left->remaining[window] > 0 ? (uint64_t)left->remaining[window] : 0;
+    wait_ms = time_to_reset(left, window);
+    state = end = h2o_mem_alloc_pool(&req->pool, 80);
+    end = append(end, SLICE("\""));
+    end = append(end, slice_of(quota_window_name(window)));
+    end = append(end, SLICE("\";r="));
+    end = append_integer(end, (int64_t)remaining);
+    end = append(end, SLICE(";t="));
+    end = append_integer(end, (int64_t)whole_seconds(wait_ms));
+    REPLY_HEADER(req, "ratelimit", "RateLimit", ((struct slice){state, (size_t)(end - state)}));
+    REPLY_HEADER(req, "x-ratelimit-limit", "X-RateLimit-Limit",
+                 number(req, (uint64_t)quota->limits[window]));
+    REPLY_HEADER(req, "x-ratelimit-remaining", "X-RateLimit-Remaining", number(req, remaining));
+    REPLY_HEADER(req, "x-ratelimit-reset", "X-RateLimit-Reset",
+                 number(req, whole_seconds((uint64_t)clock_unix_ms() + wait_ms)));
+}
+
+void token_refuse_quota(h2o_req_t *req, const struct client *client, const struct quota_left *left)
+{
+    const struct quota *quota = &client->quota;
+    enum quota_window window = quota_binding(quota, left);
+    uint64_t wait_ms = time_to_reset(left, window);
+    uint64_t seconds = wait_ms != 0 ? whole_seconds(wait_ms) : 1;
+    char *description = h2o_mem_alloc_pool(&req->pool, 160);
+
+    snprintf(description, 160,
+             "The quota of %" PRId64 " tokens per %s is used up; ask again in %" PRIu64
+             " second%s, and keep tokens until they expire.",
+             quota->limits[window], quota_window_name(window), seconds, seconds == 1 ? "" : "s");
+    retry_after(req, seconds * 1000);
+    token_refuse(req, TOKEN_RATE_LIMIT_EXCEEDED, description);
+}
+
+/* RFC 6749 5.1. */
+void token_answer(h2o_req_t *req, struct slice token, int64_t expires_in, struct slice scope)
+{
+    char *body = h2o_mem_alloc_pool(&req->pool, token.length + scope.length + 112), *end = body;
+
+    end = append(end, SLICE("{\"access_token\":\""));
+    end = append(end, token);
+    end = append(end, SLICE("\",\"token_type\":\"Bearer\",\"expires_in\":"));
+    end = append_integer(end, expires_in);
+    if (scope.length != 0) {
+        end = append(end, SLICE(",\"scope\":\""));
+        end = append(end, scope);
+        end = append(end, SLICE("\""));
+    }
+    end = append(end, SLICE("}"));
+    reply_no_store(req);
+    reply_json(req, 200, (struct slice){body, (size_t)(end - body)});
+}

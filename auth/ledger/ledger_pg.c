@@ -1,0 +1,247 @@
+/* The ledger's connection to PostgreSQL: see ledger_pg.h.
+ *
+ * What PostgreSQL answers decides what happens: only SQLSTATE class 22 (data exception) and 23
+ * (integrity constraint) are about the rows themselves. Everything else (disk full, too many
+ * connections, read-only, shutdown, timeouts, privileges) passes.
+ */
+#include "auth/ledger/ledger_pg.h"
+
+#include <poll.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/migrations.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define STATEMENT_TIMEOUT "20s"
+#define ANSWER_TIMEOUT_MS 25000 /* when even that does not come */
+#define ON_WAIT_MS        1000
+#define NOTICE_EVERY_MS   1000  /* one is logged */
+#define READS_MAX         512   /* of some 16 KiB: for one answer, of which none is long */
+#define RESULTS_MAX       64    /* of the statements of one string */
+#define PIECE             65536 /* bytes */
+
+/* No timeout of PostgreSQL's ends a COPY whose peer has fallen silent, and that COPY holds its
+ * batch id against everyone who sends the same segment again: who connects ends those of before. */
+#define END_SILENT_COPIES                                                                          \
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"                                       \
+    " WHERE datname = current_database() AND usename = current_user"                               \
+    " AND query LIKE 'COPY issued_tokens %' AND wait_event = 'ClientRead'"                         \
+    " AND query_start < now() - interval '30 seconds'"
+
+void ledger_pg_close(struct ledger_pg *pg)
+{
+    PQfinish(pg->connection);
+    pg->connection = NULL;
+}
+
+/* Waits until the connection can be read, or written while something is to be flushed. */
+static bool wait_for_peer(struct ledger_pg *pg, uint64_t deadline_ms)
+{
+    PGconn *connection = pg->connection;
+    int unflushed = PQflush(connection);
+    uint64_t now_ms = clock_monotonic_ms();
+    struct pollfd poll_fd = {.fd = PQsocket(connection),
+                             .events = (short)(POLLIN | (unflushed == 1 ? POLLOUT : 0))};
+
+    if (unflushed < 0 || poll_fd.fd < 0 || now_ms >= deadline_ms)
+        return false;
+    if (pg->on_wait != NULL && deadline_ms - now_ms > ON_WAIT_MS)
+        deadline_ms = now_ms + ON_WAIT_MS;
+    if (poll(&poll_fd, 1, (int)(deadline_ms - now_ms)) == 0 && pg->on_wait != NULL)
+        pg->on_wait(pg);
+    return PQconsumeInput(connection) == 1;
+}
+
+/* The next result; NULL ends a statement, or says that the connection is lost or silent, or talks
+ * without end. */
+static PGresult *next_result(struct ledger_pg *pg)
+{
+    uint64_t deadline_ms = clock_monotonic_ms() + ANSWER_TIMEOUT_MS;
+    unsigned reads = 0;
+
+    while (PQflush(pg->connection) == 1 || PQisBusy(pg->connection)) {
+        if (++reads > READS_MAX || !wait_for_peer(pg, deadline_ms)) {
+            ledger_pg_close(pg);
+            return NULL;
+        }
+    }
+    return PQgetResult(pg->connection);
+}
+
+enum ledger_outcome ledger_pg_judge(PGresult *result, ExecStatusType expected,
+                                    struct failure *failure)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    enum ledger_outcome outcome = LEDGER_FAILED;
+
+    if (PQresultStatus(result) == expected) {
+        outcome = LEDGER_WRITTEN;
+    } else if (result == NULL) {
+        failure_set(failure, "PostgreSQL is lost or does not answer");
+    } else {
+        failure_set(failure, "%s (SQLSTATE %s)", message != NULL ? message : "unexpected answer",
+                    state != NULL ? state : "none");
+        if (state != NULL && (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0))
+            outcome = LEDGER_REFUSED;
+    }
+    PQclear(result);
+    return outcome;
+}
+
+PGresult *ledger_pg_execute(struct ledger_pg *pg, const char *sql)
+{
+    PGresult *last = NULL, *result;
+    unsigned count = 0;
+
+    if (pg->connection == NULL || PQsendQuery(pg->connection, sql) != 1)
+        return NULL;
+    while ((result = next_result(pg)) != NULL) {
+        if (++count == RESULTS_MAX)
+            ledger_pg_close(pg);
+        if (last != NULL && PQresultStatus(last) == PGRES_FATAL_ERROR) {
+            PQclear(result);
+        } else {
+            PQclear(last);
+            last = result;
+        }
+    }
+    if (pg->connection == NULL) { /* it broke off */
+        PQclear(last);
+        last = NULL;
+    }
+    return last;
+}
+
+bool ledger_pg_command(struct ledger_pg *pg, const char *sql, struct failure *failure)
+{
+    return ledger_pg_judge(ledger_pg_execute(pg, sql), PGRES_COMMAND_OK, failure) == LEDGER_WRITTEN;
+}
+
+static bool check_schema(struct ledger_pg *pg, struct failure *failure)
+{
+    PGresult *result = ledger_pg_execute(pg, MIGRATIONS_VERSION_SQL);
+    bool known = migrations_check_version(result, failure);
+
+    PQclear(result);
+    return known;
+}
+
+/* What PostgreSQL says unasked, such as why it ends the connection; libpq would print it. */
+static void on_notice(void *data, const PGresult *result)
+{
+    struct ledger_pg *pg = data;
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (now_ms - pg->notice_ms < NOTICE_EVERY_MS)
+        return;
+    pg->notice_ms = now_ms;
+    log_info("ledger.notice",
+             log_str("message", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+}
+
+bool ledger_pg_connect(struct ledger_pg *pg, struct failure *failure)
+{
+    /* Of several hosts not a standby, which takes connections but no rows. */
+    const char *const keywords[] = {"connect_timeout",      "keepalives_idle",
+                                    "keepalives_interval",  "keepalives_count",
+                                    "tcp_user_timeout",     "fallback_application_name",
+                                    "target_session_attrs", "dbname",
+                                    "client_encoding",      NULL};
+    const char *const values[] = {"5",           "10",      "5",     "3",    "30000",
+                                  "jotd-ledger", "primary", pg->url, "UTF8", NULL};
+
+    /* One that was lost while it idled shows when it is read. */
+    if (pg->connection != NULL && PQconsumeInput(pg->connection) == 1 &&
+        PQstatus(pg->connection) == CONNECTION_OK)
+        return true;
+    ledger_pg_close(pg);
+    pg->connection = PQconnectdbParams(keywords, values, 1);
+    PQsetNoticeReceiver(pg->connection, on_notice, pg);
+    if (PQstatus(pg->connection) != CONNECTION_OK || PQsetnonblocking(pg->connection, 1) != 0) {
+        failure_set(failure, "%s", PQerrorMessage(pg->connection));
+        failure_one_line(failure);
+    } else if (ledger_pg_command(pg,
+                                 "SET synchronous_commit = on; SET timezone = 'UTC';"
+                                 "SET client_min_messages = error;"
+                                 "SET statement_timeout = '" STATEMENT_TIMEOUT "';"
+                                 "SET lock_timeout = '10s';"
+                                 "SET idle_in_transaction_session_timeout = '30s'",
+                                 failure) &&
+               check_schema(pg, failure) &&
+               ledger_pg_judge(ledger_pg_execute(pg, END_SILENT_COPIES), PGRES_TUPLES_OK,
+                               failure) == LEDGER_WRITTEN) {
+        return true;
+    }
+    ledger_pg_close(pg);
+    return false;
+}
+
+static uint64_t count_lines(const char *lines, size_t length)
+{
+    const char *end = lines + length;
+    uint64_t count = 0;
+
+    while ((lines = memchr(lines, '\n', (size_t)(end - lines))) != NULL && ++lines != end)
+        ++count;
+    return count + (lines == end);
+}
+
+/* Gives libpq the lines and their end, by pieces that it can pass on at once: it would move what is
+ * left of a large one with every write. False when it does not take them: then the connection is
+ * closed, since it would wait for more. */
+static bool put_lines(struct ledger_pg *pg, const char *lines, size_t length)
+{
+    PGconn *connection = pg->connection;
+    uint64_t deadline_ms = clock_monotonic_ms() + ANSWER_TIMEOUT_MS;
+    bool taken = true;
+
+    while (taken && length != 0) {
+        size_t piece = length < PIECE ? length : PIECE;
+
+        taken = PQputCopyData(connection, lines, (int)piece) == 1;
+        while (taken && PQflush(connection) == 1)
+            taken = wait_for_peer(pg, deadline_ms);
+        lines += piece;
+        length -= piece;
+    }
+    if (!taken || PQputCopyEnd(connection, NULL) != 1) {
+        ledger_pg_close(pg);
+        return false;
+    }
+    return true;
+}
+
+enum ledger_outcome ledger_pg_copy(struct ledger_pg *pg, const char *lines, size_t length,
+                                   struct failure *failure)
+{
+    enum ledger_outcome outcome = LEDGER_FAILED;
+    uint64_t written = 0;
+    PGresult *result = NULL, *rest;
+
+    if (PQsendQuery(pg->connection,
+                    "COPY issued_tokens (jti, client_id, tier, scope, audience, kid, issued_at,"
+                    " expires_at) FROM STDIN") == 1)
+        result = next_result(pg);
+    if (PQresultStatus(result) != PGRES_COPY_IN) {
+        outcome = ledger_pg_judge(result, PGRES_COPY_IN, failure);
+    } else {
+        PQclear(result);
+        result = put_lines(pg, lines, length) ? next_result(pg) : NULL;
+        if (PQresultStatus(result) == PGRES_COMMAND_OK)
+            written = strtoull(PQcmdTuples(result), NULL, 10);
+        outcome = ledger_pg_judge(result, PGRES_COMMAND_OK, failure);
+    }
+    while (pg->connection != NULL && (rest = next_result(pg)) != NULL)
+        PQclear(rest);
+    if (pg->connection == NULL)
+        return failure_set(failure, "PostgreSQL was lost at the end of a COPY"), LEDGER_FAILED;
+    /* A line that COPY takes for something else, such as its end marker, is at fault. */
+    if (outcome == LEDGER_WRITTEN && written != count_lines(lines, length))
+        return failure_set(failure, "COPY took another number of rows than there are lines"),
+               LEDGER_REFUSED;
+    return outcome;
+}

@@ -1,0 +1,27 @@
+/* The public face of a signing key as JSON Web Key (RFC 7517) and its thumbprint (RFC 7638). */
+#ifndef AUTH_TOKEN_JWK_H
+#define AUTH_TOKEN_JWK_H
+
+#include <openssl/evp.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "auth/token/key_set.h"
+#include "common/attributes.h"
+#include "common/buffer.h"
+
+/* The public members of an ES256 (P-256) or RS256 key as compact JSON in the order kty, use, alg,
+ * kid, then the key; malloc'd. `kid` gets the thumbprint. NULL when OpenSSL or memory fails. */
+char *jwk_public(EVP_PKEY *pkey, enum key_alg alg, char kid[KEY_KID_LENGTH + 1]);
+
+/* RFC 7638: base64url(SHA-256(canonical JSON of the public key)). Takes a JWK of type EC or RSA as
+ * JSON text; members that do not belong to the public key are ignored. False for anything else:
+ * the thumbprint of a symmetric key would be a hash of the secret. */
+MUST_USE bool jwk_thumbprint(const char *jwk, char thumbprint[KEY_KID_LENGTH + 1]);
+
+/* RFC 7515 2: base64url without padding, and a NUL. `text` has room for length * 4 / 3 + 4.
+ * Returns the length of the text. */
+size_t jwk_base64url(const void *bytes, size_t length, char *text);
+void jwk_append_base64url(struct buffer *out, const void *bytes, size_t length);
+
+#endif

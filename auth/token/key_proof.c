@@ -1,0 +1,80 @@
+/* The proof of a key: see key_proof.h. */
+#include "auth/token/key_proof.h"
+
+#include <jwt.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "auth/token/jwk.h"
+#include "auth/token/signer.h"
+#include "common/buffer.h"
+
+/* libjwt 1.10 takes no token of another type than JWT. */
+static bool sign(const struct signing_key *key, struct buffer *token)
+{
+    static const char payload[] = "{\"sub\":\"proof\"}";
+    unsigned char signature[SIGNATURE_MAX];
+    struct signer signer;
+    char header[64];
+    size_t length;
+    bool signed_;
+
+    length = (size_t)snprintf(header, sizeof(header), "{\"alg\":\"%s\",\"typ\":\"JWT\"}",
+                              key_alg_name(key->alg));
+    jwk_append_base64url(token, header, length);
+    buffer_append(token, ".", 1);
+    jwk_append_base64url(token, payload, strlen(payload));
+    if (!signer_open(&signer, key))
+        return false;
+    signed_ = signer_sign(&signer, token->bytes, token->size, signature, &length);
+    signer_close(&signer);
+    if (!signed_)
+        return false;
+    buffer_append(token, ".", 1);
+    jwk_append_base64url(token, signature, length);
+    return true;
+}
+
+static bool verify(const char *token, const char *key, size_t length)
+{
+    jwt_t *jwt = NULL;
+    bool verified = jwt_decode(&jwt, token, (const unsigned char *)key, (int)length) == 0;
+
+    jwt_free(jwt);
+    return verified;
+}
+
+static bool verify_with_public_half(const char *token, const struct signing_key *key)
+{
+    BIO *in = BIO_new_mem_buf(key->material, (int)key->material_length);
+    BIO *out = BIO_new(BIO_s_mem());
+    EVP_PKEY *pkey = in != NULL ? PEM_read_bio_PrivateKey(in, NULL, NULL, NULL) : NULL;
+    bool verified = false;
+    char *pem;
+
+    if (pkey != NULL && out != NULL && PEM_write_bio_PUBKEY(out, pkey) == 1) {
+        size_t length = (size_t)BIO_get_mem_data(out, &pem);
+
+        verified = verify(token, pem, length);
+    }
+    EVP_PKEY_free(pkey);
+    BIO_free(out);
+    BIO_free(in);
+    return verified;
+}
+
+bool key_proof(const struct signing_key *key)
+{
+    struct buffer token = {0};
+    bool proven = sign(key, &token) &&
+                  (key->alg == KEY_HS256 ? verify(token.bytes, key->material, key->material_length)
+                                         : verify_with_public_half(token.bytes, key));
+
+    buffer_dispose(&token);
+    ERR_clear_error();
+    return proven;
+}

@@ -1,0 +1,44 @@
+/* The rotation of signing keys: see key_rotation.h. */
+#include "auth/token/key_rotation.h"
+
+#define CLOCK_DIFFERENCE 60 /* seconds between a verifier's clock and ours */
+
+static int64_t activation(const struct key_rotation *rotation, const struct key_set *set,
+                          int64_t now)
+{
+    int64_t activate_at = rotation->at_once ? now : now + rotation->lead;
+
+    /* No two keys get the same second, so that it is plain which of them is the newer. They are in
+     * ascending order: one look at each will do. */
+    for (size_t i = 0; i < set->count; ++i) {
+        if (set->keys[i].activate_at == activate_at)
+            ++activate_at;
+    }
+    return activate_at;
+}
+
+bool key_rotation_run(struct key_rotation *rotation, const char *directory,
+                      const struct key_set *set, int64_t now, struct failure *failure)
+{
+    struct failure cause;
+
+    rotation->at_once = keys_signing(set, now) == NULL;
+    rotation->activate_at = activation(rotation, set, now);
+    /* Should tokens live longer later on, no harm is done: the server lets none outlive its key. */
+    rotation->retire_at = rotation->activate_at + rotation->longest_ttl + CLOCK_DIFFERENCE;
+    rotation->retired_count = 0;
+    if (!keys_create(directory, rotation->alg, rotation->activate_at, rotation->kid, failure))
+        return false;
+    for (size_t i = 0; i < set->count; ++i) {
+        const struct signing_key *key = &set->keys[i];
+
+        if (key->retire_at != 0 || key->activate_at >= rotation->activate_at)
+            continue;
+        if (!keys_retire(directory, key, rotation->retire_at, &cause))
+            return failure_set(failure,
+                               "the new key %s is made, but an older one has no retire time: %s",
+                               rotation->kid, cause.reason);
+        rotation->retired[rotation->retired_count++] = key;
+    }
+    return true;
+}

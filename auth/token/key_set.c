@@ -1,0 +1,445 @@
+/* The set of signing keys: reading the directory, and who signs when. See keys.h; key_files.c
+ * changes the directory, key_material.c knows what stands in a file. */
+#include "auth/token/key_set.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "auth/token/key_material.h"
+#include "auth/token/key_name.h"
+#include "auth/token/key_proof.h"
+#include "common/buffer.h"
+#include "common/file.h"
+#include "common/log.h"
+#include "common/private_memory.h"
+
+#define FILE_MAX      (16 * 1024) /* bytes in a key file */
+#define LOAD_ATTEMPTS 10
+
+/* Two sets of the most and the largest files, the last one and the next, leave half of it to
+ * OpenSSL, which signs with it. */
+_Static_assert(4 * KEY_MAX_FILES * FILE_MAX <= PRIVATE_MEMORY_BYTES, "there is room for keys");
+
+/* What one look at the directory found. */
+struct listing {
+    size_t count;         /* of .pem files; `files` holds the first KEY_MAX_FILES */
+    uint64_t fingerprint; /* never 0 */
+    struct listed_file {
+        char name[NAME_MAX + 1];
+        bool open_to_others;
+        struct failure skipped; /* empty: the file is used */
+    } files[KEY_MAX_FILES];
+};
+
+enum reading {
+    READ_DONE,
+    READ_SKIP, /* the file is no good until it changes */
+    READ_STOP, /* the system is short of something; the file may be good */
+};
+
+static const char *const alg_names[KEY_ALG_COUNT] = {
+    [KEY_ES256] = "ES256",
+    [KEY_RS256] = "RS256",
+    [KEY_HS256] = "HS256",
+};
+
+const char *key_alg_name(enum key_alg alg)
+{
+    return alg_names[alg];
+}
+
+bool key_alg_parse(const char *name, enum key_alg *alg)
+{
+    for (int i = 0; i < KEY_ALG_COUNT; ++i) {
+        if (strcmp(name, alg_names[i]) == 0) {
+            *alg = (enum key_alg)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *key_state_name(enum key_state state)
+{
+    static const char *const names[] = {
+        [KEY_NEXT] = "next",
+        [KEY_SIGNING] = "signing",
+        [KEY_RETIRING] = "retiring",
+        [KEY_RETIRED] = "retired",
+    };
+
+    return names[state];
+}
+
+/* Looking at the directory */
+
+/* FNV-1a */
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t length)
+{
+    for (size_t i = 0; i < length; ++i)
+        hash = (hash ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
+    return hash;
+}
+
+/* The time of change tells also that a file became readable, by its mode or its owner. */
+static uint64_t hash_file(const char *name, const struct stat *status)
+{
+    const int64_t facts[] = {status->st_size, status->st_mtim.tv_sec, status->st_mtim.tv_nsec,
+                             status->st_ctim.tv_sec, status->st_ctim.tv_nsec};
+
+    return hash_bytes(hash_bytes(0xcbf29ce484222325u, name, strlen(name)), facts, sizeof(facts));
+}
+
+/* Whose group is how this process itself gets to the file, as with a secret that Kubernetes mounts
+ * for it (0440, of root and fsGroup), is open to no other. */
+static bool is_open_to_others(const struct stat *status)
+{
+    mode_t others = S_IRWXG | S_IRWXO;
+
+    if (status->st_uid != geteuid() && group_member(status->st_gid))
+        others &= ~(mode_t)S_IRGRP;
+    return (status->st_mode & others) != 0;
+}
+
+static void list_file(struct listing *listing, int directory_fd, const char *name)
+{
+    struct stat status;
+
+    /* Symbolic links are followed: Kubernetes mounts each key of a secret as one. A file is read
+     * only when they do not leave the directory. */
+    if (fstatat(directory_fd, name, &status, 0) != 0)
+        memset(&status, 0, sizeof(status)); /* it leads nowhere */
+    /* A sum, since the order in which names are found means nothing. */
+    listing->fingerprint += hash_file(name, &status);
+    if (listing->count < KEY_MAX_FILES) {
+        struct listed_file *file = &listing->files[listing->count];
+
+        snprintf(file->name, sizeof(file->name), "%s", name);
+        file->open_to_others = is_open_to_others(&status);
+        file->skipped.reason[0] = '\0';
+    }
+    ++listing->count;
+}
+
+static int compare_files(const void *a, const void *b)
+{
+    return strcmp(((const struct listed_file *)a)->name, ((const struct listed_file *)b)->name);
+}
+
+/* The bits of those beside the owner that may write to the directory. Where nobody may, its mode
+ * says nothing: Kubernetes mounts secrets read-only, with a mode of 1777 or 3777. */
+static mode_t writers(const char *directory)
+{
+    struct stat status;
+    struct statvfs mount;
+
+    if (stat(directory, &status) != 0 || statvfs(directory, &mount) != 0 ||
+        (mount.f_flag & ST_RDONLY) != 0)
+        return 0;
+    return status.st_mode & (S_IWGRP | S_IWOTH);
+}
+
+bool keys_check_directory(const char *directory, struct failure *failure)
+{
+    return (writers(directory) & S_IWOTH) == 0 ||
+           failure_set(failure,
+                       "everybody may write to the key directory %s, and so put a key there that "
+                       "signs; look which keys are ours, then chmod o-w",
+                       directory);
+}
+
+static bool list_directory(const char *directory, struct listing *listing, struct failure *failure)
+{
+    DIR *stream;
+    struct dirent *entry;
+    int error;
+
+    if (!keys_check_directory(directory, failure))
+        return false;
+    if ((stream = opendir(directory)) == NULL)
+        return failure_set(failure, "cannot read the key directory %s: %s%s", directory,
+                           strerror(errno),
+                           errno == ENOENT ? "; JOTD_KEYS_DIR says where it is, and `jotd key "
+                                             "create` makes it with its first key"
+                                           : "");
+    listing->count = 0;
+    listing->fingerprint = 0;
+    while (errno = 0, (entry = readdir(stream)) != NULL) {
+        if (key_name_counts(entry->d_name))
+            list_file(listing, dirfd(stream), entry->d_name);
+    }
+    error = errno;
+    closedir(stream);
+    if (error != 0)
+        return failure_set(failure, "cannot read the key directory %s: %s", directory,
+                           strerror(error));
+    if (listing->fingerprint == 0)
+        listing->fingerprint = 1;
+    return true;
+}
+
+uint64_t keys_fingerprint(const char *directory)
+{
+    struct listing listing;
+    struct failure failure;
+
+    return list_directory(directory, &listing, &failure) ? listing.fingerprint : 0;
+}
+
+/* Reading the keys */
+
+static enum reading stopped_by(int error)
+{
+    return error == FILE_REFUSED || error == ENOENT || error == EACCES || error == EPERM
+               ? READ_SKIP
+               : READ_STOP;
+}
+
+/* Reads a whole file, at most FILE_MAX bytes, into `text` (FILE_MAX + 1), and ends it by a NUL. */
+static enum reading read_file(int directory_fd, const char *name, char *text,
+                              struct failure *failure)
+{
+    size_t length = 0;
+    ssize_t got = 0;
+    enum reading reading = READ_DONE;
+    int fd = file_open_given(directory_fd, name, FILE_MAX, failure);
+
+    if (fd < 0)
+        return stopped_by(errno);
+    while (length < FILE_MAX && (got = read(fd, text + length, FILE_MAX - length)) > 0)
+        length += (size_t)got;
+    if (got < 0) {
+        reading = stopped_by(errno);
+        failure_set(failure, "%s", strerror(errno));
+    }
+    text[length] = '\0';
+    close(fd);
+    return reading;
+}
+
+static const struct signing_key *find_kid(const struct key_set *set, const char *kid)
+{
+    for (size_t i = 0; i < set->count; ++i) {
+        if (strcmp(set->keys[i].kid, kid) == 0)
+            return &set->keys[i];
+    }
+    return NULL;
+}
+
+static void dispose_key(struct signing_key *key)
+{
+    key_material_free(key->material, key->material_length);
+    free(key->jwk);
+}
+
+static enum reading read_key(struct key_set *set, int directory_fd, const char *name,
+                             struct failure *failure)
+{
+    struct signing_key key = {0};
+    enum reading reading;
+    char *text;
+
+    if (!key_name_parse(name, &key)) {
+        failure_set(failure, "its name is not <kid>.<alg>.<activate>[.<retire>].pem");
+        return READ_SKIP;
+    }
+    if (find_kid(set, key.kid) != NULL) {
+        failure_set(failure, "another file holds this key");
+        return READ_SKIP;
+    }
+    if ((text = OPENSSL_secure_zalloc(FILE_MAX + 1)) == NULL) {
+        failure_set(failure, "out of memory");
+        return READ_STOP;
+    }
+    reading = read_file(directory_fd, name, text, failure);
+    if (reading == READ_DONE && !key_material_read(&key, text, failure))
+        reading = READ_SKIP;
+    key_material_free(text, FILE_MAX + 1);
+    if (reading == READ_DONE && !key_proof(&key)) {
+        failure_set(failure, "libjwt does not verify what it signs");
+        dispose_key(&key);
+        reading = READ_SKIP;
+    }
+    if (reading == READ_DONE)
+        set->keys[set->count++] = key;
+    return reading;
+}
+
+static int compare_keys(const void *first, const void *second)
+{
+    const struct signing_key *a = first, *b = second;
+
+    if (a->activate_at != b->activate_at)
+        return a->activate_at < b->activate_at ? -1 : 1;
+    return strcmp(a->kid, b->kid);
+}
+
+static bool read_keys(struct key_set *set, const char *directory, struct listing *listing,
+                      struct failure *failure)
+{
+    enum reading reading = READ_DONE;
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return failure_set(failure, "cannot read the key directory %s: %s", directory,
+                           strerror(errno));
+    for (size_t i = 0; i < listing->count && reading != READ_STOP; ++i) {
+        struct listed_file *file = &listing->files[i];
+
+        reading = read_key(set, fd, file->name, &file->skipped);
+        if (reading == READ_STOP)
+            failure_set(failure, "cannot read the key %s/%.100s: %.100s", directory, file->name,
+                        file->skipped.reason);
+    }
+    close(fd);
+    qsort(set->keys, set->count, sizeof(set->keys[0]), compare_keys);
+    return reading != READ_STOP;
+}
+
+static struct key_set *read_listed(const char *directory, struct listing *listing,
+                                   struct failure *failure)
+{
+    struct key_set *set;
+
+    if (!list_directory(directory, listing, failure))
+        return NULL;
+    if (listing->count > KEY_MAX_FILES) {
+        failure_set(failure,
+                    "the key directory %s holds %zu keys, %d are allowed; run `jotd key prune`",
+                    directory, listing->count, KEY_MAX_FILES);
+        return NULL;
+    }
+    /* In order, so that of two files for one key it is always the same that is used. */
+    qsort(listing->files, listing->count, sizeof(listing->files[0]), compare_files);
+    if ((set = calloc(1, sizeof(*set))) == NULL) {
+        failure_set(failure, "out of memory");
+        return NULL;
+    }
+    set->references = 1;
+    set->fingerprint = listing->fingerprint;
+    if (read_keys(set, directory, listing, failure))
+        return set;
+    keys_release(set);
+    return NULL;
+}
+
+static void log_files(const char *directory, const struct listing *listing)
+{
+    if ((writers(directory) & S_IWGRP) != 0)
+        log_warn("keys.permissions", log_str("directory", directory),
+                 log_str("reason", "its group may put a key there that signs; chmod g-w"));
+    for (size_t i = 0; i < listing->count; ++i) {
+        const struct listed_file *file = &listing->files[i];
+
+        if (file->skipped.reason[0] != '\0')
+            log_warn("key.skipped", log_str("file", file->name),
+                     log_str("reason", file->skipped.reason));
+        else if (file->open_to_others)
+            log_warn("key.permissions", log_str("file", file->name),
+                     log_str("reason", "others than its owner may use it; chmod 600"));
+    }
+}
+
+/* A key that is renamed while the directory is read may be seen under its old name, its new one or
+ * neither. A signing key must not seem to vanish for that, so what was read counts only when the
+ * directory is still the same afterwards. */
+struct key_set *keys_load(const char *directory, struct failure *failure)
+{
+    struct listing listing;
+
+    for (int i = 0; i < LOAD_ATTEMPTS; ++i) {
+        struct key_set *set = read_listed(directory, &listing, failure);
+
+        if (set == NULL)
+            return NULL;
+        if (keys_fingerprint(directory) == set->fingerprint) {
+            log_files(directory, &listing);
+            return set;
+        }
+        keys_release(set);
+    }
+    failure_set(failure, "the key directory %s changes faster than it can be read; try again",
+                directory);
+    return NULL;
+}
+
+struct key_set *keys_retain(struct key_set *set)
+{
+    __atomic_add_fetch(&set->references, 1, __ATOMIC_RELAXED);
+    return set;
+}
+
+void keys_release(struct key_set *set)
+{
+    if (set == NULL || __atomic_sub_fetch(&set->references, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    for (size_t i = 0; i < set->count; ++i)
+        dispose_key(&set->keys[i]);
+    free(set);
+}
+
+/* Who signs, and what is published */
+
+static bool is_retired(const struct signing_key *key, int64_t now)
+{
+    return key->retire_at != 0 && now >= key->retire_at;
+}
+
+const struct signing_key *keys_signing(const struct key_set *set, int64_t now)
+{
+    for (size_t i = set->count; i-- > 0;) {
+        if (set->keys[i].activate_at <= now && !is_retired(&set->keys[i], now))
+            return &set->keys[i];
+    }
+    return NULL;
+}
+
+enum key_state keys_state(const struct key_set *set, const struct signing_key *key, int64_t now)
+{
+    if (is_retired(key, now))
+        return KEY_RETIRED;
+    if (key->activate_at > now)
+        return KEY_NEXT;
+    return keys_signing(set, now) == key ? KEY_SIGNING : KEY_RETIRING;
+}
+
+static bool is_published(const struct signing_key *key, int64_t now)
+{
+    return key->jwk != NULL && !is_retired(key, now);
+}
+
+bool keys_publishes(const struct key_set *set, enum key_alg alg, int64_t now)
+{
+    for (size_t i = 0; i != set->count; ++i) {
+        if (set->keys[i].alg == alg && is_published(&set->keys[i], now))
+            return true;
+    }
+    return false;
+}
+
+char *keys_jwks(const struct key_set *set, int64_t now)
+{
+    struct buffer text = {0};
+    const char *separator = "";
+
+    buffer_append_text(&text, "{\"keys\":[");
+    for (size_t i = set->count; i-- > 0;) {
+        const struct signing_key *key = &set->keys[i];
+
+        if (is_published(key, now)) {
+            buffer_printf(&text, "%s%s", separator, key->jwk);
+            separator = ",";
+        }
+    }
+    buffer_append(&text, "]}", sizeof("]}"));
+    return text.bytes;
+}

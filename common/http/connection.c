@@ -1,0 +1,307 @@
+/* One client connection: see connection.h. */
+#include "common/http/connection.h"
+
+#include <errno.h>
+#include <h2o/http1.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "common/clock.h"
+#include "common/http/connections.h"
+#include "common/http/http_head.h"
+#include "common/http/lag.h"
+#include "common/log.h"
+
+#define BODY_MAX        65536   /* bytes of a body that is not whole */
+#define DROPPED_MAX     2097152 /* bytes that are taken after a refusal */
+#define WARN_EVERY_MS   10000
+#define HEADERS_PIECE   4096
+#define SMALLEST_BUFFER (2 * H2O_SOCKET_INITIAL_INPUT_BUFFER_SIZE) /* as h2o makes it */
+
+/* Of requests that are not whole, which h2o would wait for, or answer in plain text. */
+#define REFUSAL(status, length, complaint)                                                         \
+    "HTTP/1.1 " status "\r\n"                                                                      \
+    "Connection: close\r\n"                                                                        \
+    "Content-Type: application/json\r\n"                                                           \
+    "Cache-Control: no-store\r\n"                                                                  \
+    "Pragma: no-cache\r\n"                                                                         \
+    "Content-Length: " length "\r\n\r\n" BODY(complaint)
+#define BODY(complaint) "{\"error\":\"invalid_request\",\"error_description\":\"" complaint "\"}"
+_Static_assert(sizeof(BODY(CONNECTION_HEAD_COMPLAINT)) - 1 == 96, "as Content-Length says");
+_Static_assert(sizeof(BODY(CONNECTION_BODY_COMPLAINT)) - 1 == 92, "as Content-Length says");
+
+static void unlist(struct connection *connection)
+{
+    if (connection->state != CONNECTION_CLOSING)
+        DL_DELETE(connection->owner->in_state[connection->state], connection);
+}
+
+static void enlist(struct connection *connection, enum connection_state state)
+{
+    lag_begin();
+    connection->state = state;
+    connection->since_ms = lag_since_us / 1000; /* of this turn */
+    DL_APPEND(connection->owner->in_state[state], connection);
+}
+
+static void move(struct connection *connection, enum connection_state state)
+{
+    if (connection->state == CONNECTION_CLOSING || connection->state == state)
+        return;
+    unlist(connection);
+    enlist(connection, state);
+}
+
+/* h2o reads the end, or fails to write, and closes. */
+void connection_shut(struct connection *connection, const char *reason)
+{
+    log_debug("connection.closed", log_str("reason", reason));
+    unlist(connection);
+    connection->state = CONNECTION_CLOSING;
+    shutdown(h2o_socket_get_fd(connection->socket), SHUT_RDWR);
+}
+
+static void on_close(void *data)
+{
+    struct connection *connection = data;
+    struct connections *owner = connection->owner;
+
+    unlist(connection);
+    memory_hold(&connection->memory, 0, 0);
+    if (owner->at_hand == connection)
+        owner->at_hand = NULL;
+    atomic_fetch_sub(&owner->count, 1);
+    atomic_fetch_sub(&owner->bound->count, 1);
+    free(connection);
+    connections_resume(owner);
+}
+
+static void warn_of_memory(struct connections *connections)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (connections->warned_ms != 0 && now_ms - connections->warned_ms < WARN_EVERY_MS)
+        return;
+    connections->warned_ms = now_ms;
+    log_warn("connections.over_budget",
+             log_str("reason", "requests that are not whole hold more than JOTD_MEMORY_BUDGET; the "
+                               "connections that hold most are closed"));
+}
+
+void connection_end_condemned(struct connections *connections)
+{
+    struct memory_piece *piece;
+
+    while ((piece = memory_take_condemned(&connections->memory)) != NULL) {
+        struct connection *connection = H2O_STRUCT_FROM_MEMBER(struct connection, memory, piece);
+
+        warn_of_memory(connections);
+        connections->h2o_on_read(connection->socket, "too much memory"); /* h2o frees it */
+    }
+}
+
+/* h2o copies the headers before it waits for a body: into pieces of 4 KiB, each of them with its
+ * name twice and a structure, which comes to three or four times their length. */
+static size_t held_by(const struct connection *connection)
+{
+    const h2o_buffer_t *input = connection->socket->input;
+
+    if (input->bytes == NULL ||
+        (connection->state != CONNECTION_UNFINISHED && input->capacity <= SMALLEST_BUFFER))
+        return 0;
+    return input->capacity +
+           (connection->head_length != 0 ? HEADERS_PIECE + 4 * connection->head_length : 0);
+}
+
+static void weigh(struct connection *connection)
+{
+    const h2o_buffer_t *input = connection->socket->input;
+
+    memory_hold(&connection->memory, held_by(connection),
+                input->capacity > SMALLEST_BUFFER ? input->capacity : input->size);
+    connection_end_condemned(connection->owner);
+}
+
+static void on_dropped(h2o_socket_t *socket, const char *error)
+{
+    struct connection *connection = socket->on_close.data;
+    char dropped[16384];
+    ssize_t count = read(h2o_socket_get_fd(socket), dropped, sizeof(dropped));
+
+    (void)error;
+    lag_begin();
+    connection->dropped += count > 0 ? (size_t)count : 0;
+    if (count == 0 || (count == -1 && errno != EAGAIN && errno != EINTR) ||
+        connection->dropped > DROPPED_MAX)
+        connection->owner->h2o_on_read(socket, "refused"); /* h2o frees it */
+}
+
+/* A socket that is closed with something unread is reset, and the answer may be lost with it: so
+ * what comes is taken for a while. h2o does not look at its input any more. */
+static void on_refused(h2o_socket_t *socket, const char *error)
+{
+    struct connection *connection = socket->on_close.data;
+
+    lag_begin();
+    h2o_buffer_consume(&socket->input, socket->input->size);
+    if (error != NULL || connection->state == CONNECTION_CLOSING) {
+        connection->owner->h2o_on_read(socket, "refused");
+        return;
+    }
+    memory_hold(&connection->memory, 0, 0);
+    shutdown(h2o_socket_get_fd(socket), SHUT_WR);
+    h2o_socket_read_start(socket, on_dropped);
+}
+
+static void refuse(struct connection *connection, int status, h2o_iovec_t answer)
+{
+    counter_add(
+        &connection->owner->counters->requests[ENDPOINT_OTHER][counters_status_index(status)], 1);
+    move(connection, CONNECTION_REFUSED);
+    h2o_socket_read_stop(connection->socket);
+    h2o_socket_write(connection->socket, &answer, 1, on_refused);
+}
+
+/* h2o waits for the end of a head until it has 400 KiB of it, and for that of a body until it has
+ * 1 MiB. */
+static void look_at_size(struct connection *connection)
+{
+    const h2o_buffer_t *input = connection->socket->input;
+
+    if (connection->head_length == 0)
+        connection->head_length = http_head_length(input->bytes, input->size);
+    if (connection->state != CONNECTION_UNFINISHED || h2o_socket_is_writing(connection->socket))
+        return;
+    if (connection->head_length == 0 && input->size > HTTP_HEAD_MAX)
+        refuse(connection, 431,
+               (h2o_iovec_t){H2O_STRLIT(REFUSAL("431 Request Header Fields Too Large", "96",
+                                                CONNECTION_HEAD_COMPLAINT))});
+    else if (connection->head_length != 0 && input->size - connection->head_length > BODY_MAX)
+        refuse(connection, 413,
+               (h2o_iovec_t){
+                   H2O_STRLIT(REFUSAL("413 Content Too Large", "92", CONNECTION_BODY_COMPLAINT))});
+}
+
+static void on_read(h2o_socket_t *socket, const char *error);
+static void on_written(h2o_socket_t *socket, const char *error);
+
+/* h2o has had its turn with a connection: it may have begun to send, or to read again. Of a request
+ * that was whole, connection_work has been told meanwhile. The connection may be gone after it. */
+static void settle(struct connection *connection)
+{
+    h2o_socket_t *socket = connection->socket;
+
+    if (socket->_cb.read == connection->owner->h2o_on_read)
+        socket->_cb.read = on_read;
+    /* 100 Continue, or an error that h2o answers by itself. */
+    if (h2o_socket_is_writing(socket) && socket->_cb.write != on_written) {
+        connection->h2o_on_written = socket->_cb.write;
+        socket->_cb.write = on_written;
+    }
+    if (connection->state != CONNECTION_WORKED_ON)
+        move(connection, socket->input->size == 0 ? CONNECTION_IDLE : CONNECTION_UNFINISHED);
+    if (connection->state == CONNECTION_UNFINISHED || socket->input->capacity > SMALLEST_BUFFER)
+        look_at_size(connection);
+    weigh(connection);
+}
+
+static void pass_on(struct connection *connection, h2o_socket_cb callback, const char *error)
+{
+    struct connections *owner = connection->owner;
+
+    lag_begin();
+    owner->at_hand = connection;
+    connection_end_condemned(owner); /* by another worker, since the last turn */
+    if (owner->at_hand != NULL)
+        callback(connection->socket, error);
+    if (owner->at_hand != NULL)
+        settle(connection);
+    owner->at_hand = NULL;
+}
+
+/* By itself h2o reads on as long as more comes: megabytes at once. */
+static const char *read_some(h2o_socket_t *socket)
+{
+    h2o_iovec_t room = h2o_buffer_reserve(&socket->input, 4096);
+    ssize_t count = read(h2o_socket_get_fd(socket), room.base, room.len);
+
+    if (count > 0)
+        socket->input->size += (size_t)count;
+    socket->bytes_read = count > 0 ? (size_t)count : 0;
+    if (count == 0)
+        return h2o_socket_error_closed;
+    return count > 0 || errno == EAGAIN || errno == EINTR ? NULL : h2o_socket_error_io;
+}
+
+static void on_read(h2o_socket_t *socket, const char *error)
+{
+    struct connection *connection = socket->on_close.data;
+
+    (void)error;
+    pass_on(connection, connection->owner->h2o_on_read, read_some(socket));
+}
+
+/* Whether or not the answer could be sent, h2o would work on the requests that it has read behind.
+ */
+static void on_written(h2o_socket_t *socket, const char *error)
+{
+    struct connection *connection = socket->on_close.data;
+    bool is_over = error != NULL || connection->state == CONNECTION_CLOSING;
+
+    connection->head_length = 0;
+    pass_on(connection, is_over ? connection->owner->h2o_on_read : connection->h2o_on_written,
+            is_over ? "no answer can be sent" : NULL);
+}
+
+void connection_adopt(struct connections *owner, h2o_socket_t *socket, bool operations)
+{
+    struct connection *connection = h2o_mem_alloc(sizeof(*connection));
+    struct timeval now;
+
+    *connection = (struct connection){.owner = owner,
+                                      .socket = socket,
+                                      .operations = operations,
+                                      .memory = {.holder = &owner->memory}};
+    socket->on_close.cb = on_close;
+    socket->on_close.data = connection;
+    h2o_socket_dont_read(socket, true); /* on_read does */
+    enlist(connection, CONNECTION_IDLE);
+    atomic_fetch_add(&owner->count, 1);
+    atomic_fetch_add(&owner->bound->count, 1);
+    gettimeofday(&now, NULL);
+    h2o_http1_accept(&owner->accept, socket, now);
+    owner->h2o_on_read = socket->_cb.read;
+    settle(connection);
+}
+
+struct connection *connection_of(const h2o_req_t *req)
+{
+    return req->conn->callbacks->get_socket(req->conn)->on_close.data;
+}
+
+/* What comes before the answer has left waits in the kernel; h2o reads it then. */
+static void on_early(h2o_socket_t *socket, const char *error)
+{
+    (void)error;
+    h2o_socket_read_stop(socket);
+}
+
+/* h2o does not read while a request is worked on. By itself it would take the connection out of
+ * epoll at the end of the turn and put it back after the answer: two system calls for every token.
+ * So the connection stays there, and its bytes are left alone. */
+void connection_work(struct connection *connection)
+{
+    h2o_socket_read_start(connection->socket, on_early);
+    connection->request_us = clock_monotonic_us();
+    move(connection, CONNECTION_WORKED_ON);
+}
+
+void connection_answer(struct connection *connection)
+{
+    h2o_socket_t *socket = connection->socket;
+
+    connection->h2o_on_written = socket->_cb.write;
+    socket->_cb.write = on_written;
+    move(connection, CONNECTION_ANSWERED);
+}

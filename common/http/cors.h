@@ -1,0 +1,23 @@
+/* Which pages of other origins may read our answers (Fetch, "CORS protocol"): those of the keys and
+ * the metadata, which hold no secret, any; those of /token the origins that JOTD_CORS_ORIGINS
+ * names.
+ */
+#ifndef COMMON_HTTP_CORS_H
+#define COMMON_HTTP_CORS_H
+
+#include <h2o.h>
+#include <stdbool.h>
+
+#include "common/attributes.h"
+
+enum cors {
+    CORS_NONE,
+    CORS_EVERYONE,
+    CORS_LISTED,
+};
+
+/* Adds the headers that let the page read the answer, before it is made. True when the request is a
+ * preflight, and is answered. `methods` are those of the path. */
+MUST_USE bool cors_begin(h2o_req_t *req, enum cors cors, const char *methods);
+
+#endif

@@ -1,0 +1,17 @@
+/* Lists of web origins, separated by commas; `*` stands for all. Pure. */
+#ifndef COMMON_HTTP_ORIGIN_H
+#define COMMON_HTTP_ORIGIN_H
+
+#include <stdbool.h>
+
+#include "common/attributes.h"
+#include "common/slice.h"
+
+/* Whether each is `*` or an origin as browsers write it (RFC 6454 6.2): http or https, host and
+ * port, in lower case, without a path. */
+MUST_USE bool origins_are_valid(const char *list);
+
+/* The entry that stands for `origin`, which may be any bytes; empty when there is none. */
+struct slice origins_find(const char *list, struct slice origin);
+
+#endif

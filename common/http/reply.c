@@ -1,0 +1,159 @@
+/* Answers: see reply.h. */
+#include "common/http/reply.h"
+
+#include <string.h>
+#include <utlist.h>
+
+#include "auth/worker.h"
+#include "common/http/access_log.h"
+
+#define KEPT_BODY 16384 /* bytes of a request's body after which its connection may go on */
+
+struct answer {
+    struct answer *prev, *next;
+    struct worker *worker; /* NULL: not in its list */
+    h2o_req_t *req;
+    h2o_iovec_t body;
+    bool depends_on_record;
+    size_t kept_headers;
+};
+
+static const char *reason_phrase(int status)
+{
+    switch (status) {
+    case 200:
+        return "OK";
+    case 204:
+        return "No Content";
+    case 304:
+        return "Not Modified";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 413:
+        return "Content Too Large";
+    case 429:
+        return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 503:
+        return "Service Unavailable";
+    default:
+        return "Internal Server Error";
+    }
+}
+
+void reply_header(h2o_req_t *req, h2o_iovec_t *name, const char *shown, struct slice value)
+{
+    h2o_headers_t *headers = &req->res.headers;
+
+    h2o_vector_reserve(&req->pool, headers, headers->size + 1);
+    headers->entries[headers->size++] =
+        (h2o_header_t){name, shown, {(char *)value.bytes, value.length}};
+}
+
+void reply_no_store(h2o_req_t *req)
+{
+    REPLY_HEADER(req, "cache-control", "Cache-Control", SLICE("no-store"));
+    REPLY_HEADER(req, "pragma", "Pragma", SLICE("no-cache"));
+}
+
+/* The request is gone before its answer was sent. */
+static void on_dispose(void *data)
+{
+    struct answer *answer = data;
+
+    if (answer->worker != NULL)
+        DL_DELETE(answer->worker->answers, answer);
+}
+
+void reply(h2o_req_t *req, int status, struct slice content_type, struct slice body)
+{
+    struct worker *worker = worker_of(req);
+    struct answer *answer = h2o_mem_alloc_shared(&req->pool, sizeof(*answer), on_dispose);
+
+    if (worker->draining)
+        req->http1_is_persistent = 0;
+    req->res.status = status;
+    req->res.reason = reason_phrase(status);
+    /* RFC 9110 8.6: a 204 has none; in a 304 it would have to be the length of the 200. */
+    req->res.content_length = status != 204 && status != 304 ? body.length : SIZE_MAX;
+    if (content_type.length != 0)
+        REPLY_HEADER(req, "content-type", "Content-Type", content_type);
+    *answer =
+        (struct answer){.worker = worker, .req = req, .body = {(char *)body.bytes, body.length}};
+    DL_APPEND(worker->answers, answer);
+}
+
+void reply_json(h2o_req_t *req, int status, struct slice body)
+{
+    reply(req, status, SLICE("application/json"), body);
+}
+
+void reply_error(h2o_req_t *req, int status, const char *error, const char *description)
+{
+    size_t size = strlen(error) + strlen(description) + 48;
+    char *body = h2o_mem_alloc_pool(&req->pool, size);
+    int length =
+        snprintf(body, size, "{\"error\":\"%s\",\"error_description\":\"%s\"}", error, description);
+
+    access_log_error(req, error);
+    reply_no_store(req);
+    reply_json(req, status, (struct slice){body, (size_t)length});
+}
+
+void reply_depends_on_record(h2o_req_t *req, size_t kept_headers)
+{
+    struct answer *last = worker_of(req)->answers->prev; /* the head points back to the last */
+
+    last->depends_on_record = true;
+    last->kept_headers = kept_headers;
+}
+
+h2o_req_t *reply_take_back(struct worker *worker)
+{
+    struct answer *answer;
+
+    DL_FOREACH (worker->answers, answer) {
+        if (answer->depends_on_record) {
+            DL_DELETE(worker->answers, answer);
+            answer->worker = NULL;
+            answer->req->res.headers.size = answer->kept_headers;
+            return answer->req;
+        }
+    }
+    return NULL;
+}
+
+static void send_answer(struct answer *answer)
+{
+    static h2o_generator_t generator;
+    h2o_req_t *req = answer->req;
+    bool bodiless =
+        answer->body.len == 0 || h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
+
+    if (req->entity.len > KEPT_BODY) /* h2o would keep the buffer as large */
+        req->http1_is_persistent = 0;
+    answer->worker = NULL;
+    h2o_start_response(req, &generator);
+    h2o_send(req, &answer->body, bodiless ? 0 : 1, H2O_SEND_STATE_FINAL);
+    connection_answer(connection_of(req));
+}
+
+bool reply_send_all(struct worker *worker)
+{
+    bool any = worker->answers != NULL;
+
+    while (worker->answers != NULL) {
+        struct answer *answer = worker->answers;
+
+        DL_DELETE(worker->answers, answer);
+        send_answer(answer);
+    }
+    return any;
+}

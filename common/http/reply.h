@@ -1,0 +1,49 @@
+/* The only place that sends. An answer is made at once and leaves at the end of the pass, so that
+ * what it tells has been recorded by then, and every connection gets one answer a pass.
+ */
+#ifndef COMMON_HTTP_REPLY_H
+#define COMMON_HTTP_REPLY_H
+
+#include <h2o.h>
+#include <stdbool.h>
+
+#include "common/slice.h"
+
+struct worker;
+
+/* Adds a header. Both names must be constants: `name` in lower case, `shown` as it is sent. The
+ * value must live as long as the request. */
+#define REPLY_HEADER(req, name, shown, value)                                                      \
+    do {                                                                                           \
+        static h2o_iovec_t reply_header_name = {H2O_STRLIT(name)};                                 \
+        reply_header((req), &reply_header_name, (shown), (value));                                 \
+    } while (0)
+
+void reply_header(h2o_req_t *req, h2o_iovec_t *name, const char *shown, struct slice value);
+
+/* `body` must live as long as the request; it is not sent for HEAD. */
+void reply(h2o_req_t *req, int status, struct slice content_type, struct slice body);
+
+/* application/json. */
+void reply_json(h2o_req_t *req, int status, struct slice body);
+
+/* {"error":…,"error_description":…} with no-store. The description says what to do, and is a
+ * constant: it never repeats input. */
+void reply_error(h2o_req_t *req, int status, const char *error, const char *description);
+
+/* RFC 6749 5.1: no cache may keep it. */
+void reply_no_store(h2o_req_t *req);
+
+/* The answer that was just made for `req` tells of what is to be recorded in this pass. When it is
+ * taken back, the first `kept_headers` headers stay. */
+void reply_depends_on_record(h2o_req_t *req, size_t kept_headers);
+
+/* The first answer of this pass that does so, which then no longer counts as made: the caller makes
+ * another one. NULL when there is none left. */
+h2o_req_t *reply_take_back(struct worker *worker);
+
+/* Sends the answers of this pass. True when there were any: then the loop must run again without
+ * waiting, since h2o has queued their completion (see worker.c). */
+bool reply_send_all(struct worker *worker);
+
+#endif

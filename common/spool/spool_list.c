@@ -1,0 +1,258 @@
+/* What is in a spool, for people who ask: see spool.h. Other processes go on meanwhile. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "common/file.h"
+#include "common/spool/spool.h"
+
+struct listing {
+    const char *base;
+    struct spool_entry *entries;
+    struct failure *failure;
+};
+
+/* What is gone since it was listed was sent. */
+static bool fail_unless_gone(int error, const char *path, struct failure *failure)
+{
+    return error == ENOENT ||
+           failure_set(failure, "cannot read %s: %s; run this as the user of the server", path,
+                       strerror(error));
+}
+
+static void free_entry(struct spool_entry *entry)
+{
+    free(entry->path);
+    free(entry);
+}
+
+static struct spool_entry *make_entry(const char *base, const char *name,
+                                      enum spool_entry_kind kind, const struct uuid *id)
+{
+    struct spool_entry *entry = calloc(1, sizeof(*entry));
+
+    if (entry == NULL || asprintf(&entry->path, "%s/%s", base, name) < 0) {
+        free(entry);
+        return NULL;
+    }
+    entry->name = entry->path + strlen(base) + 1;
+    entry->kind = kind;
+    entry->id = *id;
+    return entry;
+}
+
+/* It is somebody else's. */
+static bool is_forbidden(int error)
+{
+    return error == EACCES || error == EPERM;
+}
+
+/* Counts the whole lines of a file: the end of one that is being written may be torn. What is
+ * refused or may not be read has none; `refused` says why, or is empty. */
+static bool count_lines(int directory, const char *name, const char *path, struct file_lines *lines,
+                        struct failure *refused, struct failure *failure)
+{
+    int fd = file_open(directory, name, O_RDONLY, SPOOL_FILE_MAX, refused);
+    bool done = fd != -1 && file_count_lines(fd, SPOOL_FILE_MAX, lines);
+    int error = errno;
+
+    if (fd != -1)
+        close(fd);
+    if (fd == -1 && (error == FILE_REFUSED || is_forbidden(error)))
+        return true;
+    refused->reason[0] = '\0';
+    return done || fail_unless_gone(error, path, failure);
+}
+
+static bool count_segment(struct listing *listing, int directory, struct spool_entry *process,
+                          const char *name, const struct uuid *id)
+{
+    struct file_lines lines = {0};
+    struct failure refused = {""};
+    struct spool_entry *entry;
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s/%s", process->name, name);
+    if (!count_lines(directory, name, path, &lines, &refused, listing->failure))
+        return false;
+    if (refused.reason[0] != '\0' &&
+        (entry = make_entry(listing->base, path, SPOOL_SEGMENT, id)) != NULL) {
+        entry->passed_over = refused;
+        DL_APPEND(listing->entries, entry);
+    }
+    if (lines.count == 0)
+        return true;
+    ++process->segments;
+    process->rows += lines.count;
+    process->bytes += lines.bytes;
+    if (process->oldest_unix_ms == 0 || uuid_v7_unix_ms(id) < process->oldest_unix_ms)
+        process->oldest_unix_ms = uuid_v7_unix_ms(id);
+    return true;
+}
+
+/* As spool_adopt asks, but without keeping others from asking: a shared lock, for a moment. An
+ * adopter that comes just then looks again later. */
+static bool is_locked(int directory)
+{
+    bool locked = flock(directory, LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK;
+
+    flock(directory, LOCK_UN);
+    return locked;
+}
+
+static bool count_segments(struct listing *listing, int base, struct spool_entry *process)
+{
+    int directory = file_open_directory(base, process->name, &process->passed_over);
+    DIR *stream = directory != -1 ? fdopendir(directory) : NULL;
+    struct dirent *file;
+    bool done = true;
+
+    if (stream == NULL) {
+        int error = errno;
+
+        if (directory != -1)
+            close(directory);
+        if (is_forbidden(error)) {
+            process->kind = SPOOL_UNREADABLE;
+            process->passed_over.reason[0] = '\0';
+            return true;
+        }
+        return error == FILE_REFUSED || fail_unless_gone(error, process->path, listing->failure);
+    }
+    process->kind = is_locked(directory) ? SPOOL_LIVE : SPOOL_ABANDONED;
+    while (done && (file = readdir(stream)) != NULL) {
+        struct uuid id;
+
+        if (uuid_parse(slice_of(file->d_name), &id))
+            done = count_segment(listing, directory, process, file->d_name, &id);
+    }
+    closedir(stream);
+    return done;
+}
+
+static bool count_set_aside(struct listing *listing, int base, struct spool_entry *entry)
+{
+    struct file_lines lines = {0};
+    bool done =
+        count_lines(base, entry->name, entry->path, &lines, &entry->passed_over, listing->failure);
+
+    entry->rows = lines.count;
+    entry->bytes = lines.bytes;
+    return done;
+}
+
+static bool tell_kind(const char *suffix, enum spool_entry_kind *kind)
+{
+    if (*suffix == '\0')
+        *kind = SPOOL_ABANDONED;
+    else if (strcmp(suffix, ".rejected") == 0)
+        *kind = SPOOL_REJECTED;
+    else if (strcmp(suffix, ".expired") == 0)
+        *kind = SPOOL_EXPIRED;
+    else
+        return false;
+    return true;
+}
+
+static bool list_name(struct listing *listing, int base, const char *name)
+{
+    struct spool_entry *entry;
+    enum spool_entry_kind kind;
+    struct stat status;
+    struct uuid id;
+    bool done;
+
+    if (strlen(name) < UUID_TEXT_LENGTH ||
+        !uuid_parse((struct slice){name, UUID_TEXT_LENGTH}, &id) ||
+        !tell_kind(name + UUID_TEXT_LENGTH, &kind) ||
+        (entry = make_entry(listing->base, name, kind, &id)) == NULL)
+        return true; /* it means nothing to the spool */
+    done = kind == SPOOL_ABANDONED ? count_segments(listing, base, entry)
+                                   : count_set_aside(listing, base, entry);
+    if (fstatat(base, name, &status, AT_SYMLINK_NOFOLLOW) == 0)
+        DL_APPEND(listing->entries, entry);
+    else
+        free_entry(entry);
+    return done;
+}
+
+static int compare_entries(struct spool_entry *a, struct spool_entry *b)
+{
+    return memcmp(&a->id, &b->id, sizeof(a->id));
+}
+
+bool spool_list(const char *base, struct spool_entry **entries, struct failure *failure)
+{
+    struct listing listing = {.base = base, .failure = failure};
+    DIR *stream = opendir(base);
+    struct dirent *file;
+    bool done = true;
+
+    *entries = NULL;
+    if (stream == NULL)
+        return fail_unless_gone(errno, base, failure);
+    while (done && (file = readdir(stream)) != NULL)
+        done = list_name(&listing, dirfd(stream), file->d_name);
+    closedir(stream);
+    *entries = listing.entries;
+    DL_SORT(*entries, compare_entries);
+    return done;
+}
+
+static void count_directory(int base, const char *name, struct spool_directories *found)
+{
+    struct failure failure;
+    int directory = file_open_directory(base, name, &failure);
+
+    if (directory == -1)
+        found->unreadable += is_forbidden(errno);
+    else if (!is_locked(directory))
+        ++found->abandoned;
+    if (directory != -1)
+        close(directory);
+}
+
+struct spool_directories spool_count_directories(const char *base)
+{
+    struct spool_directories found = {0};
+    DIR *stream = opendir(base);
+    struct dirent *file;
+    struct uuid id;
+
+    while (stream != NULL && (file = readdir(stream)) != NULL) {
+        if (strlen(file->d_name) == UUID_TEXT_LENGTH && uuid_parse(slice_of(file->d_name), &id))
+            count_directory(dirfd(stream), file->d_name, &found);
+    }
+    if (stream != NULL)
+        closedir(stream);
+    return found;
+}
+
+void spool_list_free(struct spool_entry *entries)
+{
+    struct spool_entry *entry, *next;
+
+    DL_FOREACH_SAFE (entries, entry, next)
+        free_entry(entry);
+}
+
+bool spool_is_waiting(const struct spool_entry *entries, const struct spool_entry *file)
+{
+    const struct spool_entry *entry;
+    char path[PATH_MAX];
+
+    DL_FOREACH (entries, entry) {
+        snprintf(path, sizeof(path), "%s/%.*s", entry->path, UUID_TEXT_LENGTH, file->name);
+        if (access(path, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
