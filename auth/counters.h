@@ -1,4 +1,4 @@
-/* What one worker counts. Each worker owns one; /metrics sums them (exposition.c). */
+/* What one worker counts. Each worker owns one; /metrics sums them (metrics.c). */
 #ifndef AUTH_COUNTERS_H
 #define AUTH_COUNTERS_H
 
@@ -26,16 +26,16 @@ enum endpoint {
 #define STATUS_COUNT 14
 
 /* Errors of /token, as the label `error`. */
-enum token_error {
-    TOKEN_INVALID_REQUEST,
-    TOKEN_UNSUPPORTED_GRANT_TYPE,
-    TOKEN_INVALID_CLIENT,
-    TOKEN_SLOW_DOWN,
-    TOKEN_INVALID_SCOPE,
-    TOKEN_INVALID_TARGET,
-    TOKEN_RATE_LIMIT_EXCEEDED,
-    TOKEN_TEMPORARILY_UNAVAILABLE,
-    TOKEN_ERROR_COUNT,
+enum oauth_error {
+    OAUTH_INVALID_REQUEST,
+    OAUTH_UNSUPPORTED_GRANT_TYPE,
+    OAUTH_INVALID_CLIENT,
+    OAUTH_SLOW_DOWN,
+    OAUTH_INVALID_SCOPE,
+    OAUTH_INVALID_TARGET,
+    OAUTH_RATE_LIMIT_EXCEEDED,
+    OAUTH_TEMPORARILY_UNAVAILABLE,
+    OAUTH_ERROR_COUNT,
 };
 
 /* Why a client was not authenticated, as the label `reason`. */
@@ -58,12 +58,12 @@ enum lookup_result {
 };
 
 /* What is said to a client that asks for a token, as the label `decision`. */
-enum limits_decision {
-    LIMITS_GRANTED,
-    LIMITS_REFUSED, /* the quota is used up */
-    LIMITS_ALLOWED, /* without Redis (JOTD_LIMITER_ON_ERROR=allow) */
-    LIMITS_DENIED,  /* likewise (deny) */
-    LIMITS_DECISION_COUNT,
+enum limiter_decision {
+    LIMITER_GRANTED,
+    LIMITER_REFUSED, /* the quota is used up */
+    LIMITER_ALLOWED, /* without Redis (JOTD_LIMITER_ON_ERROR=allow) */
+    LIMITER_DENIED,  /* likewise (deny) */
+    LIMITER_DECISION_COUNT,
 };
 
 #define TIER_MAX 64 /* tiers with a label of their own; the rest count as the last: `other` */
@@ -72,11 +72,11 @@ struct counters {
     struct counter requests[ENDPOINT_COUNT][STATUS_COUNT];
     struct histogram request_durations[ENDPOINT_COUNT];
     struct counter tokens_issued[TIER_MAX];
-    struct counter token_errors[TOKEN_ERROR_COUNT];
+    struct counter oauth_errors[OAUTH_ERROR_COUNT];
     struct counter auth_failures[AUTH_FAILURE_COUNT];
     struct counter auth_throttled[THROTTLE_BY_COUNT];
     struct histogram sign_durations[KEY_ALG_COUNT];
-    struct counter limiter_decisions[TIER_MAX][LIMITS_DECISION_COUNT];
+    struct counter limiter_decisions[TIER_MAX][LIMITER_DECISION_COUNT];
     struct counter limiter_near_limit[TIER_MAX]; /* granted past 80 % of a window */
     struct counter limiter_backend_errors;
     struct counter limiter_without_redis; /* decisions, while it should be there */

@@ -1,4 +1,4 @@
-/* The metrics, in the order in which they are shown: see exposition.h.
+/* The metrics, in the order in which they are shown: see metrics.h.
  *
  * No client id is ever a label: their number has no bound.
  */
@@ -62,14 +62,14 @@ static void write_connections(struct buffer *text, const struct process *process
 
     for (size_t i = 0; i != process->worker_count; ++i)
         open += (uint64_t)atomic_load(&process->workers[i].connections.count);
-    metrics_family(text, "jotd_http_connections", "gauge", "Open client connections.");
-    metrics_value(text, "jotd_http_connections", "", open);
-    metrics_family(text, "jotd_http_buffered_bytes", "gauge",
-                   "Memory that requests hold which are not whole, or stand behind another.");
-    metrics_value(text, "jotd_http_buffered_bytes", "", memory_budget_held(memory));
-    metrics_family(text, "jotd_http_buffered_max_bytes", "gauge",
-                   "The bound of that, JOTD_MEMORY_BUDGET.");
-    metrics_value(text, "jotd_http_buffered_max_bytes", "", memory->limit);
+    prometheus_family(text, "jotd_http_connections", "gauge", "Open client connections.");
+    prometheus_value(text, "jotd_http_connections", "", open);
+    prometheus_family(text, "jotd_http_buffered_bytes", "gauge",
+                      "Memory that requests hold which are not whole, or stand behind another.");
+    prometheus_value(text, "jotd_http_buffered_bytes", "", memory_budget_held(memory));
+    prometheus_family(text, "jotd_http_buffered_max_bytes", "gauge",
+                      "The bound of that, JOTD_MEMORY_BUDGET.");
+    prometheus_value(text, "jotd_http_buffered_max_bytes", "", memory->limit);
 }
 
 static void write_requests(struct buffer *text, const struct process *process)
@@ -78,7 +78,7 @@ static void write_requests(struct buffer *text, const struct process *process)
     char labels[128];
     size_t size = 0;
 
-    metrics_family(text, "jotd_http_requests_total", "counter", "Requests by path and status.");
+    prometheus_family(text, "jotd_http_requests_total", "counter", "Requests by path and status.");
     for (size_t e = 0; e != ENDPOINT_COUNT; ++e) {
         for (size_t s = 0; s != STATUS_COUNT; ++s) {
             uint64_t count =
@@ -90,16 +90,16 @@ static void write_requests(struct buffer *text, const struct process *process)
                                     endpoint_names[e]);
             snprintf(labels + size, sizeof(labels) - size, codes[s] != 0 ? "%d\"" : "other\"",
                      codes[s]);
-            metrics_value(text, "jotd_http_requests_total", labels, count);
+            prometheus_value(text, "jotd_http_requests_total", labels, count);
         }
     }
-    metrics_family(text, "jotd_http_request_duration_seconds", "histogram",
-                   "Time from the whole request to the sent answer.");
+    prometheus_family(text, "jotd_http_request_duration_seconds", "histogram",
+                      "Time from the whole request to the sent answer.");
     for (size_t e = 0; e != ENDPOINT_COUNT; ++e) {
         struct histogram total = merge(process, OFFSET_AT(request_durations, e));
 
         snprintf(labels, sizeof(labels), "endpoint=\"%s\"", endpoint_names[e]);
-        metrics_histogram(text, "jotd_http_request_duration_seconds", labels, &total);
+        prometheus_histogram(text, "jotd_http_request_duration_seconds", labels, &total);
     }
 }
 
@@ -119,41 +119,41 @@ static void write_tokens(struct buffer *text, const struct process *process)
 {
     char labels[128];
 
-    metrics_family(text, "jotd_tokens_issued_total", "counter", "Access tokens issued by tier.");
+    prometheus_family(text, "jotd_tokens_issued_total", "counter", "Access tokens issued by tier.");
     for (unsigned t = 0; t != TIER_MAX; ++t) {
         uint64_t count = workers_sum(process, OFFSET_AT(tokens_issued, t));
 
         if (!is_known(t, count))
             continue;
         snprintf(labels, sizeof(labels), "tier=\"%s\"", tier_name(t));
-        metrics_value(text, "jotd_tokens_issued_total", labels, count);
+        prometheus_value(text, "jotd_tokens_issued_total", labels, count);
     }
-    metrics_family(text, "jotd_token_errors_total", "counter",
-                   "Token requests refused, by the error that was answered.");
-    for (size_t e = 0; e != TOKEN_ERROR_COUNT; ++e) {
-        snprintf(labels, sizeof(labels), "error=\"%s\"", token_error_name((enum token_error)e));
-        metrics_value(text, "jotd_token_errors_total", labels,
-                      workers_sum(process, OFFSET_AT(token_errors, e)));
+    prometheus_family(text, "jotd_token_errors_total", "counter",
+                      "Token requests refused, by the error that was answered.");
+    for (size_t e = 0; e != OAUTH_ERROR_COUNT; ++e) {
+        snprintf(labels, sizeof(labels), "error=\"%s\"", oauth_error_name((enum oauth_error)e));
+        prometheus_value(text, "jotd_token_errors_total", labels,
+                         workers_sum(process, OFFSET_AT(oauth_errors, e)));
     }
-    metrics_family(text, "jotd_auth_failures_total", "counter",
-                   "Authentications that failed, by the reason.");
+    prometheus_family(text, "jotd_auth_failures_total", "counter",
+                      "Authentications that failed, by the reason.");
     for (size_t r = 0; r != AUTH_FAILURE_COUNT; ++r) {
         snprintf(labels, sizeof(labels), "reason=\"%s\"", auth_failure_name((enum auth_failure)r));
-        metrics_value(text, "jotd_auth_failures_total", labels,
-                      workers_sum(process, OFFSET_AT(auth_failures, r)));
+        prometheus_value(text, "jotd_auth_failures_total", labels,
+                         workers_sum(process, OFFSET_AT(auth_failures, r)));
     }
-    metrics_family(text, "jotd_auth_throttled_total", "counter",
-                   "Authentications refused for too many failures, by whose they were.");
+    prometheus_family(text, "jotd_auth_throttled_total", "counter",
+                      "Authentications refused for too many failures, by whose they were.");
     for (size_t by = 0; by != THROTTLE_BY_COUNT; ++by)
-        metrics_value(text, "jotd_auth_throttled_total", throttled_by[by],
-                      workers_sum(process, OFFSET_AT(auth_throttled, by)));
-    metrics_family(text, "jotd_sign_duration_seconds", "histogram",
-                   "Time to write and sign one token, by algorithm.");
+        prometheus_value(text, "jotd_auth_throttled_total", throttled_by[by],
+                         workers_sum(process, OFFSET_AT(auth_throttled, by)));
+    prometheus_family(text, "jotd_sign_duration_seconds", "histogram",
+                      "Time to write and sign one token, by algorithm.");
     for (size_t a = 0; a != KEY_ALG_COUNT; ++a) {
         struct histogram total = merge(process, OFFSET_AT(sign_durations, a));
 
         snprintf(labels, sizeof(labels), "alg=\"%s\"", key_alg_name((enum key_alg)a));
-        metrics_histogram(text, "jotd_sign_duration_seconds", labels, &total);
+        prometheus_histogram(text, "jotd_sign_duration_seconds", labels, &total);
     }
 }
 
@@ -183,16 +183,16 @@ static void write_cache(struct buffer *text, const struct process *process)
     uint64_t added = workers_sum(process, OFFSET(cache_added)), capacity = 0;
 
     for (size_t i = 0; i != COUNT_OF(counters); ++i) {
-        metrics_family(text, counters[i].name, "counter", counters[i].help);
-        metrics_value(text, counters[i].name, "", workers_sum(process, counters[i].offset));
+        prometheus_family(text, counters[i].name, "counter", counters[i].help);
+        prometheus_value(text, counters[i].name, "", workers_sum(process, counters[i].offset));
     }
     for (size_t i = 0; i != process->worker_count; ++i)
-        capacity += process->workers[i].clients.cache.capacity;
-    metrics_family(text, "jotd_client_cache_entries", "gauge", "Cached clients of all workers.");
-    metrics_value(text, "jotd_client_cache_entries", "", added - removed);
-    metrics_family(text, "jotd_client_cache_capacity", "gauge",
-                   "Clients that the caches of all workers can hold.");
-    metrics_value(text, "jotd_client_cache_capacity", "", capacity);
+        capacity += process->workers[i].clients.records.capacity;
+    prometheus_family(text, "jotd_client_cache_entries", "gauge", "Cached clients of all workers.");
+    prometheus_value(text, "jotd_client_cache_entries", "", added - removed);
+    prometheus_family(text, "jotd_client_cache_capacity", "gauge",
+                      "Clients that the caches of all workers can hold.");
+    prometheus_value(text, "jotd_client_cache_capacity", "", capacity);
 }
 
 static void write_lookups(struct buffer *text, const struct process *process)
@@ -203,19 +203,19 @@ static void write_lookups(struct buffer *text, const struct process *process)
 
     for (size_t i = 0; i != process->worker_count; ++i)
         up = up && atomic_load(&process->workers[i].has_postgres);
-    metrics_family(text, "jotd_postgres_up", "gauge",
-                   "1 while every worker has a connection to PostgreSQL on which it looks up.");
-    metrics_value(text, "jotd_postgres_up", "", up);
-    metrics_family(text, "jotd_client_lookups_total", "counter",
-                   "Look-ups of clients in PostgreSQL by result.");
+    prometheus_family(text, "jotd_postgres_up", "gauge",
+                      "1 while every worker has a connection to PostgreSQL on which it looks up.");
+    prometheus_value(text, "jotd_postgres_up", "", up);
+    prometheus_family(text, "jotd_client_lookups_total", "counter",
+                      "Look-ups of clients in PostgreSQL by result.");
     for (size_t r = 0; r != LOOKUP_RESULT_COUNT; ++r) {
         snprintf(labels, sizeof(labels), "result=\"%s\"", lookup_names[r]);
-        metrics_value(text, "jotd_client_lookups_total", labels,
-                      workers_sum(process, OFFSET_AT(lookups, r)));
+        prometheus_value(text, "jotd_client_lookups_total", labels,
+                         workers_sum(process, OFFSET_AT(lookups, r)));
     }
-    metrics_family(text, "jotd_client_lookup_duration_seconds", "histogram",
-                   "Time from asking PostgreSQL for a client to its answer.");
-    metrics_histogram(text, "jotd_client_lookup_duration_seconds", "", &total);
+    prometheus_family(text, "jotd_client_lookup_duration_seconds", "histogram",
+                      "Time from asking PostgreSQL for a client to its answer.");
+    prometheus_histogram(text, "jotd_client_lookup_duration_seconds", "", &total);
 }
 
 static void write_ledger(struct buffer *text, const struct process *process)
@@ -237,81 +237,84 @@ static void write_ledger(struct buffer *text, const struct process *process)
     if (recovering_ms != 0 && (oldest_ms == 0 || recovering_ms < oldest_ms))
         oldest_ms = recovering_ms;
 
-    metrics_family(text, "jotd_ledger_rows_pending", "gauge",
-                   "Recorded tokens that are not in PostgreSQL yet.");
-    metrics_value(text, "jotd_ledger_rows_pending", "",
-                  atomic_load(&ledger->spool.rows) + atomic_load(&ledger->recovering_rows));
-    metrics_family(text, "jotd_ledger_oldest_pending_seconds", "gauge",
-                   "Age of the oldest of them; 0 when there is none.");
+    prometheus_family(text, "jotd_ledger_rows_pending", "gauge",
+                      "Recorded tokens that are not in PostgreSQL yet.");
+    prometheus_value(text, "jotd_ledger_rows_pending", "",
+                     atomic_load(&ledger->spool.rows) + atomic_load(&ledger->recovering_rows));
+    prometheus_family(text, "jotd_ledger_oldest_pending_seconds", "gauge",
+                      "Age of the oldest of them; 0 when there is none.");
     buffer_printf(text, "jotd_ledger_oldest_pending_seconds %.3f\n",
                   oldest_ms == 0 ? 0 : (double)(clock_unix_ms() - oldest_ms) / 1e3);
-    metrics_family(text, "jotd_ledger_spool_bytes", "gauge", "Bytes of segments in the spool.");
-    metrics_value(text, "jotd_ledger_spool_bytes", "",
-                  atomic_load(&ledger->spool.bytes) + atomic_load(&ledger->recovering_bytes));
-    metrics_family(text, "jotd_ledger_spool_max_bytes", "gauge",
-                   "The bound of the spool, JOTD_SPOOL_MAX_BYTES.");
-    metrics_value(text, "jotd_ledger_spool_max_bytes", "",
-                  (uint64_t)process->settings.spool_max_bytes);
-    metrics_family(text, "jotd_ledger_rows_written_total", "counter", "Rows that were committed.");
-    metrics_value(text, "jotd_ledger_rows_written_total", "",
-                  counter_read(&ledger->sender.rows_written));
-    metrics_family(text, "jotd_ledger_rows_rejected_total", "counter",
-                   "Rows that PostgreSQL refused for their content; they are set aside.");
-    metrics_value(text, "jotd_ledger_rows_rejected_total", "",
-                  counter_read(&ledger->sender.rows_rejected));
-    metrics_family(text, "jotd_ledger_files_passed_over_total", "counter",
-                   "Files of the spool that are not sent: no segments for what they are, or gone.");
-    metrics_value(text, "jotd_ledger_files_passed_over_total", "",
-                  counter_read(&ledger->sender.passed_over.files));
-    metrics_family(text, "jotd_ledger_directories", "gauge",
-                   "Directories of the spool whose process does not run, or that belong to "
-                   "another user and cannot be read.");
-    metrics_value(text, "jotd_ledger_directories", "state=\"abandoned\"",
-                  atomic_load(&ledger->abandoned_directories));
-    metrics_value(text, "jotd_ledger_directories", "state=\"unreadable\"",
-                  atomic_load(&ledger->unreadable_directories));
-    metrics_family(text, "jotd_ledger_rows_dropped_total", "counter",
-                   "Tokens issued without a record, for want of room (JOTD_SPOOL_FULL=drop).");
-    metrics_value(text, "jotd_ledger_rows_dropped_total", "",
-                  workers_sum(process, OFFSET(ledger_dropped)));
-    metrics_family(text, "jotd_ledger_batches_total", "counter", "Batches by what closed them.");
+    prometheus_family(text, "jotd_ledger_spool_bytes", "gauge", "Bytes of segments in the spool.");
+    prometheus_value(text, "jotd_ledger_spool_bytes", "",
+                     atomic_load(&ledger->spool.bytes) + atomic_load(&ledger->recovering_bytes));
+    prometheus_family(text, "jotd_ledger_spool_max_bytes", "gauge",
+                      "The bound of the spool, JOTD_SPOOL_MAX_BYTES.");
+    prometheus_value(text, "jotd_ledger_spool_max_bytes", "",
+                     (uint64_t)process->settings.spool_max_bytes);
+    prometheus_family(text, "jotd_ledger_rows_written_total", "counter",
+                      "Rows that were committed.");
+    prometheus_value(text, "jotd_ledger_rows_written_total", "",
+                     counter_read(&ledger->sender.rows_written));
+    prometheus_family(text, "jotd_ledger_rows_rejected_total", "counter",
+                      "Rows that PostgreSQL refused for their content; they are set aside.");
+    prometheus_value(text, "jotd_ledger_rows_rejected_total", "",
+                     counter_read(&ledger->sender.rows_rejected));
+    prometheus_family(
+        text, "jotd_ledger_files_passed_over_total", "counter",
+        "Files of the spool that are not sent: no segments for what they are, or gone.");
+    prometheus_value(text, "jotd_ledger_files_passed_over_total", "",
+                     counter_read(&ledger->sender.passed_over.files));
+    prometheus_family(text, "jotd_ledger_directories", "gauge",
+                      "Directories of the spool whose process does not run, or that belong to "
+                      "another user and cannot be read.");
+    prometheus_value(text, "jotd_ledger_directories", "state=\"abandoned\"",
+                     atomic_load(&ledger->abandoned_directories));
+    prometheus_value(text, "jotd_ledger_directories", "state=\"unreadable\"",
+                     atomic_load(&ledger->unreadable_directories));
+    prometheus_family(text, "jotd_ledger_rows_dropped_total", "counter",
+                      "Tokens issued without a record, for want of room (JOTD_SPOOL_FULL=drop).");
+    prometheus_value(text, "jotd_ledger_rows_dropped_total", "",
+                     workers_sum(process, OFFSET(ledger_dropped)));
+    prometheus_family(text, "jotd_ledger_batches_total", "counter", "Batches by what closed them.");
     for (size_t t = 0; t != SPOOL_TRIGGER_COUNT; ++t) {
         snprintf(labels, sizeof(labels), "trigger=\"%s\"", triggers[t]);
-        metrics_value(text, "jotd_ledger_batches_total", labels,
-                      counter_read(&ledger->sender.batches[t]));
+        prometheus_value(text, "jotd_ledger_batches_total", labels,
+                         counter_read(&ledger->sender.batches[t]));
     }
-    metrics_family(text, "jotd_ledger_flush_errors_total", "counter",
-                   "Flushes that failed and are tried again.");
-    metrics_value(text, "jotd_ledger_flush_errors_total", "", counter_read(&ledger->flush_errors));
-    metrics_family(
+    prometheus_family(text, "jotd_ledger_flush_errors_total", "counter",
+                      "Flushes that failed and are tried again.");
+    prometheus_value(text, "jotd_ledger_flush_errors_total", "",
+                     counter_read(&ledger->flush_errors));
+    prometheus_family(
         text, "jotd_ledger_maintenance_errors_total", "counter",
         "Failures of the daily maintenance in PostgreSQL: partitions, forgotten batches.");
-    metrics_value(text, "jotd_ledger_maintenance_errors_total", "",
-                  counter_read(&ledger->maintenance_errors));
-    metrics_family(text, "jotd_ledger_maintenance_failing", "gauge",
-                   "1 while the last maintenance has failed.");
-    metrics_value(text, "jotd_ledger_maintenance_failing", "",
-                  atomic_load(&ledger->maintenance_fails));
-    metrics_family(text, "jotd_ledger_flush_duration_seconds", "histogram",
-                   "Time to write closed segments in one transaction.");
-    metrics_histogram(text, "jotd_ledger_flush_duration_seconds", "", &ledger->flush_durations);
+    prometheus_value(text, "jotd_ledger_maintenance_errors_total", "",
+                     counter_read(&ledger->maintenance_errors));
+    prometheus_family(text, "jotd_ledger_maintenance_failing", "gauge",
+                      "1 while the last maintenance has failed.");
+    prometheus_value(text, "jotd_ledger_maintenance_failing", "",
+                     atomic_load(&ledger->maintenance_fails));
+    prometheus_family(text, "jotd_ledger_flush_duration_seconds", "histogram",
+                      "Time to write closed segments in one transaction.");
+    prometheus_histogram(text, "jotd_ledger_flush_duration_seconds", "", &ledger->flush_durations);
 }
 
 static void write_limiter(struct buffer *text, const struct process *process)
 {
-    static const char *const decisions[LIMITS_DECISION_COUNT] = {
-        [LIMITS_GRANTED] = "granted",
-        [LIMITS_REFUSED] = "refused",
-        [LIMITS_ALLOWED] = "allowed",
-        [LIMITS_DENIED] = "denied",
+    static const char *const decisions[LIMITER_DECISION_COUNT] = {
+        [LIMITER_GRANTED] = "granted",
+        [LIMITER_REFUSED] = "refused",
+        [LIMITER_ALLOWED] = "allowed",
+        [LIMITER_DENIED] = "denied",
     };
     struct histogram durations = merge(process, OFFSET(limiter_durations));
     char labels[128];
 
-    metrics_family(text, "jotd_limiter_decisions_total", "counter",
-                   "Decisions on requests for a token; allowed and denied: without Redis.");
+    prometheus_family(text, "jotd_limiter_decisions_total", "counter",
+                      "Decisions on requests for a token; allowed and denied: without Redis.");
     for (unsigned t = 0; t != TIER_MAX; ++t) {
-        for (size_t d = 0; d != LIMITS_DECISION_COUNT; ++d) {
+        for (size_t d = 0; d != LIMITER_DECISION_COUNT; ++d) {
             uint64_t count =
                 workers_sum(process, OFFSET_AT(limiter_decisions, t) + d * sizeof(struct counter));
 
@@ -319,34 +322,34 @@ static void write_limiter(struct buffer *text, const struct process *process)
                 continue;
             snprintf(labels, sizeof(labels), "tier=\"%s\",decision=\"%s\"", tier_name(t),
                      decisions[d]);
-            metrics_value(text, "jotd_limiter_decisions_total", labels, count);
+            prometheus_value(text, "jotd_limiter_decisions_total", labels, count);
         }
     }
-    metrics_family(text, "jotd_limiter_near_limit_total", "counter",
-                   "Tokens granted past 80 % of a window.");
+    prometheus_family(text, "jotd_limiter_near_limit_total", "counter",
+                      "Tokens granted past 80 % of a window.");
     for (unsigned t = 0; t != TIER_MAX; ++t) {
         uint64_t count = workers_sum(process, OFFSET_AT(limiter_near_limit, t));
 
         if (!is_known(t, count))
             continue;
         snprintf(labels, sizeof(labels), "tier=\"%s\"", tier_name(t));
-        metrics_value(text, "jotd_limiter_near_limit_total", labels, count);
+        prometheus_value(text, "jotd_limiter_near_limit_total", labels, count);
     }
-    metrics_family(text, "jotd_limiter_backend_duration_seconds", "histogram",
-                   "Time from asking Redis, for up to 64 clients in a call, to its answer.");
-    metrics_histogram(text, "jotd_limiter_backend_duration_seconds", "", &durations);
-    metrics_family(text, "jotd_limiter_backend_errors_total", "counter",
-                   "Calls, or clients of a call, that Redis did not answer, or with an error.");
-    metrics_value(text, "jotd_limiter_backend_errors_total", "",
-                  workers_sum(process, OFFSET(limiter_backend_errors)));
-    metrics_family(text, "jotd_limiter_fallback_decisions_total", "counter",
-                   "Decisions that were made without Redis (JOTD_LIMITER_ON_ERROR).");
-    metrics_value(text, "jotd_limiter_fallback_decisions_total", "",
-                  workers_sum(process, OFFSET(limiter_without_redis)));
-    metrics_family(text, "jotd_limiter_fallback", "gauge",
-                   "1 while a worker is without its Redis.");
-    metrics_value(text, "jotd_limiter_fallback", "",
-                  atomic_load(&process->limits.fallen_back) != 0);
+    prometheus_family(text, "jotd_limiter_backend_duration_seconds", "histogram",
+                      "Time from asking Redis, for up to 64 clients in a call, to its answer.");
+    prometheus_histogram(text, "jotd_limiter_backend_duration_seconds", "", &durations);
+    prometheus_family(text, "jotd_limiter_backend_errors_total", "counter",
+                      "Calls, or clients of a call, that Redis did not answer, or with an error.");
+    prometheus_value(text, "jotd_limiter_backend_errors_total", "",
+                     workers_sum(process, OFFSET(limiter_backend_errors)));
+    prometheus_family(text, "jotd_limiter_fallback_decisions_total", "counter",
+                      "Decisions that were made without Redis (JOTD_LIMITER_ON_ERROR).");
+    prometheus_value(text, "jotd_limiter_fallback_decisions_total", "",
+                     workers_sum(process, OFFSET(limiter_without_redis)));
+    prometheus_family(text, "jotd_limiter_fallback", "gauge",
+                      "1 while a worker is without its Redis.");
+    prometheus_value(text, "jotd_limiter_fallback", "",
+                     atomic_load(&process->limiter.fallen_back) != 0);
 }
 
 static void write_keys(struct buffer *text, const struct keyring_view *keys)
@@ -354,23 +357,23 @@ static void write_keys(struct buffer *text, const struct keyring_view *keys)
     int64_t now = clock_unix_ms() / 1000;
     char labels[128];
 
-    metrics_family(text, "jotd_signing_key_info", "gauge", "Signing keys and what they do now.");
+    prometheus_family(text, "jotd_signing_key_info", "gauge", "Signing keys and what they do now.");
     for (size_t i = 0; keys->set != NULL && i != keys->set->count; ++i) {
         const struct signing_key *key = keys->set->keys + i;
 
         snprintf(labels, sizeof(labels), "kid=\"%s\",alg=\"%s\",state=\"%s\"", key->kid,
-                 key_alg_name(key->alg), key_state_name(keys_state(keys->set, key, now)));
-        metrics_value(text, "jotd_signing_key_info", labels, 1);
+                 key_alg_name(key->alg), key_state_name(key_set_state(keys->set, key, now)));
+        prometheus_value(text, "jotd_signing_key_info", labels, 1);
     }
-    metrics_family(text, "jotd_signing_key_retires_timestamp_seconds", "gauge",
-                   "When a signing key is no longer published; +Inf when that is not set.");
+    prometheus_family(text, "jotd_signing_key_retires_timestamp_seconds", "gauge",
+                      "When a signing key is no longer published; +Inf when that is not set.");
     for (size_t i = 0; keys->set != NULL && i != keys->set->count; ++i) {
         const struct signing_key *key = keys->set->keys + i;
 
         snprintf(labels, sizeof(labels), "kid=\"%s\",alg=\"%s\"", key->kid, key_alg_name(key->alg));
         if (key->retire_at != 0)
-            metrics_value(text, "jotd_signing_key_retires_timestamp_seconds", labels,
-                          (uint64_t)key->retire_at);
+            prometheus_value(text, "jotd_signing_key_retires_timestamp_seconds", labels,
+                             (uint64_t)key->retire_at);
         else
             buffer_printf(text, "jotd_signing_key_retires_timestamp_seconds{%s} +Inf\n", labels);
     }
@@ -380,16 +383,16 @@ static void write_loops(struct buffer *text, const struct process *process)
 {
     struct histogram total = merge(process, OFFSET(loop_lag));
 
-    metrics_family(text, "jotd_loop_lag_seconds", "histogram",
-                   "Turns of the workers' event loops: what else had arrived waited so long.");
-    metrics_histogram(text, "jotd_loop_lag_seconds", "", &total);
+    prometheus_family(text, "jotd_loop_lag_seconds", "histogram",
+                      "Turns of the workers' event loops: what else had arrived waited so long.");
+    prometheus_histogram(text, "jotd_loop_lag_seconds", "", &total);
 }
 
-void exposition_write(struct buffer *text, const struct process *process,
-                      const struct keyring_view *keys)
+void metrics_write(struct buffer *text, const struct process *process,
+                   const struct keyring_view *keys)
 {
-    metrics_family(text, "jotd_build_info", "gauge", "The version that runs.");
-    metrics_value(text, "jotd_build_info", "version=\"" JOTD_VERSION "\"", 1);
+    prometheus_family(text, "jotd_build_info", "gauge", "The version that runs.");
+    prometheus_value(text, "jotd_build_info", "version=\"" JOTD_VERSION "\"", 1);
     write_requests(text, process);
     write_connections(text, process);
     write_tokens(text, process);
@@ -399,8 +402,8 @@ void exposition_write(struct buffer *text, const struct process *process,
     write_ledger(text, process);
     write_keys(text, keys);
     write_loops(text, process);
-    metrics_family(text, "jotd_log_dropped_total", "counter",
-                   "Lines of the log that could not be written, for want of a reader.");
-    metrics_value(text, "jotd_log_dropped_total", "", log_dropped());
-    metrics_process(text);
+    prometheus_family(text, "jotd_log_dropped_total", "counter",
+                      "Lines of the log that could not be written, for want of a reader.");
+    prometheus_value(text, "jotd_log_dropped_total", "", log_dropped());
+    prometheus_process(text);
 }

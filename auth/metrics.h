@@ -7,7 +7,7 @@
 #include "common/buffer.h"
 
 /* `keys` is the asking worker's view. */
-void exposition_write(struct buffer *text, const struct process *process,
-                      const struct keyring_view *keys);
+void metrics_write(struct buffer *text, const struct process *process,
+                   const struct keyring_view *keys);
 
 #endif

@@ -14,7 +14,7 @@ static struct outage count(const struct process *process)
     return (struct outage){
         .stale = workers_sum(process, offsetof(struct counters, cache_stale)),
         .refused = workers_sum(process, offsetof(struct counters,
-                                                 token_errors[TOKEN_TEMPORARILY_UNAVAILABLE])),
+                                                 oauth_errors[OAUTH_TEMPORARILY_UNAVAILABLE])),
         .decided = workers_sum(process, offsetof(struct counters, limiter_without_redis)),
     };
 }
@@ -91,7 +91,7 @@ static void look_at_redis(struct outage *outage, const struct process *process, 
 static const char *status(const struct process *process, size_t without_postgres,
                           unsigned without_redis)
 {
-    if (process->keys.set == NULL || keys_signing(process->keys.set, time(NULL)) == NULL)
+    if (process->keys.set == NULL || key_set_signing(process->keys.set, time(NULL)) == NULL)
         return "No token can be issued: there is no active signing key";
     if (atomic_load(&process->workers_verified) != process->worker_count)
         return "No token can be issued: PostgreSQL was not reached yet, or cannot be used";
@@ -105,7 +105,7 @@ static const char *status(const struct process *process, size_t without_postgres
 void outages_look(struct outages *outages, const struct process *process)
 {
     size_t without_postgres = workers_without_postgres(process);
-    unsigned without_redis = atomic_load(&process->limits.fallen_back);
+    unsigned without_redis = atomic_load(&process->limiter.fallen_back);
     const char *now = status(process, without_postgres, without_redis);
 
     look_at_postgres(&outages->postgres, process, without_postgres);

@@ -22,7 +22,7 @@ struct process {
     struct keyring keys;
     struct ledger ledger;
     struct throttle throttle;
-    struct limits_shared limits;
+    struct limiter_shared limiter;
     h2o_globalconf_t h2o;
     struct worker *workers;
     size_t worker_count;
@@ -41,7 +41,7 @@ struct process {
 static inline bool process_is_verified(const struct process *process)
 {
     return atomic_load(&process->workers_verified) == process->worker_count &&
-           atomic_load(&process->limits.settled) == process->worker_count;
+           atomic_load(&process->limiter.settled) == process->worker_count;
 }
 
 static inline bool process_is_draining(const struct process *process)

@@ -146,7 +146,7 @@ static void look_around(struct process *process, bool reloads)
 {
     tell_alive(process);
     handover_watch(process);
-    metrics_process_update();
+    prometheus_process_update();
     give_memory_back(process);
     if (reloads)
         reload(process);
@@ -275,7 +275,7 @@ static int run(struct process *process, struct failure *failure)
 
     log_level_apply(&process->settings);
     settings_warn(&process->settings);
-    metrics_process_update();
+    prometheus_process_update();
     raise_descriptor_limit(&process->settings);
     process->connections.max = (int)process->settings.max_connections;
     memory_budget_open(&process->connections.memory, (size_t)process->settings.memory_budget);
@@ -284,13 +284,13 @@ static int run(struct process *process, struct failure *failure)
                  log_str("reason",
                          "the limit of locked memory is below 4 MiB: where there is swap, "
                          "keys may get there; raise it (LimitMEMLOCK=, ulimit -l)"));
-    if (!keys_check_directory(process->settings.keys_dir, failure))
+    if (!key_directory_check(process->settings.keys_dir, failure))
         return CLI_FAILED;
     if ((signals = open_signals()) == -1)
         return failure_set(failure, "no signalfd: %s", strerror(errno)), CLI_FAILED;
     keyring_open(&process->keys, process->settings.keys_dir);
     throttle_open(&process->throttle);
-    limits_shared_open(&process->limits);
+    limiter_shared_open(&process->limiter);
     routes_setup(&process->h2o);
 
     if (ledger_open(&process->ledger, &process->settings, failure) &&
@@ -310,7 +310,7 @@ static int run(struct process *process, struct failure *failure)
     memory_budget_close(&process->connections.memory);
     ledger_close(&process->ledger);
     h2o_config_dispose(&process->h2o);
-    limits_shared_close(&process->limits);
+    limiter_shared_close(&process->limiter);
     throttle_close(&process->throttle);
     keyring_close(&process->keys);
     close(signals);

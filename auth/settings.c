@@ -141,16 +141,16 @@ static bool check_redis(const char *value, struct failure *failure)
 
 static bool check_networks(const char *value, struct failure *failure)
 {
-    struct networks networks;
+    struct network_list networks;
 
-    return networks_parse(value, &networks) ||
+    return network_list_parse(value, &networks) ||
            failure_set(failure, "give addresses and networks such as 10.0.0.0/8,2001:db8::/32, "
                                 "and `unix` for local sockets; at most 64");
 }
 
 static bool check_origins(const char *value, struct failure *failure)
 {
-    return origins_are_valid(value) ||
+    return origin_list_is_valid(value) ||
            failure_set(failure,
                        "give origins such as https://app.example.com,https://other.example.com:"
                        "8443: scheme and host in lower case, no path; or *");
@@ -412,7 +412,7 @@ void settings_warn(const struct settings *settings)
                                    "another iss in the tokens than that"));
     /* The bounds on failed authentications go by address: of the clients, not of what is between.
      */
-    if (networks_are_everyone(&settings->trusted_proxies))
+    if (network_list_is_everyone(&settings->trusted_proxies))
         log_warn("config.everyone_is_trusted", log_str("name", "JOTD_TRUSTED_PROXIES"),
                  log_str("reason",
                          "a network in it is wider than /8 (IPv6: /16): whoever gets here "
@@ -453,7 +453,7 @@ bool settings_load(struct settings *settings, unsigned needs, struct failure *fa
         settings->metrics_listen = NULL;
     }
     if (settings->trusted_proxies_text != NULL &&
-        !networks_parse(settings->trusted_proxies_text, &settings->trusted_proxies))
+        !network_list_parse(settings->trusted_proxies_text, &settings->trusted_proxies))
         return failure_set(failure, "JOTD_TRUSTED_PROXIES cannot be read");
     if (settings->workers == 0)
         settings->workers = processors();

@@ -21,7 +21,7 @@ enum spool_full {
 };
 
 /* Where clients are held to their quota. */
-enum limiter {
+enum limiter_mode {
     LIMITER_REDIS,
     LIMITER_LOCAL, /* each process by itself */
     LIMITER_OFF,
@@ -44,7 +44,7 @@ struct settings {
     char *keys_dir;
     long long token_ttl;        /* seconds */
     char *trusted_proxies_text; /* NULL: none */
-    struct networks trusted_proxies;
+    struct network_list trusted_proxies;
     char *cors_origins; /* NULL: none */
     long long client_cache_size;
     long long client_cache_ttl;   /* seconds */
@@ -55,7 +55,7 @@ struct settings {
     long long spool_max_bytes;
     long long spool_full; /* an enum spool_full */
     char *redis_url;
-    long long limiter;          /* an enum limiter */
+    long long limiter;          /* an enum limiter_mode */
     long long limiter_on_error; /* an enum limiter_on_error */
     long long limiter_timeout_ms;
     long long drain_timeout; /* seconds */

@@ -42,9 +42,10 @@ static bool warm(void *owner, const PGresult *result, struct failure *failure)
     struct worker *worker = owner;
 
     (void)failure;
-    clients_on_connection(&worker->clients, false); /* of what an attempt before may have loaded */
+    client_cache_on_connection(&worker->clients,
+                               false); /* of what an attempt before may have loaded */
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-        clients_warm(&worker->clients, result);
+        client_cache_warm(&worker->clients, result);
         log_info("client.warmed", log_int("clients", PQntuples(result)));
     } else {
         log_warn("client.not_warmed",
@@ -66,7 +67,7 @@ static bool know_tiers(void *owner, const PGresult *result, struct failure *fail
 /* On every new connection, one after the other. */
 static void make_setup(struct worker *worker)
 {
-    size_t size = worker->clients.cache.capacity;
+    size_t size = worker->clients.records.capacity;
     const struct pg_setup setup[] = {
         {.sql = CLIENT_LISTEN_SQL},
         {.sql = MIGRATIONS_VERSION_SQL, .check = check_schema},
@@ -92,7 +93,7 @@ static void on_pg_change(void *owner, bool ready)
     struct process *process = worker->process;
 
     atomic_store(&worker->has_postgres, ready);
-    clients_on_connection(&worker->clients, ready);
+    client_cache_on_connection(&worker->clients, ready);
     if (!ready || worker->verified)
         return;
     worker->verified = true;
@@ -133,7 +134,7 @@ static void on_pg_notify(void *owner, const char *payload)
     struct worker *worker = owner;
 
     log_change(worker, payload);
-    clients_on_change(&worker->clients, payload);
+    client_cache_on_change(&worker->clients, payload);
     throttle_forget(&worker->process->throttle, slice_of(payload));
 }
 
@@ -195,14 +196,14 @@ bool worker_open(struct worker *worker, struct process *process, struct failure 
         .on_change = on_pg_change,
         .on_notify = on_pg_notify,
     };
-    clients_open(&worker->clients, (size_t)settings->client_cache_size,
-                 (uint64_t)settings->client_cache_ttl * 1000,
-                 (uint64_t)settings->client_cache_stale * 1000, &worker->pg, &worker->timers,
-                 &worker->counters);
+    client_cache_open(&worker->clients, (size_t)settings->client_cache_size,
+                      (uint64_t)settings->client_cache_ttl * 1000,
+                      (uint64_t)settings->client_cache_stale * 1000, &worker->pg, &worker->timers,
+                      &worker->counters);
     make_setup(worker);
     pg_open(&worker->pg, &worker->pg_config, worker->loop, &worker->timers);
-    limits_open(&worker->limits, settings, &process->limits, worker->loop, &worker->timers,
-                &worker->counters);
+    limiter_open(&worker->limiter, settings, &process->limiter, worker->loop, &worker->timers,
+                 &worker->counters);
     spool_writer_open(&worker->spool, &process->ledger.spool);
     return listen_at(worker, settings->listen, false, failure) &&
            (settings->metrics_listen == NULL ||
@@ -229,7 +230,7 @@ static bool drain(struct worker *worker, uint64_t deadline_ms)
  * the connection that they need, rather than be refused. */
 static void accept_when_ready(struct worker *worker)
 {
-    if (!worker->connections.accepts && ((pg_was_tried(&worker->pg) && worker->limits.settled) ||
+    if (!worker->connections.accepts && ((pg_was_tried(&worker->pg) && worker->limiter.settled) ||
                                          clock_monotonic_ms() >= worker->accept_at_ms))
         connections_accept(&worker->connections);
 }
@@ -269,8 +270,8 @@ static bool pass(struct worker *worker, int32_t max_wait_ms)
     h2o_evloop_run(worker->loop, max_wait_ms); /* -1 for EINTR: there is always a next turn */
     accept_when_ready(worker);
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
-    clients_end_pass(&worker->clients);
-    limits_end_pass(&worker->limits);
+    client_cache_end_pass(&worker->clients);
+    limiter_end_pass(&worker->limiter);
     more = token_issue(worker);
     /* Tokens leave when they are recorded, or not at all. */
     token_end_pass(worker, spool_end_pass(&worker->spool));
@@ -295,7 +296,7 @@ static void *run(void *data)
     }
 
     pg_close(&worker->pg); /* who waits for them is answered … */
-    limits_close(&worker->limits);
+    limiter_close(&worker->limiter);
     issue_until_ms = clock_monotonic_ms() + ISSUE_MS;
     while (pass(worker, 0) && worker->granted != NULL && clock_monotonic_ms() < issue_until_ms)
         ; /* … here */
@@ -339,8 +340,8 @@ void worker_join(struct worker *worker)
 void worker_close(struct worker *worker)
 {
     pg_close(&worker->pg);
-    limits_close(&worker->limits);
-    clients_close(&worker->clients);
+    limiter_close(&worker->limiter);
+    client_cache_close(&worker->clients);
     keyring_view_dispose(&worker->keys);
     buffer_dispose(&worker->scratch);
     connections_close(&worker->connections);

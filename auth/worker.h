@@ -46,8 +46,8 @@ struct worker {
     struct pg_setup pg_setup[9]; /* worker.c */
     char warm_sql[1024];
     struct pg pg;
-    struct clients clients;
-    struct limits limits;
+    struct client_cache clients;
+    struct limiter limiter;
     struct keyring_view keys;
     struct spool_writer spool;
     struct uuid_source uuids;

@@ -106,7 +106,7 @@ static void set(struct memory_budget *budget, struct memory_piece *piece, size_t
         budget->peak = budget->held + budget->condemned;
 }
 
-void memory_hold(struct memory_piece *piece, size_t bytes, size_t weight)
+void memory_budget_hold(struct memory_piece *piece, size_t bytes, size_t weight)
 {
     struct memory_budget *budget = piece->holder->budget;
     size_t list = list_of(weight);
@@ -121,7 +121,7 @@ void memory_hold(struct memory_piece *piece, size_t bytes, size_t weight)
     pthread_mutex_unlock(&budget->lock);
 }
 
-struct memory_piece *memory_take_condemned(struct memory_holder *holder)
+struct memory_piece *memory_budget_take_condemned(struct memory_holder *holder)
 {
     struct memory_piece *piece;
 

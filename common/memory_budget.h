@@ -53,9 +53,9 @@ size_t memory_budget_peak(struct memory_budget *budget);
 
 /* A piece holds so many bytes now; 0: it is given back. Among those that hold any, the weight says
  * which goes first. Pieces begin zeroed, with their holder. */
-void memory_hold(struct memory_piece *piece, size_t bytes, size_t weight);
+void memory_budget_hold(struct memory_piece *piece, size_t bytes, size_t weight);
 
 /* A piece that its holder is to give up, each once; NULL: none. */
-struct memory_piece *memory_take_condemned(struct memory_holder *holder);
+struct memory_piece *memory_budget_take_condemned(struct memory_holder *holder);
 
 #endif

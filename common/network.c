@@ -80,7 +80,7 @@ const char *network_address_format(const struct network_address *address,
 }
 
 /* One item of a list. */
-static bool add_network(struct networks *networks, struct slice text)
+static bool add_network(struct network_list *networks, struct slice text)
 {
     const char *slash = memchr(text.bytes, '/', text.length);
     struct slice host = {text.bytes, slash == NULL ? text.length : (size_t)(slash - text.bytes)};
@@ -109,11 +109,11 @@ static bool add_network(struct networks *networks, struct slice text)
     return true;
 }
 
-bool networks_parse(const char *text, struct networks *networks)
+bool network_list_parse(const char *text, struct network_list *networks)
 {
     static const char separators[] = ", \t";
 
-    *networks = (struct networks){.count = 0};
+    *networks = (struct network_list){.count = 0};
     for (text += strspn(text, separators); *text != '\0'; text += strspn(text, separators)) {
         struct slice item = {text, strcspn(text, separators)};
 
@@ -134,7 +134,7 @@ static bool is_in(const struct network_address *address, const struct network_ad
            (rest == 0 || ((address->bytes[whole] ^ network->bytes[whole]) >> (8 - rest)) == 0);
 }
 
-bool networks_are_everyone(const struct networks *networks)
+bool network_list_is_everyone(const struct network_list *networks)
 {
     struct network_address any_v4 = {{0}};
 
@@ -149,7 +149,7 @@ bool networks_are_everyone(const struct networks *networks)
     return false;
 }
 
-bool networks_have(const struct networks *networks, const struct network_address *address)
+bool network_list_has(const struct network_list *networks, const struct network_address *address)
 {
     if (is_local(address))
         return networks->local;

@@ -21,7 +21,7 @@ struct network_address {
     unsigned char bytes[16];
 };
 
-struct networks {
+struct network_list {
     struct {
         struct network_address address;
         unsigned prefix; /* bits, of 128 */
@@ -44,12 +44,13 @@ const char *network_address_format(const struct network_address *address,
 
 /* A list separated by commas or spaces: addresses, networks (10.0.0.0/8), and the word `unix` for
  * local sockets. False when something else stands in it, or too much. */
-MUST_USE bool networks_parse(const char *text, struct networks *networks);
+MUST_USE bool network_list_parse(const char *text, struct network_list *networks);
 
 /* Whether one of them is as good as the whole internet: shorter than /8, of IPv6 than /16, or an
  * IPv6 network that holds all of IPv4. */
-MUST_USE bool networks_are_everyone(const struct networks *networks);
+MUST_USE bool network_list_is_everyone(const struct network_list *networks);
 
-MUST_USE bool networks_have(const struct networks *networks, const struct network_address *address);
+MUST_USE bool network_list_has(const struct network_list *networks,
+                               const struct network_address *address);
 
 #endif

@@ -1,4 +1,4 @@
-/* Metrics and their text: see metrics.h. */
+/* Metrics and their text: see prometheus.h. */
 #include "common/prometheus.h"
 
 #include <dirent.h>
@@ -31,12 +31,12 @@ void histogram_merge(struct histogram *into, const struct histogram *from)
     counter_add(&into->sum_us, counter_read(&from->sum_us));
 }
 
-void metrics_family(struct buffer *text, const char *name, const char *type, const char *help)
+void prometheus_family(struct buffer *text, const char *name, const char *type, const char *help)
 {
     buffer_printf(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-void metrics_value(struct buffer *text, const char *name, const char *labels, uint64_t value)
+void prometheus_value(struct buffer *text, const char *name, const char *labels, uint64_t value)
 {
     if (*labels != '\0')
         buffer_printf(text, "%s{%s} %" PRIu64 "\n", name, labels, value);
@@ -44,8 +44,8 @@ void metrics_value(struct buffer *text, const char *name, const char *labels, ui
         buffer_printf(text, "%s %" PRIu64 "\n", name, value);
 }
 
-void metrics_histogram(struct buffer *text, const char *name, const char *labels,
-                       const struct histogram *histogram)
+void prometheus_histogram(struct buffer *text, const char *name, const char *labels,
+                          const struct histogram *histogram)
 {
     const char *comma = *labels != '\0' ? "," : "", *open = *labels != '\0' ? "{" : "",
                *close = *labels != '\0' ? "}" : "";
@@ -108,14 +108,14 @@ static double start_time(void)
            (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
-void metrics_process_update(void)
+void prometheus_process_update(void)
 {
     atomic_store(&descriptor_count, count_descriptors());
     if (atomic_load(&start_unix_ms) == 0)
         atomic_store(&start_unix_ms, (int64_t)(start_time() * 1e3));
 }
 
-void metrics_process(struct buffer *text)
+void prometheus_process(struct buffer *text)
 {
     struct rusage usage;
     struct rlimit descriptors;
@@ -131,22 +131,23 @@ void metrics_process(struct buffer *text)
     getrusage(RUSAGE_SELF, &usage);
     getrlimit(RLIMIT_NOFILE, &descriptors);
 
-    metrics_family(text, "process_cpu_seconds_total", "counter",
-                   "Total user and system CPU time spent in seconds.");
+    prometheus_family(text, "process_cpu_seconds_total", "counter",
+                      "Total user and system CPU time spent in seconds.");
     buffer_printf(text, "process_cpu_seconds_total %.6f\n",
                   (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
-    metrics_family(text, "process_open_fds", "gauge", "Number of open file descriptors.");
-    metrics_value(text, "process_open_fds", "", atomic_load(&descriptor_count));
-    metrics_family(text, "process_max_fds", "gauge", "Maximum number of open file descriptors.");
-    metrics_value(text, "process_max_fds", "", descriptors.rlim_cur);
-    metrics_family(text, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.");
-    metrics_value(text, "process_virtual_memory_bytes", "", virtual_pages * page);
-    metrics_family(text, "process_resident_memory_bytes", "gauge",
-                   "Resident memory size in bytes.");
-    metrics_value(text, "process_resident_memory_bytes", "", resident_pages * page);
-    metrics_family(text, "process_start_time_seconds", "gauge",
-                   "Start time of the process since unix epoch in seconds.");
+    prometheus_family(text, "process_open_fds", "gauge", "Number of open file descriptors.");
+    prometheus_value(text, "process_open_fds", "", atomic_load(&descriptor_count));
+    prometheus_family(text, "process_max_fds", "gauge", "Maximum number of open file descriptors.");
+    prometheus_value(text, "process_max_fds", "", descriptors.rlim_cur);
+    prometheus_family(text, "process_virtual_memory_bytes", "gauge",
+                      "Virtual memory size in bytes.");
+    prometheus_value(text, "process_virtual_memory_bytes", "", virtual_pages * page);
+    prometheus_family(text, "process_resident_memory_bytes", "gauge",
+                      "Resident memory size in bytes.");
+    prometheus_value(text, "process_resident_memory_bytes", "", resident_pages * page);
+    prometheus_family(text, "process_start_time_seconds", "gauge",
+                      "Start time of the process since unix epoch in seconds.");
     buffer_printf(text, "process_start_time_seconds %.3f\n",
                   (double)atomic_load(&start_unix_ms) / 1e3);
 }

@@ -43,18 +43,18 @@ void histogram_observe(struct histogram *histogram, uint64_t duration_us);
 void histogram_merge(struct histogram *into, const struct histogram *from);
 
 /* The HELP and TYPE lines; `type` is counter, gauge or histogram. */
-void metrics_family(struct buffer *text, const char *name, const char *type, const char *help);
+void prometheus_family(struct buffer *text, const char *name, const char *type, const char *help);
 
 /* One line. `labels` is empty or like `code="200"`; values in it are constants or escaped. */
-void metrics_value(struct buffer *text, const char *name, const char *labels, uint64_t value);
-void metrics_histogram(struct buffer *text, const char *name, const char *labels,
-                       const struct histogram *histogram);
+void prometheus_value(struct buffer *text, const char *name, const char *labels, uint64_t value);
+void prometheus_histogram(struct buffer *text, const char *name, const char *labels,
+                          const struct histogram *histogram);
 
 /* The process_* family, named as Prometheus client libraries name them. */
-void metrics_process(struct buffer *text);
+void prometheus_process(struct buffer *text);
 
 /* Takes those of its figures that cost more than a scrape should: to be called at the start, and
  * now and then, by one thread that keeps nobody waiting. */
-void metrics_process_update(void);
+void prometheus_process_update(void);
 
 #endif

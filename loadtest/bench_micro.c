@@ -81,7 +81,7 @@ static size_t order[1 << 16]; /* random indices of `asked` */
 static struct counters counters;
 static struct timers timers;
 static struct pg pg;
-static struct clients clients;
+static struct client_cache clients;
 
 static void read_credentials(const char *path)
 {
@@ -114,13 +114,13 @@ static void read_credentials(const char *path)
 static void on_change(void *owner, bool ready)
 {
     (void)owner;
-    clients_on_connection(&clients, ready);
+    client_cache_on_connection(&clients, ready);
 }
 
 static void on_notify(void *owner, const char *payload)
 {
     (void)owner;
-    clients_on_change(&clients, payload);
+    client_cache_on_change(&clients, payload);
 }
 
 static void on_client(struct client_waiter *waiter, enum client_status status,
@@ -174,14 +174,14 @@ static void fill_cache(void)
 
     if ((pg_config.url = getenv("DATABASE_URL")) == NULL || !timers_open(&timers, loop))
         fail("DATABASE_URL is not set");
-    clients_open(&clients, MAX_CLIENTS, 3600000, 0, &pg, &timers, &counters);
+    client_cache_open(&clients, MAX_CLIENTS, 3600000, 0, &pg, &timers, &counters);
     pg_open(&pg, &pg_config, loop, &timers);
     run_loop_until(loop, is_connected, "PostgreSQL does not answer");
     before = mallinfo2().uordblks;
     for (size_t i = 0; i != asked_count; ++i) {
         asked[i].waiter.on_client = on_client;
-        if (!client_find(&clients, slice_of(asked[i].id), &asked[i].waiter))
-            client_look_up(&clients, slice_of(asked[i].id), &asked[i].waiter);
+        if (!client_cache_find(&clients, slice_of(asked[i].id), &asked[i].waiter))
+            client_cache_look_up(&clients, slice_of(asked[i].id), &asked[i].waiter);
     }
     run_loop_until(loop, all_are_found, "not every client was found");
     malloc_trim(0);
@@ -193,7 +193,7 @@ static void find(size_t number)
 {
     size_t i = order[number % COUNT_OF(order)];
 
-    if (!client_find(&clients, slice_of(asked[i].id), &asked[i].waiter))
+    if (!client_cache_find(&clients, slice_of(asked[i].id), &asked[i].waiter))
         fail("a cached client was not found");
 }
 
@@ -217,7 +217,7 @@ static void decode_basic(size_t number)
 {
     size_t i = order[number % COUNT_OF(order)];
 
-    if (client_auth_read(slice_of(asked[i].authorization), &form, &credentials) != CLIENT_AUTH_OK)
+    if (credentials_read(slice_of(asked[i].authorization), &form, &credentials) != CREDENTIALS_OK)
         fail("client_auth_read");
 }
 
@@ -270,10 +270,10 @@ static void measure_signing(const char *directory)
     int64_t now = clock_unix_ms() / 1000;
 
     for (int alg = 0; alg != KEY_ALG_COUNT; ++alg) {
-        if (!keys_create(directory, (enum key_alg)alg, now, kid, &failure))
+        if (!key_directory_create(directory, (enum key_alg)alg, now, kid, &failure))
             fail(failure.reason);
     }
-    if ((set = keys_load(directory, &failure)) == NULL)
+    if ((set = key_directory_load(directory, &failure)) == NULL)
         fail(failure.reason);
     claims.issued_at = now;
     claims.expires_at = now + 3600;
@@ -282,10 +282,10 @@ static void measure_signing(const char *directory)
             fail("access_token_signer_set");
         snprintf(name, sizeof(name), "access_token_sign, %s", key_alg_name(set->keys[i].alg));
         measure(name, sign);
-        if (!keys_remove(directory, &set->keys[i], &failure))
+        if (!key_directory_remove(directory, &set->keys[i], &failure))
             fail(failure.reason);
     }
-    keys_release(set);
+    key_set_release(set);
 }
 
 /* Answering */
@@ -303,7 +303,7 @@ static void answer(size_t number)
                               {now_ms + 5000, now_ms + 300000, 0}};
 
     h2o_mem_init_pool(&req.pool);
-    token_tell_quota(&req, &limited, &left);
+    oauth_reply_quota_headers(&req, &limited, &left);
     token_answer(&req, (struct slice){token.bytes, token.size}, 3600, claims.scope);
     h2o_mem_clear_pool(&req.pool);
 }
@@ -381,6 +381,6 @@ int main(int argc, char **argv)
     measure_ledger(directory);
     rmdir(directory);
     pg_close(&pg);
-    clients_close(&clients);
+    client_cache_close(&clients);
     return 0;
 }

@@ -1,4 +1,4 @@
-/* Client records: see client_record.h. */
+/* Client records: see client.h. */
 #include "auth/client/client.h"
 
 #include <h2o.h>

@@ -29,12 +29,12 @@ struct client_secret {
     int64_t expires_at_ms; /* Unix milliseconds; a free slot has expired in 1970 */
 };
 
-struct limits_ask; /* limits.c */
+struct limiter_ask; /* limiter.c */
 
 struct client {
     struct lru_entry entry;    /* its key is the id */
     unsigned references;       /* the cache's, and those of requests at work; one worker's */
-    uint64_t event;            /* the count of events when it was looked up (struct clients) */
+    uint64_t event;            /* the count of events when it was looked up (struct client_cache) */
     uint64_t refresh_after_ms; /* monotonic: the last fifth of its life begins */
     uint64_t fresh_until_ms;   /* monotonic */
     struct slice id;
@@ -50,9 +50,9 @@ struct client {
     struct client_secret secrets[CLIENT_MAX_SECRETS];
     struct quota quota;
     struct slice policy; /* the quota as the value of a header */
-    /* Kept by limits.c: what is asked for in this pass, and a refusal while it lasts. A change of
+    /* Kept by limiter.c: what is asked for in this pass, and a refusal while it lasts. A change of
      * the client or of its tier makes a new record, and so ends it. */
-    struct limits_ask *ask;
+    struct limiter_ask *ask;
     uint64_t refused_until_ms; /* monotonic; 0: it is not refused */
     struct quota_left refused_left;
     _Alignas(struct slice) char text[]; /* `scopes`, then what the slices point into */
@@ -72,9 +72,9 @@ struct client {
 #define CLIENT_COLUMN_COUNT 10
 
 /* The record of a row of CLIENT_COLUMNS_SQL, with one reference, which is the caller's. `event` is
- * the count of events when the row was asked for (struct clients); it is fresh for `life_ms`. NULL,
- * with the reason, for a row that breaks the schema's rules: rows of the ledger and the claims of
- * tokens are written as these records say, without another look. */
+ * the count of events when the row was asked for (struct client_cache); it is fresh for `life_ms`.
+ * NULL, with the reason, for a row that breaks the schema's rules: rows of the ledger and the
+ * claims of tokens are written as these records say, without another look. */
 MUST_USE struct client *client_make(const PGresult *rows, int row, uint64_t event, uint64_t life_ms,
                                     struct failure *failure);
 

@@ -5,58 +5,59 @@
 #include "common/buffer.h"
 #include "common/clock.h"
 
-void client_batch_add(struct clients *clients, struct client_lookup *lookup)
+void client_batch_add(struct client_cache *cache, struct client_lookup *lookup)
 {
-    DL_APPEND(clients->rechecks.due, lookup);
+    DL_APPEND(cache->rechecks.due, lookup);
 }
 
-void client_batch_plan_round(struct clients *clients)
+void client_batch_plan_round(struct client_cache *cache)
 {
-    struct client_rechecks *rechecks = &clients->rechecks;
+    struct client_rechecks *rechecks = &cache->rechecks;
     uint64_t now_ms = clock_monotonic_ms();
 
     if (!rechecks->in_round && !timer_is_running(&rechecks->round_timer))
-        timer_start(clients->timers, &rechecks->round_timer,
+        timer_start(cache->timers, &rechecks->round_timer,
                     rechecks->round_after_ms > now_ms ? rechecks->round_after_ms - now_ms : 1);
 }
 
 static void on_round(struct timer *timer)
 {
-    struct clients *clients = H2O_STRUCT_FROM_MEMBER(struct clients, rechecks.round_timer, timer);
+    struct client_cache *cache =
+        H2O_STRUCT_FROM_MEMBER(struct client_cache, rechecks.round_timer, timer);
 
-    clients->rechecks.in_round = pg_is_ready(clients->pg);
-    clients->rechecks.all_sent = false;
-    clients->rechecks.round_event = clients->changed_event;
+    cache->rechecks.in_round = pg_is_ready(cache->pg);
+    cache->rechecks.all_sent = false;
+    cache->rechecks.round_event = cache->changed_event;
 }
 
-static void end_round(struct clients *clients)
+static void end_round(struct client_cache *cache)
 {
-    struct client_rechecks *rechecks = &clients->rechecks;
-    bool due = clients->changed_event > rechecks->round_event;
+    struct client_rechecks *rechecks = &cache->rechecks;
+    bool due = cache->changed_event > rechecks->round_event;
     uint64_t gap_ms = due ? 2 * rechecks->round_gap_ms : CLIENT_ROUND_GAP_MS;
 
     rechecks->in_round = false;
     rechecks->round_gap_ms = gap_ms < CLIENT_ROUND_GAP_MAX_MS ? gap_ms : CLIENT_ROUND_GAP_MAX_MS;
     rechecks->round_after_ms = clock_monotonic_ms() + rechecks->round_gap_ms;
     if (due)
-        client_batch_plan_round(clients);
+        client_batch_plan_round(cache);
 }
 
 static void take(struct client_batch *batch, struct client_lookup *lookup)
 {
     lookup->batch = batch;
-    lookup->event = lookup->clients->event;
+    lookup->event = lookup->cache->event;
     DL_APPEND(batch->sent, lookup);
 }
 
 /* Returns how many. */
-static size_t take_due(struct clients *clients, struct client_batch *batch)
+static size_t take_due(struct client_cache *cache, struct client_batch *batch)
 {
     struct client_lookup *lookup;
     size_t count = 0;
 
-    while (count != CLIENT_BATCH_MAX && (lookup = clients->rechecks.due) != NULL) {
-        DL_DELETE(clients->rechecks.due, lookup);
+    while (count != CLIENT_BATCH_MAX && (lookup = cache->rechecks.due) != NULL) {
+        DL_DELETE(cache->rechecks.due, lookup);
         if (clock_monotonic_us() - lookup->started_us > CLIENT_LOOKUP_MS * 1000) {
             client_lookup_failed(lookup, "it waited for too long to be sent");
         } else {
@@ -68,19 +69,19 @@ static size_t take_due(struct clients *clients, struct client_batch *batch)
 }
 
 /* Fills the batch, which has so many. One that does not get full is the last of the round. */
-static void take_from_round(struct clients *clients, struct client_batch *batch, size_t count)
+static void take_from_round(struct client_cache *cache, struct client_batch *batch, size_t count)
 {
-    struct client_rechecks *rechecks = &clients->rechecks;
-    struct lru_entry *entry = lru_newest(&clients->cache);
+    struct client_rechecks *rechecks = &cache->rechecks;
+    struct lru_entry *entry = lru_newest(&cache->records);
 
     for (size_t seen = 0; entry != NULL && seen != CLIENT_ROUND_MAX && count != CLIENT_BATCH_MAX;
          ++seen, entry = lru_older(entry)) {
         struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, entry, entry);
         struct client_lookup *lookup;
 
-        HASH_FIND(hh, clients->lookups, client->id.bytes, client->id.length, lookup);
+        HASH_FIND(hh, cache->lookups, client->id.bytes, client->id.length, lookup);
         if (client->event < rechecks->round_event && lookup == NULL) {
-            take(batch, client_lookup_make(clients, client->id));
+            take(batch, client_lookup_make(cache, client->id));
             ++count;
         }
     }
@@ -92,15 +93,15 @@ static void take_from_round(struct clients *clients, struct client_batch *batch,
 static void on_result(struct pg_query *query, const PGresult *result, const char *reason)
 {
     struct client_batch *batch = H2O_STRUCT_FROM_MEMBER(struct client_batch, query, query);
-    struct clients *clients = batch->clients;
-    struct client_rechecks *rechecks = &clients->rechecks;
+    struct client_cache *cache = batch->cache;
+    struct client_rechecks *rechecks = &cache->rechecks;
     bool good = PQnfields(result) == CLIENT_COLUMN_COUNT;
     struct client_lookup *lookup;
 
     for (int row = 0; good && row != PQntuples(result); ++row) {
         struct slice id = slice_of(PQgetvalue(result, row, 0));
 
-        HASH_FIND(hh, clients->lookups, id.bytes, id.length, lookup);
+        HASH_FIND(hh, cache->lookups, id.bytes, id.length, lookup);
         if (lookup != NULL && lookup->batch == batch) {
             DL_DELETE(batch->sent, lookup);
             client_lookup_found(lookup, result, row);
@@ -117,38 +118,38 @@ static void on_result(struct pg_query *query, const PGresult *result, const char
         return;
     rechecks->round_batch = NULL;
     if (rechecks->all_sent || !good)
-        end_round(clients);
+        end_round(cache);
 }
 
-static void send_batch(struct clients *clients, struct client_batch *batch)
+static void send_batch(struct client_cache *cache, struct client_batch *batch)
 {
-    struct client_rechecks *rechecks = &clients->rechecks;
-    size_t count = take_due(clients, batch);
+    struct client_rechecks *rechecks = &cache->rechecks;
+    size_t count = take_due(cache, batch);
     struct buffer ids = {0};
     struct client_lookup *lookup;
     const char *values[1];
 
     if (rechecks->in_round && rechecks->round_batch == NULL)
-        take_from_round(clients, batch, count);
+        take_from_round(cache, batch, count);
     DL_FOREACH (batch->sent, lookup)
         buffer_printf(&ids, "%s\"%s\"", lookup == batch->sent ? "{" : ",", lookup->id);
     buffer_append(&ids, "}", sizeof("}"));
     values[0] = ids.bytes;
     if (batch->sent == NULL)
         on_result(&batch->query, NULL, NULL);
-    else if (!pg_send(clients->pg, &batch->query, "clients", 1, values))
+    else if (!pg_send(cache->pg, &batch->query, "clients", 1, values))
         on_result(&batch->query, NULL, "the connection is lost");
     else
-        counter_add(&clients->counters->rechecks, 1);
+        counter_add(&cache->counters->rechecks, 1);
     buffer_dispose(&ids);
 }
 
-void clients_end_pass(struct clients *clients)
+void client_cache_end_pass(struct client_cache *cache)
 {
-    struct client_rechecks *rechecks = &clients->rechecks;
+    struct client_rechecks *rechecks = &cache->rechecks;
     struct client_lookup *lookup;
 
-    while (!pg_is_ready(clients->pg) && (lookup = rechecks->due) != NULL) {
+    while (!pg_is_ready(cache->pg) && (lookup = rechecks->due) != NULL) {
         DL_DELETE(rechecks->due, lookup);
         client_lookup_failed(lookup, "the connection is lost");
     }
@@ -156,21 +157,21 @@ void clients_end_pass(struct clients *clients)
         bool round_goes_on = rechecks->in_round && rechecks->round_batch == NULL;
 
         if (rechecks->batches[i].sent == NULL && (rechecks->due != NULL || round_goes_on))
-            send_batch(clients, &rechecks->batches[i]);
+            send_batch(cache, &rechecks->batches[i]);
     }
 }
 
-void client_batch_open(struct clients *clients)
+void client_batch_open(struct client_cache *cache)
 {
-    clients->rechecks.round_timer.on_time = on_round;
-    clients->rechecks.round_gap_ms = CLIENT_ROUND_GAP_MS;
+    cache->rechecks.round_timer.on_time = on_round;
+    cache->rechecks.round_gap_ms = CLIENT_ROUND_GAP_MS;
     for (size_t i = 0; i != CLIENT_BATCHES; ++i) {
-        clients->rechecks.batches[i].query.on_result = on_result;
-        clients->rechecks.batches[i].clients = clients;
+        cache->rechecks.batches[i].query.on_result = on_result;
+        cache->rechecks.batches[i].cache = cache;
     }
 }
 
-void client_batch_close(struct clients *clients)
+void client_batch_close(struct client_cache *cache)
 {
-    timer_stop(clients->timers, &clients->rechecks.round_timer);
+    timer_stop(cache->timers, &cache->rechecks.round_timer);
 }

@@ -1,4 +1,4 @@
-/* The cache of clients and their look-ups: see client.h.
+/* The cache of clients and their look-ups: see client_cache.h.
  *
  * A look-up is one row of a statement. It is off the table of look-ups before its waiters are
  * called, so that nobody can join one that is over.
@@ -25,103 +25,104 @@ struct unknown {
 
 static void on_sweep(struct timer *timer);
 
-void clients_open(struct clients *clients, size_t cache_size, uint64_t fresh_ms, uint64_t stale_ms,
-                  struct pg *pg, struct timers *timers, struct counters *counters)
+void client_cache_open(struct client_cache *cache, size_t cache_size, uint64_t fresh_ms,
+                       uint64_t stale_ms, struct pg *pg, struct timers *timers,
+                       struct counters *counters)
 {
-    *clients = (struct clients){.cache.capacity = cache_size,
-                                .unknown.capacity = cache_size,
-                                .fresh_ms = fresh_ms,
-                                .stale_ms = stale_ms,
-                                .pg = pg,
-                                .timers = timers,
-                                .sweep.on_time = on_sweep,
-                                .counters = counters};
-    timer_start(timers, &clients->sweep, CLIENT_SWEEP_MS);
-    client_batch_open(clients);
+    *cache = (struct client_cache){.records.capacity = cache_size,
+                                   .unknown.capacity = cache_size,
+                                   .fresh_ms = fresh_ms,
+                                   .stale_ms = stale_ms,
+                                   .pg = pg,
+                                   .timers = timers,
+                                   .sweep.on_time = on_sweep,
+                                   .counters = counters};
+    timer_start(timers, &cache->sweep, CLIENT_SWEEP_MS);
+    client_batch_open(cache);
 }
 
 /* Of an entry that the cache has let go. */
-static void let_go(struct clients *clients, struct lru_entry *entry)
+static void let_go(struct client_cache *cache, struct lru_entry *entry)
 {
     client_release(H2O_STRUCT_FROM_MEMBER(struct client, entry, entry));
-    counter_add(&clients->counters->cache_removed, 1);
+    counter_add(&cache->counters->cache_removed, 1);
 }
 
-static void drop(struct clients *clients, struct lru_entry *entry)
+static void drop(struct client_cache *cache, struct lru_entry *entry)
 {
-    lru_remove(&clients->cache, entry);
-    let_go(clients, entry);
+    lru_remove(&cache->records, entry);
+    let_go(cache, entry);
 }
 
-static void forget_unknown(struct clients *clients, struct lru_entry *entry)
+static void forget_unknown(struct client_cache *cache, struct lru_entry *entry)
 {
-    lru_remove(&clients->unknown, entry);
+    lru_remove(&cache->unknown, entry);
     free(H2O_STRUCT_FROM_MEMBER(struct unknown, entry, entry));
 }
 
-void clients_close(struct clients *clients)
+void client_cache_close(struct client_cache *cache)
 {
-    timer_stop(clients->timers, &clients->sweep);
-    client_batch_close(clients);
-    while (lru_oldest(&clients->cache) != NULL)
-        drop(clients, lru_oldest(&clients->cache));
-    while (lru_oldest(&clients->unknown) != NULL)
-        forget_unknown(clients, lru_oldest(&clients->unknown));
+    timer_stop(cache->timers, &cache->sweep);
+    client_batch_close(cache);
+    while (lru_oldest(&cache->records) != NULL)
+        drop(cache, lru_oldest(&cache->records));
+    while (lru_oldest(&cache->unknown) != NULL)
+        forget_unknown(cache, lru_oldest(&cache->unknown));
 }
 
 /* Of a record or an unknown id. */
-static bool is_fresh(const struct clients *clients, uint64_t event, uint64_t fresh_until_ms,
+static bool is_fresh(const struct client_cache *cache, uint64_t event, uint64_t fresh_until_ms,
                      uint64_t now_ms)
 {
-    return pg_is_ready(clients->pg) && event >= clients->lost_event && now_ms < fresh_until_ms;
+    return pg_is_ready(cache->pg) && event >= cache->lost_event && now_ms < fresh_until_ms;
 }
 
 /* Whether it may serve although it is not fresh. */
-static bool is_of_use(const struct clients *clients, uint64_t fresh_until_ms, uint64_t now_ms)
+static bool is_of_use(const struct client_cache *cache, uint64_t fresh_until_ms, uint64_t now_ms)
 {
-    return !pg_is_ready(clients->pg) && now_ms < fresh_until_ms + clients->stale_ms;
+    return !pg_is_ready(cache->pg) && now_ms < fresh_until_ms + cache->stale_ms;
 }
 
 /* Whether a change of all came after it was looked up. */
-static bool is_void(const struct clients *clients, const struct client *client)
+static bool is_void(const struct client_cache *cache, const struct client *client)
 {
-    return client->event < clients->changed_event;
+    return client->event < cache->changed_event;
 }
 
 /* What has expired and cannot serve as stale any more gives its memory back. */
 static void on_sweep(struct timer *timer)
 {
-    struct clients *clients = H2O_STRUCT_FROM_MEMBER(struct clients, sweep, timer);
+    struct client_cache *cache = H2O_STRUCT_FROM_MEMBER(struct client_cache, sweep, timer);
     uint64_t now_ms = clock_monotonic_ms();
     struct lru_entry *entry, *next;
 
-    timer_start(clients->timers, &clients->sweep, CLIENT_SWEEP_MS);
-    HASH_ITER (hh, clients->cache.entries, entry, next) {
+    timer_start(cache->timers, &cache->sweep, CLIENT_SWEEP_MS);
+    HASH_ITER (hh, cache->records.entries, entry, next) {
         struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, entry, entry);
 
-        if (is_void(clients, client) ||
-            (!is_fresh(clients, client->event, client->fresh_until_ms, now_ms) &&
-             !is_of_use(clients, client->fresh_until_ms, now_ms))) {
-            drop(clients, entry);
-            counter_add(&clients->counters->cache_expirations, 1);
+        if (is_void(cache, client) ||
+            (!is_fresh(cache, client->event, client->fresh_until_ms, now_ms) &&
+             !is_of_use(cache, client->fresh_until_ms, now_ms))) {
+            drop(cache, entry);
+            counter_add(&cache->counters->cache_expirations, 1);
         }
     }
 }
 
 /* All that is cached expires now, at the latest. What has expired earlier, as at a loss before,
  * keeps its time: it must not serve as stale for any longer. */
-static void expire_all(struct clients *clients)
+static void expire_all(struct client_cache *cache)
 {
     uint64_t now_ms = clock_monotonic_ms();
     struct lru_entry *entry, *next;
 
-    HASH_ITER (hh, clients->cache.entries, entry, next) {
+    HASH_ITER (hh, cache->records.entries, entry, next) {
         struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, entry, entry);
 
         if (client->fresh_until_ms > now_ms)
             client->fresh_until_ms = now_ms;
     }
-    HASH_ITER (hh, clients->unknown.entries, entry, next) {
+    HASH_ITER (hh, cache->unknown.entries, entry, next) {
         struct unknown *unknown = H2O_STRUCT_FROM_MEMBER(struct unknown, entry, entry);
 
         if (unknown->fresh_until_ms > now_ms)
@@ -129,122 +130,122 @@ static void expire_all(struct clients *clients)
     }
 }
 
-void clients_on_connection(struct clients *clients, bool ready)
+void client_cache_on_connection(struct client_cache *cache, bool ready)
 {
     if (!ready) {
-        clients->lost_event = ++clients->event;
-        expire_all(clients);
-    } else if (clients->serving_stale) {
-        clients->serving_stale = false;
+        cache->lost_event = ++cache->event;
+        expire_all(cache);
+    } else if (cache->serving_stale) {
+        cache->serving_stale = false;
         log_info("client.stale_ended", log_str("reason", "PostgreSQL can be asked again"));
     }
 }
 
-void clients_on_change(struct clients *clients, const char *payload)
+void client_cache_on_change(struct client_cache *cache, const char *payload)
 {
     struct lru_entry *entry;
 
     if (strcmp(payload, "*") == 0) {
-        clients->changed_event = ++clients->event;
-        counter_add(&clients->counters->cache_invalidations, lru_count(&clients->cache));
-        client_batch_plan_round(clients);
+        cache->changed_event = ++cache->event;
+        counter_add(&cache->counters->cache_invalidations, lru_count(&cache->records));
+        client_batch_plan_round(cache);
         return;
     }
-    if ((entry = lru_find(&clients->cache, slice_of(payload))) != NULL) {
-        drop(clients, entry);
-        counter_add(&clients->counters->cache_invalidations, 1);
+    if ((entry = lru_find(&cache->records, slice_of(payload))) != NULL) {
+        drop(cache, entry);
+        counter_add(&cache->counters->cache_invalidations, 1);
     }
-    if ((entry = lru_find(&clients->unknown, slice_of(payload))) != NULL)
-        forget_unknown(clients, entry);
+    if ((entry = lru_find(&cache->unknown, slice_of(payload))) != NULL)
+        forget_unknown(cache, entry);
 }
 
 /* The cached record, fresh or not; NULL when there is none, or a change has made it void. */
-static struct client *cached(struct clients *clients, struct slice id)
+static struct client *cached(struct client_cache *cache, struct slice id)
 {
-    struct lru_entry *entry = lru_find(&clients->cache, id);
+    struct lru_entry *entry = lru_find(&cache->records, id);
     struct client *client;
 
     if (entry == NULL)
         return NULL;
     client = H2O_STRUCT_FROM_MEMBER(struct client, entry, entry);
-    return is_void(clients, client) ? NULL : client;
+    return is_void(cache, client) ? NULL : client;
 }
 
-static void serve_stale(struct clients *clients, struct client_waiter *waiter,
+static void serve_stale(struct client_cache *cache, struct client_waiter *waiter,
                         struct client *client)
 {
-    if (!clients->serving_stale)
+    if (!cache->serving_stale)
         log_warn("client.stale_begun",
                  log_str("reason",
                          "PostgreSQL cannot be asked; expired clients go on being served"));
-    clients->serving_stale = true;
-    counter_add(&clients->counters->cache_stale, 1);
+    cache->serving_stale = true;
+    counter_add(&cache->counters->cache_stale, 1);
     waiter->on_client(waiter, CLIENT_FOUND, client, CLIENT_STALE);
 }
 
-static struct client_lookup *lookup_start(struct clients *clients, struct slice id);
+static struct client_lookup *lookup_start(struct client_cache *cache, struct slice id);
 
 /* The one that is under way, or a new one; NULL when PostgreSQL cannot be asked. */
-static struct client_lookup *lookup(struct clients *clients, struct slice id)
+static struct client_lookup *lookup(struct client_cache *cache, struct slice id)
 {
     struct client_lookup *found;
 
-    HASH_FIND(hh, clients->lookups, id.bytes, id.length, found);
-    return found != NULL ? found : lookup_start(clients, id);
+    HASH_FIND(hh, cache->lookups, id.bytes, id.length, found);
+    return found != NULL ? found : lookup_start(cache, id);
 }
 
-static bool is_known_to_be_unknown(struct clients *clients, struct slice id, uint64_t now_ms)
+static bool is_known_to_be_unknown(struct client_cache *cache, struct slice id, uint64_t now_ms)
 {
-    struct lru_entry *entry = lru_find(&clients->unknown, id);
+    struct lru_entry *entry = lru_find(&cache->unknown, id);
     struct unknown *unknown;
 
     if (entry == NULL)
         return false;
     unknown = H2O_STRUCT_FROM_MEMBER(struct unknown, entry, entry);
-    if (unknown->event >= clients->changed_event) {
-        if (is_fresh(clients, unknown->event, unknown->fresh_until_ms, now_ms)) {
+    if (unknown->event >= cache->changed_event) {
+        if (is_fresh(cache, unknown->event, unknown->fresh_until_ms, now_ms)) {
             if (now_ms >= unknown->refresh_after_ms)
-                lookup(clients, id); /* behind the answer, as for a record */
+                lookup(cache, id); /* behind the answer, as for a record */
             return true;
         }
-        if (is_of_use(clients, unknown->fresh_until_ms, now_ms))
+        if (is_of_use(cache, unknown->fresh_until_ms, now_ms))
             return true;
     }
-    forget_unknown(clients, entry);
+    forget_unknown(cache, entry);
     return false;
 }
 
-bool client_find(struct clients *clients, struct slice id, struct client_waiter *waiter)
+bool client_cache_find(struct client_cache *cache, struct slice id, struct client_waiter *waiter)
 {
     uint64_t now_ms = clock_monotonic_ms();
     bool valid = client_id_is_valid(id);
-    struct client *client = valid ? cached(clients, id) : NULL;
+    struct client *client = valid ? cached(cache, id) : NULL;
 
     waiter->lookup = NULL;
-    if (client != NULL && is_fresh(clients, client->event, client->fresh_until_ms, now_ms)) {
-        counter_add(&clients->counters->cache_hits, 1);
+    if (client != NULL && is_fresh(cache, client->event, client->fresh_until_ms, now_ms)) {
+        counter_add(&cache->counters->cache_hits, 1);
         if (now_ms >= client->refresh_after_ms)
-            lookup(clients, id); /* behind the answer; who is in use never waits */
+            lookup(cache, id); /* behind the answer; who is in use never waits */
         waiter->on_client(waiter, CLIENT_FOUND, client, CLIENT_HIT);
         return true;
     }
-    if (client != NULL && is_of_use(clients, client->fresh_until_ms, now_ms)) {
-        serve_stale(clients, waiter, client);
+    if (client != NULL && is_of_use(cache, client->fresh_until_ms, now_ms)) {
+        serve_stale(cache, waiter, client);
         return true;
     }
-    counter_add(&clients->counters->cache_misses, 1);
-    if (valid && !is_known_to_be_unknown(clients, id, now_ms))
+    counter_add(&cache->counters->cache_misses, 1);
+    if (valid && !is_known_to_be_unknown(cache, id, now_ms))
         return false;
     waiter->on_client(waiter, CLIENT_UNKNOWN, NULL, CLIENT_MISS);
     return true;
 }
 
-bool client_look_up(struct clients *clients, struct slice id, struct client_waiter *waiter)
+bool client_cache_look_up(struct client_cache *cache, struct slice id, struct client_waiter *waiter)
 {
     struct client_lookup *found;
 
-    HASH_FIND(hh, clients->lookups, id.bytes, id.length, found);
-    waiter->lookup = found != NULL ? found : lookup_start(clients, id);
+    HASH_FIND(hh, cache->lookups, id.bytes, id.length, found);
+    waiter->lookup = found != NULL ? found : lookup_start(cache, id);
     if (waiter->lookup == NULL) {
         waiter->on_client(waiter, CLIENT_UNAVAILABLE, NULL, CLIENT_MISS);
         return false;
@@ -255,44 +256,44 @@ bool client_look_up(struct clients *clients, struct slice id, struct client_wait
 
 static void on_result(struct pg_query *query, const PGresult *result, const char *reason);
 
-static bool send_lookup(struct clients *clients, struct client_lookup *lookup)
+static bool send_lookup(struct client_cache *cache, struct client_lookup *lookup)
 {
     const char *values[] = {lookup->id};
 
-    if (!pg_send(clients->pg, &lookup->query, "client", 1, values))
+    if (!pg_send(cache->pg, &lookup->query, "client", 1, values))
         return false;
-    lookup->event = clients->event;
-    ++clients->sent_count;
+    lookup->event = cache->event;
+    ++cache->sent_count;
     return true;
 }
 
-struct client_lookup *client_lookup_make(struct clients *clients, struct slice id)
+struct client_lookup *client_lookup_make(struct client_cache *cache, struct slice id)
 {
     struct client_lookup *lookup = h2o_mem_alloc(sizeof(*lookup));
 
     *lookup = (struct client_lookup){.query.on_result = on_result,
-                                     .clients = clients,
+                                     .cache = cache,
                                      .started_us = clock_monotonic_us()};
     memcpy(lookup->id, id.bytes, id.length);
-    HASH_ADD_KEYPTR(hh, clients->lookups, lookup->id, id.length, lookup);
+    HASH_ADD_KEYPTR(hh, cache->lookups, lookup->id, id.length, lookup);
     return lookup;
 }
 
-static struct client_lookup *lookup_start(struct clients *clients, struct slice id)
+static struct client_lookup *lookup_start(struct client_cache *cache, struct slice id)
 {
-    struct lru_entry *entry = lru_peek(&clients->cache, id);
+    struct lru_entry *entry = lru_peek(&cache->records, id);
     struct client_lookup *lookup;
 
-    if (!pg_is_ready(clients->pg) || clients->queued_count == CLIENT_MAX_QUEUED)
+    if (!pg_is_ready(cache->pg) || cache->queued_count == CLIENT_MAX_QUEUED)
         return NULL;
-    lookup = client_lookup_make(clients, id);
-    if (entry != NULL && is_void(clients, H2O_STRUCT_FROM_MEMBER(struct client, entry, entry))) {
-        client_batch_add(clients, lookup);
-    } else if (clients->sent_count == CLIENT_MAX_LOOKUPS) {
-        DL_APPEND(clients->queued, lookup);
-        ++clients->queued_count;
-    } else if (!send_lookup(clients, lookup)) {
-        HASH_DELETE(hh, clients->lookups, lookup);
+    lookup = client_lookup_make(cache, id);
+    if (entry != NULL && is_void(cache, H2O_STRUCT_FROM_MEMBER(struct client, entry, entry))) {
+        client_batch_add(cache, lookup);
+    } else if (cache->sent_count == CLIENT_MAX_LOOKUPS) {
+        DL_APPEND(cache->queued, lookup);
+        ++cache->queued_count;
+    } else if (!send_lookup(cache, lookup)) {
+        HASH_DELETE(hh, cache->lookups, lookup);
         free(lookup);
         return NULL;
     }
@@ -301,22 +302,22 @@ static struct client_lookup *lookup_start(struct clients *clients, struct slice 
 
 /* Between `least_ms` and the whole time, at random, so that what was looked up together does not
  * expire together. */
-static uint64_t some_life_ms(const struct clients *clients, uint64_t least_ms)
+static uint64_t some_life_ms(const struct client_cache *cache, uint64_t least_ms)
 {
-    return clients->fresh_ms - arc4random_uniform((uint32_t)(clients->fresh_ms - least_ms) + 1);
+    return cache->fresh_ms - arc4random_uniform((uint32_t)(cache->fresh_ms - least_ms) + 1);
 }
 
 /* Puts the record in the place of the one that was there, or lets that one live on when it says the
  * same. Returns the one that is cached. */
-static struct client *keep(struct clients *clients, struct client *client)
+static struct client *keep(struct client_cache *cache, struct client *client)
 {
-    struct lru_entry *old = lru_peek(&clients->cache, client->id), *evicted;
+    struct lru_entry *old = lru_peek(&cache->records, client->id), *evicted;
 
     if (old != NULL) {
         struct client *replaced = H2O_STRUCT_FROM_MEMBER(struct client, entry, old);
 
-        if (!is_fresh(clients, replaced->event, replaced->fresh_until_ms, clock_monotonic_ms()))
-            counter_add(&clients->counters->cache_expirations, 1);
+        if (!is_fresh(cache, replaced->event, replaced->fresh_until_ms, clock_monotonic_ms()))
+            counter_add(&cache->counters->cache_expirations, 1);
         if (client_equal(replaced, client)) { /* nor does it change its place in the order of use */
             replaced->event = client->event;
             replaced->refresh_after_ms = client->refresh_after_ms;
@@ -325,65 +326,64 @@ static struct client *keep(struct clients *clients, struct client *client)
             client_release(client);
             return replaced;
         }
-        drop(clients, old);
+        drop(cache, old);
     }
-    evicted = lru_add(&clients->cache, &client->entry);
-    counter_add(&clients->counters->cache_added, 1);
+    evicted = lru_add(&cache->records, &client->entry);
+    counter_add(&cache->counters->cache_added, 1);
     if (evicted != NULL) {
-        let_go(clients, evicted);
-        counter_add(&clients->counters->cache_evictions, 1);
+        let_go(cache, evicted);
+        counter_add(&cache->counters->cache_evictions, 1);
     }
     return client;
 }
 
 /* One line a second at most. */
-static void note_error(struct clients *clients, const char *reason)
+static void note_error(struct client_cache *cache, const char *reason)
 {
     uint64_t now_ms = clock_monotonic_ms();
     struct failure failure;
 
-    if (now_ms - clients->error_logged_ms < 1000)
+    if (now_ms - cache->error_logged_ms < 1000)
         return;
-    clients->error_logged_ms = now_ms;
+    cache->error_logged_ms = now_ms;
     failure_set(&failure, "%s", reason);
     failure_one_line(&failure);
     log_warn("client.lookup_failed", log_str("reason", failure.reason));
 }
 
-void clients_warm(struct clients *clients, const PGresult *rows)
+void client_cache_warm(struct client_cache *cache, const PGresult *rows)
 {
     for (int row = 0; row != PQntuples(rows); ++row) {
-        uint64_t life_ms = some_life_ms(clients, clients->fresh_ms / 2);
+        uint64_t life_ms = some_life_ms(cache, cache->fresh_ms / 2);
         struct failure failure;
-        struct client *client = client_make(rows, row, clients->event, life_ms, &failure);
+        struct client *client = client_make(rows, row, cache->event, life_ms, &failure);
 
         if (client == NULL) {
-            note_error(clients, failure.reason);
+            note_error(cache, failure.reason);
             continue;
         }
-        keep(clients, client);
-        counter_add(&clients->counters->cache_warmed, 1);
+        keep(cache, client);
+        counter_add(&cache->counters->cache_warmed, 1);
     }
 }
 
-static void keep_unknown(struct clients *clients, const struct client_lookup *lookup)
+static void keep_unknown(struct client_cache *cache, const struct client_lookup *lookup)
 {
     struct slice id = slice_of(lookup->id);
-    struct lru_entry *old = lru_find(&clients->cache, id), *evicted;
+    struct lru_entry *old = lru_find(&cache->records, id), *evicted;
     struct unknown *unknown = h2o_mem_alloc(sizeof(*unknown));
-    uint64_t now_ms = clock_monotonic_ms(),
-             life_ms = some_life_ms(clients, clients->fresh_ms / 10 * 9);
+    uint64_t now_ms = clock_monotonic_ms(), life_ms = some_life_ms(cache, cache->fresh_ms / 10 * 9);
 
     if (old != NULL)
-        drop(clients, old);
-    if ((old = lru_find(&clients->unknown, id)) != NULL)
-        forget_unknown(clients, old);
+        drop(cache, old);
+    if ((old = lru_find(&cache->unknown, id)) != NULL)
+        forget_unknown(cache, old);
     unknown->event = lookup->event;
     unknown->refresh_after_ms = now_ms + life_ms / 5 * 4;
     unknown->fresh_until_ms = now_ms + life_ms;
     memcpy(unknown->id, id.bytes, id.length);
     unknown->entry.key = (struct slice){unknown->id, id.length};
-    if ((evicted = lru_add(&clients->unknown, &unknown->entry)) != NULL)
+    if ((evicted = lru_add(&cache->unknown, &unknown->entry)) != NULL)
         free(H2O_STRUCT_FROM_MEMBER(struct unknown, entry, evicted));
 }
 
@@ -391,23 +391,23 @@ static void keep_unknown(struct clients *clients, const struct client_lookup *lo
 static void finish(struct client_lookup *lookup, enum client_status status, struct client *client,
                    enum lookup_result result)
 {
-    struct clients *clients = lookup->clients;
+    struct client_cache *cache = lookup->cache;
     struct client *stale = NULL;
 
-    counter_add(&clients->counters->lookups[result], 1);
-    histogram_observe(&clients->counters->lookup_durations,
+    counter_add(&cache->counters->lookups[result], 1);
+    histogram_observe(&cache->counters->lookup_durations,
                       clock_monotonic_us() - lookup->started_us);
-    HASH_DELETE(hh, clients->lookups, lookup);
+    HASH_DELETE(hh, cache->lookups, lookup);
     if (status == CLIENT_UNAVAILABLE)
-        stale = cached(clients, slice_of(lookup->id));
-    if (stale != NULL && !is_of_use(clients, stale->fresh_until_ms, clock_monotonic_ms()))
+        stale = cached(cache, slice_of(lookup->id));
+    if (stale != NULL && !is_of_use(cache, stale->fresh_until_ms, clock_monotonic_ms()))
         stale = NULL;
     while (lookup->waiters != NULL) {
         struct client_waiter *waiter = lookup->waiters;
 
-        client_stop_waiting(waiter);
+        client_cache_stop_waiting(waiter);
         if (stale != NULL)
-            serve_stale(clients, waiter, stale);
+            serve_stale(cache, waiter, stale);
         else
             waiter->on_client(waiter, status, client, CLIENT_MISS);
     }
@@ -415,23 +415,23 @@ static void finish(struct client_lookup *lookup, enum client_status status, stru
 }
 
 /* Those that waited for their turn. One that has waited too long is given up. */
-static void send_queued(struct clients *clients)
+static void send_queued(struct client_cache *cache)
 {
-    while (clients->queued != NULL && clients->sent_count < CLIENT_MAX_LOOKUPS) {
-        struct client_lookup *lookup = clients->queued;
+    while (cache->queued != NULL && cache->sent_count < CLIENT_MAX_LOOKUPS) {
+        struct client_lookup *lookup = cache->queued;
         bool late = clock_monotonic_us() - lookup->started_us > CLIENT_LOOKUP_MS * 1000;
 
-        DL_DELETE(clients->queued, lookup);
-        --clients->queued_count;
-        if (late || !send_lookup(clients, lookup))
+        DL_DELETE(cache->queued, lookup);
+        --cache->queued_count;
+        if (late || !send_lookup(cache, lookup))
             finish(lookup, CLIENT_UNAVAILABLE, NULL, LOOKUP_ERROR);
     }
 }
 
 void client_lookup_found(struct client_lookup *lookup, const PGresult *rows, int row)
 {
-    struct clients *clients = lookup->clients;
-    uint64_t life_ms = some_life_ms(clients, clients->fresh_ms / 10 * 9);
+    struct client_cache *cache = lookup->cache;
+    uint64_t life_ms = some_life_ms(cache, cache->fresh_ms / 10 * 9);
     struct failure failure;
     struct client *client = client_make(rows, row, lookup->event, life_ms, &failure);
     struct lru_entry *entry;
@@ -442,35 +442,35 @@ void client_lookup_found(struct client_lookup *lookup, const PGresult *rows, int
         client = NULL;
     }
     if (client == NULL) {
-        if ((entry = lru_peek(&clients->cache, slice_of(lookup->id))) != NULL &&
-            is_void(clients, H2O_STRUCT_FROM_MEMBER(struct client, entry, entry)))
-            drop(clients, entry); /* or its round would come back to it for ever */
+        if ((entry = lru_peek(&cache->records, slice_of(lookup->id))) != NULL &&
+            is_void(cache, H2O_STRUCT_FROM_MEMBER(struct client, entry, entry)))
+            drop(cache, entry); /* or its round would come back to it for ever */
         client_lookup_failed(lookup, failure.reason);
     } else {
-        if ((entry = lru_find(&clients->unknown, client->id)) != NULL)
-            forget_unknown(clients, entry);
-        finish(lookup, CLIENT_FOUND, keep(clients, client), LOOKUP_FOUND);
+        if ((entry = lru_find(&cache->unknown, client->id)) != NULL)
+            forget_unknown(cache, entry);
+        finish(lookup, CLIENT_FOUND, keep(cache, client), LOOKUP_FOUND);
     }
 }
 
 void client_lookup_none(struct client_lookup *lookup)
 {
-    keep_unknown(lookup->clients, lookup);
+    keep_unknown(lookup->cache, lookup);
     finish(lookup, CLIENT_UNKNOWN, NULL, LOOKUP_UNKNOWN);
 }
 
 void client_lookup_failed(struct client_lookup *lookup, const char *reason)
 {
-    note_error(lookup->clients, reason);
+    note_error(lookup->cache, reason);
     finish(lookup, CLIENT_UNAVAILABLE, NULL, LOOKUP_ERROR);
 }
 
 static void on_result(struct pg_query *query, const PGresult *result, const char *reason)
 {
     struct client_lookup *lookup = H2O_STRUCT_FROM_MEMBER(struct client_lookup, query, query);
-    struct clients *clients = lookup->clients;
+    struct client_cache *cache = lookup->cache;
 
-    --clients->sent_count;
+    --cache->sent_count;
     if (result == NULL || PQresultStatus(result) != PGRES_TUPLES_OK) {
         client_lookup_failed(lookup, reason != NULL ? reason : "the answer has no rows");
     } else if (PQntuples(result) == 0) {
@@ -478,10 +478,10 @@ static void on_result(struct pg_query *query, const PGresult *result, const char
     } else {
         client_lookup_found(lookup, result, 0);
     }
-    send_queued(clients);
+    send_queued(cache);
 }
 
-void client_stop_waiting(struct client_waiter *waiter)
+void client_cache_stop_waiting(struct client_waiter *waiter)
 {
     if (waiter->lookup != NULL) {
         DL_DELETE(waiter->lookup->waiters, waiter);

@@ -53,7 +53,7 @@ struct client_lookup; /* one in flight */
 /* A statement that looks many clients up. */
 struct client_batch {
     struct pg_query query;
-    struct clients *clients;
+    struct client_cache *cache;
     struct client_lookup *sent; /* by it; NULL: it is not out */
 };
 
@@ -72,8 +72,8 @@ struct client_rechecks {
     struct timer round_timer; /* the next one is due */
 };
 
-struct clients {
-    struct lru cache;
+struct client_cache {
+    struct lru records;
     struct lru unknown; /* of its own, so that made-up ids push no real client out; as large */
     uint64_t fresh_ms;  /* how long a record is fresh, and an unknown id is known to be one */
     uint64_t stale_ms;  /* how long an expired one may serve while PostgreSQL is away */
@@ -107,38 +107,41 @@ struct clients {
     "PREPARE clients AS SELECT " CLIENT_COLUMNS_SQL " FROM unnest($1::text[]) AS asked (id)"       \
     " JOIN clients c ON c.client_id = asked.id JOIN tiers t ON t.name = c.tier"
 
-/* For clients_warm; has one %zu, how many at most. */
+/* For client_cache_warm; has one %zu, how many at most. */
 #define CLIENT_WARM_SQL                                                                            \
     "SELECT " CLIENT_COLUMNS_SQL " FROM active_clients(%zu) a JOIN clients c USING (client_id)"    \
     " JOIN tiers t ON t.name = c.tier ORDER BY a.issued_at"
 
-void clients_open(struct clients *clients, size_t cache_size, uint64_t fresh_ms, uint64_t stale_ms,
-                  struct pg *pg, struct timers *timers, struct counters *counters);
+void client_cache_open(struct client_cache *cache, size_t cache_size, uint64_t fresh_ms,
+                       uint64_t stale_ms, struct pg *pg, struct timers *timers,
+                       struct counters *counters);
 
 /* No look-up may be in flight: close its connection first. */
-void clients_close(struct clients *clients);
+void client_cache_close(struct client_cache *cache);
 
 /* Fills the cache from the result of CLIENT_WARM_SQL, before the first look-up. */
-void clients_warm(struct clients *clients, const PGresult *rows);
+void client_cache_warm(struct client_cache *cache, const PGresult *rows);
 
 /* The connection is lost, or is back. */
-void clients_on_connection(struct clients *clients, bool ready);
+void client_cache_on_connection(struct client_cache *cache, bool ready);
 
 /* The payload of a notification: a client id, or * for all. */
-void clients_on_change(struct clients *clients, const char *payload);
+void client_cache_on_change(struct client_cache *cache, const char *payload);
 
 /* Finds the client where that needs no look-up: it is cached, or it cannot exist. Then calls
  * `on_client` at once and returns true. `id` may be any bytes. */
-MUST_USE bool client_find(struct clients *clients, struct slice id, struct client_waiter *waiter);
+MUST_USE bool client_cache_find(struct client_cache *cache, struct slice id,
+                                struct client_waiter *waiter);
 
-/* After client_find did not: calls `on_client` when the look-up is through, or at once when there
- * can be none. Returns whether it began one, rather than join the one that is under way. */
-bool client_look_up(struct clients *clients, struct slice id, struct client_waiter *waiter);
+/* After client_cache_find did not: calls `on_client` when the look-up is through, or at once when
+ * there can be none. Returns whether it began one, rather than join the one that is under way. */
+bool client_cache_look_up(struct client_cache *cache, struct slice id,
+                          struct client_waiter *waiter);
 
 /* Sends what has become due in this turn of the loop. */
-void clients_end_pass(struct clients *clients);
+void client_cache_end_pass(struct client_cache *cache);
 
 /* The waiter is not called any more; harmless when it was. */
-void client_stop_waiting(struct client_waiter *waiter);
+void client_cache_stop_waiting(struct client_waiter *waiter);
 
 #endif

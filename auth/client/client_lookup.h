@@ -1,4 +1,4 @@
-/* What the files of the client cache share: a look-up, singly (client.c) or in a batch
+/* What the files of the client cache share: a look-up, singly (client_cache.c) or in a batch
  * (client_batch.c).
  *
  * A change of all makes every record void: none is served before it has been looked up again. That
@@ -22,15 +22,15 @@ struct client_lookup {
     struct client_lookup *prev, *next; /* while it is queued, due or sent in a batch */
     struct client_batch *batch;        /* in which it was sent */
     uint64_t event;                    /* the count of events when it was sent */
-    struct clients *clients;
+    struct client_cache *cache;
     uint64_t started_us; /* monotonic */
     struct client_waiter *waiters;
     UT_hash_handle hh; /* by id */
     char id[CLIENT_ID_MAX + 1];
 };
 
-/* client.c. One for an id that has none, not sent yet. */
-struct client_lookup *client_lookup_make(struct clients *clients, struct slice id);
+/* client_cache.c. One for an id that has none, not sent yet. */
+struct client_lookup *client_lookup_make(struct client_cache *cache, struct slice id);
 
 /* Its end, which tells all that wait: the row of CLIENT_COLUMNS_SQL; there is none; the reason. */
 void client_lookup_found(struct client_lookup *lookup, const PGresult *rows, int row);
@@ -38,13 +38,13 @@ void client_lookup_none(struct client_lookup *lookup);
 void client_lookup_failed(struct client_lookup *lookup, const char *reason);
 
 /* client_batch.c */
-void client_batch_open(struct clients *clients);
-void client_batch_close(struct clients *clients);
+void client_batch_open(struct client_cache *cache);
+void client_batch_close(struct client_cache *cache);
 
 /* It goes with the next statement, and that at the end of the pass at the soonest. */
-void client_batch_add(struct clients *clients, struct client_lookup *lookup);
+void client_batch_add(struct client_cache *cache, struct client_lookup *lookup);
 
 /* After a change of all: a round is due. */
-void client_batch_plan_round(struct clients *clients);
+void client_batch_plan_round(struct client_cache *cache);
 
 #endif

@@ -1,16 +1,16 @@
-/* Client credentials as presented: see client_auth.h. */
+/* Client credentials as presented: see credentials.h. */
 #include "auth/client/credentials.h"
 
 #include <openssl/evp.h>
 #include <strings.h>
 
-static enum client_auth_error read_body(const struct form *form, struct credentials *credentials)
+static enum credentials_error read_body(const struct form *form, struct credentials *credentials)
 {
     if (form->client_id.length == 0 || form->client_secret.length == 0)
-        return CLIENT_AUTH_NONE;
+        return CREDENTIALS_NONE;
     credentials->id = form->client_id;
     credentials->secret = form->client_secret;
-    return CLIENT_AUTH_OK;
+    return CREDENTIALS_OK;
 }
 
 /* Finds what follows the scheme's name, which is case-insensitive (RFC 9110 11.1), and spaces.
@@ -81,45 +81,45 @@ static bool decode_half(char *bytes, size_t length, struct slice *half)
     return form_decode(bytes, length, &half->length) == FORM_OK;
 }
 
-static enum client_auth_error read_basic(struct slice token, struct credentials *credentials)
+static enum credentials_error read_basic(struct slice token, struct credentials *credentials)
 {
     char *text = credentials->basic;
     size_t length, id_length;
     const char *colon;
 
-    if (token.length > CLIENT_AUTH_MAX_BASIC || !base64_decode(token, text, &length))
-        return CLIENT_AUTH_MALFORMED;
+    if (token.length > CREDENTIALS_BASIC_MAX || !base64_decode(token, text, &length))
+        return CREDENTIALS_MALFORMED;
     colon = memchr(text, ':', length);
     if (colon == NULL)
-        return CLIENT_AUTH_MALFORMED;
+        return CREDENTIALS_MALFORMED;
     id_length = (size_t)(colon - text);
     if (!decode_half(text, id_length, &credentials->id) ||
         !decode_half(text + id_length + 1, length - id_length - 1, &credentials->secret))
-        return CLIENT_AUTH_MALFORMED;
+        return CREDENTIALS_MALFORMED;
     if (has_control_character(credentials->id) || has_control_character(credentials->secret))
-        return CLIENT_AUTH_CONTROL;
+        return CREDENTIALS_CONTROL;
     if (credentials->id.length == 0 || credentials->secret.length == 0)
-        return CLIENT_AUTH_NONE;
-    return CLIENT_AUTH_OK;
+        return CREDENTIALS_NONE;
+    return CREDENTIALS_OK;
 }
 
-enum client_auth_error client_auth_read(struct slice authorization, const struct form *form,
+enum credentials_error credentials_read(struct slice authorization, const struct form *form,
                                         struct credentials *credentials)
 {
     struct slice token;
-    enum client_auth_error error;
+    enum credentials_error error;
 
     if (authorization.length == 0)
         return read_body(form, credentials);
     /* RFC 6749 2.3: no more than one method in a request. */
     if (form->client_secret.length > 0)
-        return CLIENT_AUTH_TWO_METHODS;
+        return CREDENTIALS_TWO_METHODS;
     if (!basic_token(authorization, &token))
-        return CLIENT_AUTH_NONE;
+        return CREDENTIALS_NONE;
     error = read_basic(token, credentials);
-    if (error != CLIENT_AUTH_OK)
+    if (error != CREDENTIALS_OK)
         return error;
     if (form->client_id.length > 0 && !slice_equal(form->client_id, credentials->id))
-        return CLIENT_AUTH_TWO_METHODS;
-    return CLIENT_AUTH_OK;
+        return CREDENTIALS_TWO_METHODS;
+    return CREDENTIALS_OK;
 }

@@ -9,27 +9,27 @@
 #include "common/http/form.h"
 #include "common/slice.h"
 
-#define CLIENT_AUTH_MAX_BASIC 2048 /* bytes of base64 text; more is malformed */
+#define CREDENTIALS_BASIC_MAX 2048 /* bytes of base64 text; more is malformed */
 
-enum client_auth_error {
-    CLIENT_AUTH_OK,
-    CLIENT_AUTH_NONE,        /* nothing usable: no id, no secret, or another Authorization scheme */
-    CLIENT_AUTH_MALFORMED,   /* not base64, no colon, broken percent escape, NUL, too long */
-    CLIENT_AUTH_CONTROL,     /* a control character in id or secret, such as a file's line end */
-    CLIENT_AUTH_TWO_METHODS, /* Basic and a client_secret, or another client_id, in the body */
+enum credentials_error {
+    CREDENTIALS_OK,
+    CREDENTIALS_NONE,        /* nothing usable: no id, no secret, or another Authorization scheme */
+    CREDENTIALS_MALFORMED,   /* not base64, no colon, broken percent escape, NUL, too long */
+    CREDENTIALS_CONTROL,     /* a control character in id or secret, such as a file's line end */
+    CREDENTIALS_TWO_METHODS, /* Basic and a client_secret, or another client_id, in the body */
 };
 
 /* `secret` may be anything a client sends, but is never empty, and neither is `id`. After
- * CLIENT_AUTH_CONTROL both are as they were sent, after another error of no meaning. */
+ * CREDENTIALS_CONTROL both are as they were sent, after another error of no meaning. */
 struct credentials {
     struct slice id;
     struct slice secret;
-    char basic[CLIENT_AUTH_MAX_BASIC]; /* what the views point into after Basic: wipe after use */
+    char basic[CREDENTIALS_BASIC_MAX]; /* what the views point into after Basic: wipe after use */
 };
 
 /* `authorization` is the header's value, of length 0 when there is none. The views point into
  * `credentials->basic` or into what `form` points into. */
-MUST_USE enum client_auth_error client_auth_read(struct slice authorization,
+MUST_USE enum credentials_error credentials_read(struct slice authorization,
                                                  const struct form *form,
                                                  struct credentials *credentials);
 

@@ -1,4 +1,4 @@
-/* What the administrative subcommands share: see admin.h. */
+/* What the administrative subcommands share: see command.h. */
 #include "auth/command/command.h"
 
 #include <ctype.h>

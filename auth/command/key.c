@@ -134,15 +134,15 @@ static bool check_takeover(const struct settings *settings, const struct argumen
                            struct failure *failure)
 {
     struct failure unreadable; /* or not there yet */
-    struct key_set *set = keys_load(settings->keys_dir, &unreadable);
+    struct key_set *set = key_directory_load(settings->keys_dir, &unreadable);
     bool fine = arguments->has_delay || arguments->now || set == NULL ||
-                keys_signing(set, time(NULL)) == NULL ||
+                key_set_signing(set, time(NULL)) == NULL ||
                 failure_set(failure,
                             "a key signs in %s already: give --activate-in SECONDS, so that "
                             "verifiers learn of the new one before it signs, or --now",
                             settings->keys_dir);
 
-    keys_release(set);
+    key_set_release(set);
     return fine;
 }
 
@@ -154,7 +154,7 @@ static bool create_key(const struct settings *settings, const struct arguments *
     char name[KEY_NAME_SIZE];
 
     if (!check_takeover(settings, arguments, failure) ||
-        !keys_create(settings->keys_dir, arguments->alg, activate_at, key.kid, failure))
+        !key_directory_create(settings->keys_dir, arguments->alg, activate_at, key.kid, failure))
         return false;
     key_name_write(&key, name);
     fprintf(stderr, "jotd: made %s/%s\n", settings->keys_dir, name);
@@ -191,7 +191,7 @@ static json_t *key_json(const struct key_set *set, const struct signing_key *key
 
     key_name_write(key, name);
     return json_pack("{s:s, s:s, s:s, s:I, s:o, s:s}", "kid", key->kid, "alg",
-                     key_alg_name(key->alg), "state", key_state_name(keys_state(set, key, now)),
+                     key_alg_name(key->alg), "state", key_state_name(key_set_state(set, key, now)),
                      "activate_at", (json_int_t)key->activate_at, "retire_at",
                      key->retire_at != 0 ? json_integer(key->retire_at) : json_null(), "file",
                      name);
@@ -216,7 +216,7 @@ static void print_table(const struct key_set *set, int64_t now)
         const struct signing_key *key = &set->keys[i];
 
         printf("%-*s  %-5s  %-8s  %-20s  %s\n", KEY_KID_LENGTH, key->kid, key_alg_name(key->alg),
-               key_state_name(keys_state(set, key, now)), time_text(key->activate_at, activate),
+               key_state_name(key_set_state(set, key, now)), time_text(key->activate_at, activate),
                key->retire_at != 0 ? time_text(key->retire_at, retire) : "-");
     }
 }
@@ -224,14 +224,14 @@ static void print_table(const struct key_set *set, int64_t now)
 static bool list_keys(const struct settings *settings, const struct arguments *arguments,
                       struct failure *failure)
 {
-    struct key_set *set = keys_load(settings->keys_dir, failure);
+    struct key_set *set = key_directory_load(settings->keys_dir, failure);
     bool done = set != NULL;
 
     if (done && arguments->json)
         done = print_json(set, time(NULL), failure);
     else if (done)
         print_table(set, time(NULL));
-    keys_release(set);
+    key_set_release(set);
     return done;
 }
 
@@ -292,16 +292,16 @@ static bool rotate_keys(const struct settings *settings, const struct arguments 
     struct key_set *set;
     bool done;
 
-    if ((set = keys_load(settings->keys_dir, failure)) == NULL)
+    if ((set = key_directory_load(settings->keys_dir, failure)) == NULL)
         return false;
-    signing = keys_signing(set, time(NULL));
+    signing = key_set_signing(set, time(NULL));
     if (!arguments->has_alg && signing != NULL)
         rotation.alg = signing->alg;
     if (set->count != 0)
         rotation.longest_ttl = longest_ttl(settings, arguments);
     done = key_rotation_run(&rotation, settings->keys_dir, set, time(NULL), failure) &&
            print_rotation(&rotation, arguments->json, failure);
-    keys_release(set);
+    key_set_release(set);
     return done;
 }
 
@@ -329,9 +329,9 @@ static bool remove_retired(const char *directory, const struct key_set *set, boo
     for (size_t i = 0; i < set->count; ++i) {
         const struct signing_key *key = &set->keys[i];
 
-        if (keys_state(set, key, now) != KEY_RETIRED)
+        if (key_set_state(set, key, now) != KEY_RETIRED)
             continue;
-        if (!keys_remove(directory, key, failure)) {
+        if (!key_directory_remove(directory, key, failure)) {
             json_decref(removed);
             return false;
         }
@@ -350,10 +350,10 @@ static bool remove_retired(const char *directory, const struct key_set *set, boo
 static bool prune_keys(const struct settings *settings, const struct arguments *arguments,
                        struct failure *failure)
 {
-    struct key_set *set = keys_load(settings->keys_dir, failure);
+    struct key_set *set = key_directory_load(settings->keys_dir, failure);
     bool done = set != NULL && remove_retired(settings->keys_dir, set, arguments->json, failure);
 
-    keys_release(set);
+    key_set_release(set);
     return done;
 }
 

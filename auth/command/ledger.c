@@ -1,5 +1,5 @@
-/* `jotd ledger`: its arguments, and what the spool holds. admin_ledger_send.c has flush and retry,
- * admin_ledger_prune.c prune. */
+/* `jotd ledger`: its arguments, and what the spool holds. ledger_send.c has flush and retry,
+ * ledger_prune.c prune. */
 #include "auth/command/ledger.h"
 
 #include <errno.h>

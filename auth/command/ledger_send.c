@@ -57,7 +57,7 @@ static bool send_all(struct sending *sending, struct spool_segment **segments,
     while (*segments != NULL) {
         uint64_t rows = count_rows(*segments);
 
-        if (!ledger_send(&sending->sender, NULL, segments, failure))
+        if (!ledger_sender_send(&sending->sender, NULL, segments, failure))
             return false;
         sending->done += rows - count_rows(*segments);
         show_progress(sending);

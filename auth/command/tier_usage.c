@@ -102,16 +102,16 @@ static redisContext *connect_redis(const struct redis_url *url, struct failure *
 
 static bool read_usage(redisContext *redis, struct usage *usage, struct failure *failure)
 {
-    struct limits_script_call call;
-    struct limits_script_taken taken = {0};
+    struct limiter_script_call call;
+    struct limiter_script_taken taken = {0};
     redisReply *reply;
     bool read;
 
-    limits_script_begin(&call, false);
-    limits_script_ask(&call, slice_of(usage->client_id), 0, &usage->quota);
+    limiter_script_begin(&call, false);
+    limiter_script_ask(&call, slice_of(usage->client_id), 0, &usage->quota);
     if (!ask(redis, failure, &reply, call.count, call.arguments, call.lengths))
         return false;
-    read = limits_script_read(reply, call.keys, 0, 0, &usage->quota, &taken) && taken.granted >= 0;
+    read = limiter_script_read(reply, call.keys, 0, 0, &usage->quota, &taken) && taken.granted >= 0;
     usage->left = taken.left;
     freeReplyObject(reply);
     return read || failure_set(failure,

@@ -1,4 +1,4 @@
-/* Reading a request for a token: see token_read.h. */
+/* Reading a request for a token: see authenticate.h. */
 #include "auth/endpoint/authenticate.h"
 
 #include <openssl/crypto.h>
@@ -51,21 +51,23 @@ static bool read_form(h2o_req_t *req, struct form *form)
     enum form_error error;
 
     if (req->entity.len > TOKEN_MAX_BODY) {
-        token_refuse_with_status(req, TOKEN_INVALID_REQUEST, 413, CONNECTION_BODY_COMPLAINT);
+        oauth_reply_error_with_status(req, OAUTH_INVALID_REQUEST, 413, CONNECTION_BODY_COMPLAINT);
     } else if (!single_header(req, H2O_TOKEN_CONTENT_TYPE, &content_type) ||
                !is_form(content_type)) {
-        token_refuse(req, TOKEN_INVALID_REQUEST,
-                     "Send one Content-Type: application/x-www-form-urlencoded.");
+        oauth_reply_error(req, OAUTH_INVALID_REQUEST,
+                          "Send one Content-Type: application/x-www-form-urlencoded.");
     } else if (req->entity.len == 0) {
-        token_refuse(req, TOKEN_INVALID_REQUEST, "Send grant_type=client_credentials in the body.");
+        oauth_reply_error(req, OAUTH_INVALID_REQUEST,
+                          "Send grant_type=client_credentials in the body.");
     } else if ((error = form_parse(req->entity.base, req->entity.len, form)) != FORM_OK) {
-        token_refuse(req, TOKEN_INVALID_REQUEST, form_complaint(error));
+        oauth_reply_error(req, OAUTH_INVALID_REQUEST, form_complaint(error));
     } else if (form->grant_type.length == 0) {
-        token_refuse(req, TOKEN_INVALID_REQUEST, "grant_type is missing; send client_credentials.");
+        oauth_reply_error(req, OAUTH_INVALID_REQUEST,
+                          "grant_type is missing; send client_credentials.");
     } else if (!slice_equal(form->grant_type, SLICE("client_credentials"))) {
-        token_refuse(req, TOKEN_UNSUPPORTED_GRANT_TYPE,
-                     "The only grant_type here is "
-                     "client_credentials.");
+        oauth_reply_error(req, OAUTH_UNSUPPORTED_GRANT_TYPE,
+                          "The only grant_type here is "
+                          "client_credentials.");
     } else {
         return true;
     }
@@ -77,36 +79,37 @@ static bool read_credentials(h2o_req_t *req, const struct form *form,
                              struct credentials *credentials)
 {
     struct slice authorization;
-    enum client_auth_error error;
+    enum credentials_error error;
 
     if (!single_header(req, H2O_TOKEN_AUTHORIZATION, &authorization)) {
-        token_refuse(req, TOKEN_INVALID_REQUEST, "Send one Authorization header.");
+        oauth_reply_error(req, OAUTH_INVALID_REQUEST, "Send one Authorization header.");
         return false;
     }
-    error = client_auth_read(authorization, form, credentials);
+    error = credentials_read(authorization, form, credentials);
     switch (error) {
-    case CLIENT_AUTH_OK:
+    case CREDENTIALS_OK:
         return true;
-    case CLIENT_AUTH_NONE:
+    case CREDENTIALS_NONE:
         token_note_failure(req, AUTH_NO_CREDENTIALS, form->client_id);
-        token_refuse_client(req);
+        oauth_reply_invalid_client(req);
         break;
-    case CLIENT_AUTH_CONTROL:
+    case CREDENTIALS_CONTROL:
         token_note_failure(req, AUTH_MALFORMED_CREDENTIALS, credentials->id);
-        token_refuse(req, TOKEN_INVALID_REQUEST,
-                     "The Basic credentials hold a control character, such as the line end of the "
-                     "file that they are read from: send them without it.");
+        oauth_reply_error(
+            req, OAUTH_INVALID_REQUEST,
+            "The Basic credentials hold a control character, such as the line end of the "
+            "file that they are read from: send them without it.");
         break;
-    case CLIENT_AUTH_MALFORMED:
+    case CREDENTIALS_MALFORMED:
         token_note_failure(req, AUTH_MALFORMED_CREDENTIALS, form->client_id);
-        token_refuse(
-            req, TOKEN_INVALID_REQUEST,
+        oauth_reply_error(
+            req, OAUTH_INVALID_REQUEST,
             "The Basic credentials cannot be read: send base64 of id, colon and secret, each "
             "form-encoded.");
         break;
-    case CLIENT_AUTH_TWO_METHODS:
-        token_refuse(req, TOKEN_INVALID_REQUEST,
-                     "Send the credentials either by HTTP Basic or in the body, not both.");
+    case CREDENTIALS_TWO_METHODS:
+        oauth_reply_error(req, OAUTH_INVALID_REQUEST,
+                          "Send the credentials either by HTTP Basic or in the body, not both.");
         break;
     }
     return false;

@@ -20,7 +20,7 @@ static json_t *published_algs(const struct keyring_view *keys)
     json_t *names = json_array();
 
     for (int alg = 0; alg != KEY_ALG_COUNT; ++alg) {
-        if (keys->set != NULL && keys_publishes(keys->set, (enum key_alg)alg, now))
+        if (keys->set != NULL && key_set_publishes(keys->set, (enum key_alg)alg, now))
             json_array_append_new(names, json_string(key_alg_name((enum key_alg)alg)));
     }
     return names;

@@ -1,4 +1,4 @@
-/* Operators' paths: see health.h. The metrics are listed in exposition.c. */
+/* Operators' paths: see health.h. The metrics are listed in metrics.c. */
 #include "auth/endpoint/health.h"
 
 #include "auth/metrics.h"
@@ -49,7 +49,7 @@ void health_handle_ready(h2o_req_t *req)
     bool keys = access_token_signer_is_set(&worker->keys.signer);
     bool draining = worker->draining;
     bool full = atomic_load(&worker->spool.full);
-    bool redis = worker->limits.mode != LIMITER_REDIS || redis_is_there(&worker->limits.redis);
+    bool redis = worker->limiter.mode != LIMITER_REDIS || redis_is_there(&worker->limiter.redis);
     bool unreadable = atomic_load(&worker->process->ledger.unreadable_directories) != 0;
     bool refusing = full && worker->process->settings.spool_full == SPOOL_FULL_REFUSE;
     bool ready = verified && keys && !refusing && !draining;
@@ -59,9 +59,9 @@ void health_handle_ready(h2o_req_t *req)
                           "\"spool\":\"%s\"}",
                           summary(ready, draining, !postgres || !redis || full || unreadable),
                           postgres_state(&worker->pg, verified),
-                          worker->limits.mode != LIMITER_REDIS ? "not used"
-                          : redis                              ? "ok"
-                                                               : "down",
+                          worker->limiter.mode != LIMITER_REDIS ? "not used"
+                          : redis                               ? "ok"
+                                                                : "down",
                           keys ? "ok" : "no active signing key",
                           refusing     ? "full: refusing tokens"
                           : full       ? "full: dropping records"
@@ -79,7 +79,7 @@ void health_handle_metrics(h2o_req_t *req)
     struct slice body;
 
     buffer_clear(text);
-    exposition_write(text, worker->process, &worker->keys);
+    metrics_write(text, worker->process, &worker->keys);
     body.bytes = h2o_strdup(&req->pool, text->bytes, text->size).base;
     body.length = text->size;
     reply(req, 200, SLICE("text/plain; version=0.0.4; charset=utf-8"), body);

@@ -1,4 +1,4 @@
-/* The answers of /token: see token_reply.h. */
+/* The answers of /token: see oauth_reply.h. */
 #include "auth/endpoint/oauth_reply.h"
 
 #include <inttypes.h>
@@ -13,32 +13,32 @@
 static const struct {
     const char *name;
     int status;
-} errors[TOKEN_ERROR_COUNT] = {
-    [TOKEN_INVALID_REQUEST] = {"invalid_request", 400},
-    [TOKEN_UNSUPPORTED_GRANT_TYPE] = {"unsupported_grant_type", 400},
-    [TOKEN_INVALID_CLIENT] = {"invalid_client", 401},
-    [TOKEN_SLOW_DOWN] = {"slow_down", 429},
-    [TOKEN_INVALID_SCOPE] = {"invalid_scope", 400},
-    [TOKEN_INVALID_TARGET] = {"invalid_target", 400},
-    [TOKEN_RATE_LIMIT_EXCEEDED] = {"rate_limit_exceeded", 429},
-    [TOKEN_TEMPORARILY_UNAVAILABLE] = {"temporarily_unavailable", 503},
+} errors[OAUTH_ERROR_COUNT] = {
+    [OAUTH_INVALID_REQUEST] = {"invalid_request", 400},
+    [OAUTH_UNSUPPORTED_GRANT_TYPE] = {"unsupported_grant_type", 400},
+    [OAUTH_INVALID_CLIENT] = {"invalid_client", 401},
+    [OAUTH_SLOW_DOWN] = {"slow_down", 429},
+    [OAUTH_INVALID_SCOPE] = {"invalid_scope", 400},
+    [OAUTH_INVALID_TARGET] = {"invalid_target", 400},
+    [OAUTH_RATE_LIMIT_EXCEEDED] = {"rate_limit_exceeded", 429},
+    [OAUTH_TEMPORARILY_UNAVAILABLE] = {"temporarily_unavailable", 503},
 };
 
-const char *token_error_name(enum token_error error)
+const char *oauth_error_name(enum oauth_error error)
 {
     return errors[error].name;
 }
 
-void token_refuse_with_status(h2o_req_t *req, enum token_error error, int status,
-                              const char *description)
+void oauth_reply_error_with_status(h2o_req_t *req, enum oauth_error error, int status,
+                                   const char *description)
 {
-    counter_add(&worker_of(req)->counters.token_errors[error], 1);
+    counter_add(&worker_of(req)->counters.oauth_errors[error], 1);
     reply_error(req, status, errors[error].name, description);
 }
 
-void token_refuse(h2o_req_t *req, enum token_error error, const char *description)
+void oauth_reply_error(h2o_req_t *req, enum oauth_error error, const char *description)
 {
-    token_refuse_with_status(req, error, errors[error].status, description);
+    oauth_reply_error_with_status(req, error, errors[error].status, description);
 }
 
 void token_note_failure(h2o_req_t *req, enum auth_failure reason, struct slice client_id)
@@ -54,11 +54,11 @@ void token_note_failure(h2o_req_t *req, enum auth_failure reason, struct slice c
 /* One answer for an unknown client, a wrong or expired secret and a disabled client: which it was
  * is nobody's business. RFC 6749 5.2 asks for the challenge after Basic; it does no harm without.
  */
-void token_refuse_client(h2o_req_t *req)
+void oauth_reply_invalid_client(h2o_req_t *req)
 {
     REPLY_HEADER(req, "www-authenticate", "WWW-Authenticate", SLICE("Basic realm=\"jotd\""));
-    token_refuse(
-        req, TOKEN_INVALID_CLIENT,
+    oauth_reply_error(
+        req, OAUTH_INVALID_CLIENT,
         "Authenticate as a client that exists and is enabled, with a secret that is valid: by "
         "HTTP Basic, or by client_id and client_secret in the body.");
 }
@@ -93,23 +93,23 @@ static void retry_after(h2o_req_t *req, uint64_t wait_ms)
     REPLY_HEADER(req, "retry-after", "Retry-After", number(req, whole_seconds(wait_ms)));
 }
 
-void token_refuse_for_now(h2o_req_t *req, const char *description)
+void oauth_reply_try_later(h2o_req_t *req, const char *description)
 {
     retry_after(req, 1000);
-    token_refuse(req, TOKEN_TEMPORARILY_UNAVAILABLE, description);
+    oauth_reply_error(req, OAUTH_TEMPORARILY_UNAVAILABLE, description);
 }
 
-void token_refuse_slow_down(h2o_req_t *req, struct throttle_refusal refusal)
+void oauth_reply_slow_down(h2o_req_t *req, struct throttle_refusal refusal)
 {
     counter_add(&worker_of(req)->counters.auth_throttled[refusal.by], 1);
     if (refusal.by == THROTTLE_ALL) { /* whoever asks need not be at fault */
-        token_refuse_for_now(req, "Too many ids that do not exist are asked for at the moment; "
-                                  "try again later.");
+        oauth_reply_try_later(req, "Too many ids that do not exist are asked for at the moment; "
+                                   "try again later.");
         return;
     }
     retry_after(req, refusal.wait_ms);
-    token_refuse(
-        req, TOKEN_SLOW_DOWN,
+    oauth_reply_error(
+        req, OAUTH_SLOW_DOWN,
         "Too many authentications have failed; wait as long as Retry-After says, then use a "
         "secret that is valid.");
 }
@@ -124,14 +124,15 @@ static uint64_t time_to_reset(const struct quota_left *left, enum quota_window w
 
 /* draft-ietf-httpapi-ratelimit-headers, and the X- headers that clients knew before it; of the
  * window that binds first. */
-void token_tell_quota(h2o_req_t *req, const struct client *client, const struct quota_left *left)
+void oauth_reply_quota_headers(h2o_req_t *req, const struct client *client,
+                               const struct quota_left *left)
 {
     const struct quota *quota = &client->quota;
     enum quota_window window;
     uint64_t remaining, wait_ms;
     char *state, *end;
 
-    if (quota_is_unlimited(quota) || worker_of(req)->limits.mode == LIMITER_OFF)
+    if (quota_is_unlimited(quota) || worker_of(req)->limiter.mode == LIMITER_OFF)
         return;
     REPLY_HEADER(req, "ratelimit-policy", "RateLimit-Policy", client->policy);
     if (left == NULL)
@@ -154,7 +155,8 @@ void token_tell_quota(h2o_req_t *req, const struct client *client, const struct 
                  number(req, whole_seconds((uint64_t)clock_unix_ms() + wait_ms)));
 }
 
-void token_refuse_quota(h2o_req_t *req, const struct client *client, const struct quota_left *left)
+void oauth_reply_quota_used_up(h2o_req_t *req, const struct client *client,
+                               const struct quota_left *left)
 {
     const struct quota *quota = &client->quota;
     enum quota_window window = quota_binding(quota, left);
@@ -167,7 +169,7 @@ void token_refuse_quota(h2o_req_t *req, const struct client *client, const struc
              " second%s, and keep tokens until they expire.",
              quota->limits[window], quota_window_name(window), seconds, seconds == 1 ? "" : "s");
     retry_after(req, seconds * 1000);
-    token_refuse(req, TOKEN_RATE_LIMIT_EXCEEDED, description);
+    oauth_reply_error(req, OAUTH_RATE_LIMIT_EXCEEDED, description);
 }
 
 /* RFC 6749 5.1. */

@@ -1,4 +1,4 @@
-/* POST /token, in the order in which it happens: form and credentials (token_read.c), client,
+/* POST /token, in the order in which it happens: form and credentials (authenticate.c), client,
  * secret, scope and resource, room for the record, quota, signature, record, answer.
  *
  * Up to the quota a request goes as fast as it can. The signature is what takes long, so those that
@@ -60,8 +60,8 @@ struct token_request {
     struct slice scope;                /* to be granted */
     struct audiences audiences;
     const char *complaint; /* why it is refused, as `error`; NULL: it is not */
-    enum token_error error;
-    struct limits_waiter limits_waiter;
+    enum oauth_error error;
+    struct limiter_waiter limiter_waiter;
 };
 
 static void on_hold_over(struct timer *timer)
@@ -69,12 +69,12 @@ static void on_hold_over(struct timer *timer)
     struct token_request *request = H2O_STRUCT_FROM_MEMBER(struct token_request, hold, timer);
 
     if (request->cannot_tell)
-        token_refuse_for_now(request->req,
-                             "The client cannot be looked up at the moment; try again later.");
+        oauth_reply_try_later(request->req,
+                              "The client cannot be looked up at the moment; try again later.");
     else if (request->throttled.wait_ms != 0)
-        token_refuse_slow_down(request->req, request->throttled);
+        oauth_reply_slow_down(request->req, request->throttled);
     else
-        token_refuse_client(request->req);
+        oauth_reply_invalid_client(request->req);
 }
 
 /* Answers that it is not authenticated, when it is time for that; what is no guess at an id is
@@ -125,8 +125,8 @@ static void on_request_gone(void *data)
     struct token_request *request = data;
 
     timer_stop(&request->worker->timers, &request->hold);
-    client_stop_waiting(&request->waiter);
-    limits_stop_waiting(&request->limits_waiter);
+    client_cache_stop_waiting(&request->waiter);
+    limiter_stop_waiting(&request->limiter_waiter);
     if (request->is_granted)
         DL_DELETE(request->worker->granted, request);
     if (request->client != NULL)
@@ -135,7 +135,7 @@ static void on_request_gone(void *data)
 
 static void on_client(struct client_waiter *waiter, enum client_status status,
                       struct client *client, enum client_source source);
-static void on_decision(struct limits_waiter *waiter, enum limits_decision decision,
+static void on_decision(struct limiter_waiter *waiter, enum limiter_decision decision,
                         const struct quota_left *left);
 
 /* Finds the client, by a look-up when it has to be, unless too much has failed before. */
@@ -144,7 +144,7 @@ static void find(struct token_request *request)
     struct worker *worker = request->worker;
     struct network_address peer;
 
-    if (client_find(&worker->clients, request->id, &request->waiter))
+    if (client_cache_find(&worker->clients, request->id, &request->waiter))
         return;
     if (!pg_is_ready(&worker->pg)) {
         refuse_untold(request);
@@ -156,7 +156,8 @@ static void find(struct token_request *request)
     if (request->throttled.wait_ms != 0)
         refuse(request);
     else
-        request->is_looked_up = client_look_up(&worker->clients, request->id, &request->waiter);
+        request->is_looked_up =
+            client_cache_look_up(&worker->clients, request->id, &request->waiter);
 }
 
 static void authenticate(struct token_request *request, const struct credentials *credentials)
@@ -193,8 +194,8 @@ void token_handle(h2o_req_t *req)
     request->waiter.lookup = NULL;
     request->client = NULL;
     request->complaint = NULL;
-    request->limits_waiter.on_decision = on_decision;
-    request->limits_waiter.ask = NULL;
+    request->limiter_waiter.on_decision = on_decision;
+    request->limiter_waiter.ask = NULL;
     if (!token_read(req, &request->form, &credentials))
         return;
     access_log_scope(req, request->form.scope);
@@ -203,7 +204,7 @@ void token_handle(h2o_req_t *req)
 }
 
 /* The answer that is to come; the first complaint stands. */
-static void complain(struct token_request *request, enum token_error error, const char *complaint)
+static void complain(struct token_request *request, enum oauth_error error, const char *complaint)
 {
     if (request->complaint != NULL)
         return;
@@ -221,7 +222,7 @@ static void grant_scope(struct token_request *request)
 
     if (asked.length > SCOPE_MAX ||
         !scope_grant(asked, client->scopes, client->scope_count, granted, &length)) {
-        complain(request, TOKEN_INVALID_SCOPE,
+        complain(request, OAUTH_INVALID_SCOPE,
                  "Ask for scopes that this client may have, separated by spaces, or for none to "
                  "get them all.");
         return;
@@ -281,7 +282,7 @@ static void grant_audiences(struct token_request *request)
         add_audience(granted, form->resources[i]);
     for (size_t i = 0; i != granted->count; ++i) {
         if (!scope_has(allowed, granted->items[i]))
-            complain(request, TOKEN_INVALID_TARGET, audience_complaint(allowed, granted->items[i]));
+            complain(request, OAUTH_INVALID_TARGET, audience_complaint(allowed, granted->items[i]));
     }
     if (granted->count == 0) {
         while (scope_next(&allowed, &item))
@@ -295,11 +296,11 @@ static void check_means(struct token_request *request)
     struct worker *worker = request->worker;
 
     if (!access_token_signer_is_set(&worker->keys.signer))
-        complain(request, TOKEN_TEMPORARILY_UNAVAILABLE,
+        complain(request, OAUTH_TEMPORARILY_UNAVAILABLE,
                  "There is no active signing key; try again later.");
     else if (!spool_has_room(&worker->spool) &&
              worker->process->settings.spool_full == SPOOL_FULL_REFUSE)
-        complain(request, TOKEN_TEMPORARILY_UNAVAILABLE,
+        complain(request, OAUTH_TEMPORARILY_UNAVAILABLE,
                  "There is no room to record tokens; try again later.");
 }
 
@@ -315,7 +316,7 @@ static void revoke_answers(struct worker *worker)
     memset(worker->issued, 0, sizeof(worker->issued));
     while ((req = reply_take_back(worker)) != NULL) {
         access_log_token(req, NULL);
-        token_refuse_for_now(req, "The token could not be recorded; try again later.");
+        oauth_reply_try_later(req, "The token could not be recorded; try again later.");
     }
 }
 
@@ -358,19 +359,19 @@ static void issue(struct token_request *request)
         ttl = signer->retire_at - claims.issued_at;
     claims.expires_at = claims.issued_at + ttl;
     if (ttl <= 0 || !access_token_signer_is_set(signer)) {
-        token_refuse_for_now(request->req, "There is no active signing key; try again later.");
+        oauth_reply_try_later(request->req, "There is no active signing key; try again later.");
         return;
     }
     room = spool_has_room(&worker->spool); /* it may have gone while the limiter was asked */
     if (!room && settings->spool_full == SPOOL_FULL_REFUSE) {
-        token_refuse_for_now(request->req, "There is no room to record tokens; try again later.");
+        oauth_reply_try_later(request->req, "There is no room to record tokens; try again later.");
         return;
     }
     buffer_clear(&worker->scratch);
     if (!uuid_v7_make(&worker->uuids, now_ms, &claims.jti) ||
         !access_token_sign(signer, &claims, &worker->scratch)) {
-        token_refuse_for_now(request->req,
-                             "No token can be signed at the moment; try again later.");
+        oauth_reply_try_later(request->req,
+                              "No token can be signed at the moment; try again later.");
         return;
     }
     histogram_observe(&worker->counters.sign_durations[signer->alg],
@@ -419,26 +420,26 @@ bool token_issue(struct worker *worker)
 void token_refuse_granted(struct worker *worker)
 {
     while (worker->granted != NULL)
-        token_refuse_for_now(next_granted(worker)->req, "The server is stopping; try again.");
+        oauth_reply_try_later(next_granted(worker)->req, "The server is stopping; try again.");
 }
 
-static void on_decision(struct limits_waiter *waiter, enum limits_decision decision,
+static void on_decision(struct limiter_waiter *waiter, enum limiter_decision decision,
                         const struct quota_left *left)
 {
     struct token_request *request =
-        H2O_STRUCT_FROM_MEMBER(struct token_request, limits_waiter, waiter);
+        H2O_STRUCT_FROM_MEMBER(struct token_request, limiter_waiter, waiter);
 
-    token_tell_quota(request->req, request->client, left);
+    oauth_reply_quota_headers(request->req, request->client, left);
     if (request->complaint != NULL) {
-        if (request->error == TOKEN_TEMPORARILY_UNAVAILABLE)
-            token_refuse_for_now(request->req, request->complaint);
+        if (request->error == OAUTH_TEMPORARILY_UNAVAILABLE)
+            oauth_reply_try_later(request->req, request->complaint);
         else
-            token_refuse(request->req, request->error, request->complaint);
-    } else if (decision == LIMITS_REFUSED) {
-        token_refuse_quota(request->req, request->client, left);
-    } else if (decision == LIMITS_DENIED) {
-        token_refuse_for_now(request->req,
-                             "The quota cannot be checked at the moment; try again later.");
+            oauth_reply_error(request->req, request->error, request->complaint);
+    } else if (decision == LIMITER_REFUSED) {
+        oauth_reply_quota_used_up(request->req, request->client, left);
+    } else if (decision == LIMITER_DENIED) {
+        oauth_reply_try_later(request->req,
+                              "The quota cannot be checked at the moment; try again later.");
     } else {
         DL_APPEND(request->worker->granted, request);
         request->is_granted = true;
@@ -478,12 +479,12 @@ static void on_client(struct client_waiter *waiter, enum client_status status,
     client_keep(client);
     request->client = client;
     REPLY_HEADER(request->req, "x-cache-status", "X-Cache-Status", cache_status(source));
-    request->limits_waiter.asks = true;
-    if (limits_refuse_again(&request->worker->limits, client, &request->limits_waiter))
+    request->limiter_waiter.asks = true;
+    if (limiter_refuse_again(&request->worker->limiter, client, &request->limiter_waiter))
         return; /* whatever it asks for */
     grant_scope(request);
     grant_audiences(request);
     check_means(request);
-    request->limits_waiter.asks = request->complaint == NULL;
-    limits_take(&request->worker->limits, client, &request->limits_waiter);
+    request->limiter_waiter.asks = request->complaint == NULL;
+    limiter_take(&request->worker->limiter, client, &request->limiter_waiter);
 }

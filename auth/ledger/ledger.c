@@ -124,7 +124,7 @@ static bool flush(struct ledger *ledger, struct spool *spool, struct spool_segme
         uint64_t before = counter_read(&ledger->sender.rows_written);
 
         if (!ledger_pg_connect(&ledger->sender.pg, &failure) ||
-            !ledger_send(&ledger->sender, spool, segments, &failure)) {
+            !ledger_sender_send(&ledger->sender, spool, segments, &failure)) {
             note_failure(ledger, &failure);
             return false;
         }
@@ -203,7 +203,7 @@ static void maintain(struct ledger *ledger)
     if (clock_monotonic_ms() < ledger->maintain_at_ms)
         return;
     reached = ledger_pg_connect(&ledger->sender.pg, &failure);
-    if (reached && ledger_maintain(&ledger->sender, &more, &failure)) {
+    if (reached && ledger_sender_maintain(&ledger->sender, &more, &failure)) {
         atomic_store(&ledger->maintenance_fails, false);
         if (!more)
             ledger->maintain_at_ms = clock_monotonic_ms() + MAINTAIN_EVERY_MS;

@@ -1,4 +1,4 @@
-/* Sending segments: see ledger_send.h.
+/* Sending segments: see ledger_sender.h.
  *
  * Several go in one transaction. When PostgreSQL refuses it for the content of the rows, each goes
  * alone and is halved until the lines at fault are found, which are set aside. Whatever else fails
@@ -293,8 +293,8 @@ static bool sync_some(struct ledger_sender *sender, struct spool *spool,
     return true;
 }
 
-bool ledger_send(struct ledger_sender *sender, struct spool *spool, struct spool_segment **segments,
-                 struct failure *failure)
+bool ledger_sender_send(struct ledger_sender *sender, struct spool *spool,
+                        struct spool_segment **segments, struct failure *failure)
 {
     enum ledger_outcome outcome = LEDGER_REFUSED;
     size_t count;
@@ -332,7 +332,7 @@ void ledger_sender_dispose(struct ledger_sender *sender)
 }
 
 /* Each step for itself: what one lacks, another may not. */
-bool ledger_maintain(struct ledger_sender *sender, bool *more, struct failure *failure)
+bool ledger_sender_maintain(struct ledger_sender *sender, bool *more, struct failure *failure)
 {
     PGresult *result = ledger_pg_execute(&sender->pg, "SELECT make_issued_tokens_partitions()");
     bool made = ledger_pg_judge(result, PGRES_TUPLES_OK, failure) == LEDGER_WRITTEN;

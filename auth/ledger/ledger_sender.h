@@ -30,13 +30,14 @@ struct ledger_sender {
  * discards them: written, found to be written before, or set aside. `spool` as for spool_discard.
  * False when they could not be sent now; then they are still in the list, and the connection is
  * closed. */
-MUST_USE bool ledger_send(struct ledger_sender *sender, struct spool *spool,
-                          struct spool_segment **segments, struct failure *failure);
+MUST_USE bool ledger_sender_send(struct ledger_sender *sender, struct spool *spool,
+                                 struct spool_segment **segments, struct failure *failure);
 
 void ledger_sender_dispose(struct ledger_sender *sender);
 
 /* Makes the partitions of this month and three ahead, and forgets batches of over 30 days ago, in
  * pieces that take well under a second: `more` says that there are others left. */
-MUST_USE bool ledger_maintain(struct ledger_sender *sender, bool *more, struct failure *failure);
+MUST_USE bool ledger_sender_maintain(struct ledger_sender *sender, bool *more,
+                                     struct failure *failure);
 
 #endif

@@ -1,5 +1,5 @@
 /* Holds every client to the quota of its tier: over all workers and replicas in Redis, by one
- * script (limits.lua); in a table of the process where there is no Redis, or it is away.
+ * script (limiter.lua); in a table of the process where there is no Redis, or it is away.
  *
  * What is asked for in a pass goes to Redis at its end, for all clients in one call; several tokens
  * for one client are asked for together, and granted in order of arrival. A refusal is remembered
@@ -21,11 +21,11 @@
 #include "common/attributes.h"
 #include "common/redis/redis.h"
 
-#define LIMITS_PROBES    16    /* calls by which a new connection shows that it is of use */
-#define LIMITS_LOCAL_MAX 50000 /* clients in the table of the process, some 400 bytes each */
+#define LIMITER_PROBES    16    /* calls by which a new connection shows that it is of use */
+#define LIMITER_LOCAL_MAX 50000 /* clients in the table of the process, some 400 bytes each */
 
 /* What the workers share. */
-struct limits_shared {
+struct limiter_shared {
     int64_t boot_unix_ms;  /* when the machine was booted, as it seemed at the start */
     pthread_mutex_t mutex; /* of what follows */
     struct lru local;
@@ -34,55 +34,55 @@ struct limits_shared {
 };
 
 /* Embedded in what waits. */
-struct limits_waiter {
-    struct limits_waiter *prev, *next;
-    struct limits_ask *ask; /* NULL: not waiting */
-    bool asks;              /* for a token; else only for what is left */
+struct limiter_waiter {
+    struct limiter_waiter *prev, *next;
+    struct limiter_ask *ask; /* NULL: not waiting */
+    bool asks;               /* for a token; else only for what is left */
     /* `left` is NULL where nothing is known of it: an unlimited tier, a limiter that is off or
      * without Redis. Its times are monotonic. Called once, at once or later. */
-    void (*on_decision)(struct limits_waiter *, enum limits_decision decision,
+    void (*on_decision)(struct limiter_waiter *, enum limiter_decision decision,
                         const struct quota_left *left);
 };
 
-struct limits {
-    enum limiter mode;
+struct limiter {
+    enum limiter_mode mode;
     enum limiter_on_error on_error;
-    struct limits_shared *shared;
+    struct limiter_shared *shared;
     struct counters *counters;
-    struct limits_ask *asks;  /* of this pass */
+    struct limiter_ask *asks; /* of this pass */
     size_t keys_per_call;     /* at most */
     bool fallen_back;         /* counted in `shared` */
     bool settled;             /* likewise */
     uint64_t error_logged_ms; /* monotonic */
-    struct limits_script_call probes[LIMITS_PROBES];
-    struct redis_setup setup[LIMITS_PROBES + 1];
+    struct limiter_script_call probes[LIMITER_PROBES];
+    struct redis_setup setup[LIMITER_PROBES + 1];
     struct redis_config config;
     struct redis redis;
 };
 
-void limits_shared_open(struct limits_shared *shared);
-void limits_shared_close(struct limits_shared *shared);
+void limiter_shared_open(struct limiter_shared *shared);
+void limiter_shared_close(struct limiter_shared *shared);
 
 /* Begins to connect, where JOTD_LIMITER=redis. */
-void limits_open(struct limits *limits, const struct settings *settings,
-                 struct limits_shared *shared, h2o_loop_t *loop, struct timers *timers,
-                 struct counters *counters);
+void limiter_open(struct limiter *limiter, const struct settings *settings,
+                  struct limiter_shared *shared, h2o_loop_t *loop, struct timers *timers,
+                  struct counters *counters);
 
 /* Who waits is answered as without Redis. */
-void limits_close(struct limits *limits);
+void limiter_close(struct limiter *limiter);
 
 /* While a refusal of this client lasts, calls `on_decision` with it and returns true. */
-MUST_USE bool limits_refuse_again(struct limits *limits, struct client *client,
-                                  struct limits_waiter *waiter);
+MUST_USE bool limiter_refuse_again(struct limiter *limiter, struct client *client,
+                                   struct limiter_waiter *waiter);
 
-/* After limits_refuse_again did not: asks for a token of the client (`waiter->asks`), or for what
+/* After limiter_refuse_again did not: asks for a token of the client (`waiter->asks`), or for what
  * is left. */
-void limits_take(struct limits *limits, struct client *client, struct limits_waiter *waiter);
+void limiter_take(struct limiter *limiter, struct client *client, struct limiter_waiter *waiter);
 
 /* The waiter is not called any more; harmless when it was. */
-void limits_stop_waiting(struct limits_waiter *waiter);
+void limiter_stop_waiting(struct limiter_waiter *waiter);
 
 /* Sends what was asked for in this pass. */
-void limits_end_pass(struct limits *limits);
+void limiter_end_pass(struct limiter *limiter);
 
 #endif

@@ -1,4 +1,4 @@
-/* The limiter's script: see limits_script.h. */
+/* The limiter's script: see limiter_script.h. */
 #include "auth/quota/limiter_script.h"
 
 #include <endian.h>
@@ -13,7 +13,7 @@
 #define NUMBER_MAX   (INT64_C(1) << 53) /* beyond, Lua's are not exact */
 #define RESET_MAX_MS (INT64_C(32) * 24 * 3600 * 1000)
 
-extern const char limits_lua[]; /* the file */
+extern const char limiter_lua[]; /* the file */
 
 static char sha1[41];
 
@@ -23,19 +23,19 @@ static void make_sha1(void)
     unsigned char digest[EVP_MAX_MD_SIZE];
     size_t length = 0;
 
-    if (EVP_Q_digest(NULL, "SHA1", NULL, limits_lua, strlen(limits_lua), digest, &length) != 1)
+    if (EVP_Q_digest(NULL, "SHA1", NULL, limiter_lua, strlen(limiter_lua), digest, &length) != 1)
         length = 0; /* then the set-up of the connection fails, and says so */
     for (size_t i = 0; i != length && i != 20; ++i)
         snprintf(sha1 + 2 * i, 3, "%02x", digest[i]);
 }
 
-static void add(struct limits_script_call *call, const char *argument, size_t length)
+static void add(struct limiter_script_call *call, const char *argument, size_t length)
 {
     call->arguments[call->count] = argument;
     call->lengths[call->count++] = length;
 }
 
-void limits_script_begin(struct limits_script_call *call, bool by_name)
+void limiter_script_begin(struct limiter_script_call *call, bool by_name)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -43,13 +43,13 @@ void limits_script_begin(struct limits_script_call *call, bool by_name)
     call->count = 0;
     call->keys = 0;
     add(call, by_name ? "EVALSHA" : "EVAL", by_name ? 7 : 4);
-    add(call, by_name ? sha1 : limits_lua, strlen(by_name ? sha1 : limits_lua));
+    add(call, by_name ? sha1 : limiter_lua, strlen(by_name ? sha1 : limiter_lua));
     add(call, call->key_count, 0);
     add(call, call->asks, 0);
 }
 
-void limits_script_ask(struct limits_script_call *call, struct slice client_id, int64_t asked,
-                       const struct quota *quota)
+void limiter_script_ask(struct limiter_script_call *call, struct slice client_id, int64_t asked,
+                        const struct quota *quota)
 {
     char *key = call->key_texts[call->keys];
     uint64_t numbers[1 + QUOTA_WINDOWS] = {htole64((uint64_t)asked)};
@@ -59,12 +59,12 @@ void limits_script_ask(struct limits_script_call *call, struct slice client_id, 
     key[6 + client_id.length] = '}';
     for (size_t w = 0; w != QUOTA_WINDOWS; ++w)
         numbers[1 + w] = htole64((uint64_t)quota->limits[w]);
-    memcpy(call->asks + call->keys * LIMITS_SCRIPT_ASK_SIZE, numbers, sizeof(numbers));
+    memcpy(call->asks + call->keys * LIMITER_SCRIPT_ASK_SIZE, numbers, sizeof(numbers));
 
     --call->count; /* the last one is what all ask for */
     add(call, key, client_id.length + 7);
     ++call->keys;
-    add(call, call->asks, call->keys * LIMITS_SCRIPT_ASK_SIZE);
+    add(call, call->asks, call->keys * LIMITER_SCRIPT_ASK_SIZE);
     call->lengths[KEY_COUNT] = integer_write((int64_t)call->keys, call->key_count);
 }
 
@@ -74,7 +74,7 @@ static bool is_within(int64_t number, int64_t least, int64_t most)
 }
 
 /* Of a window without a limit nothing is said. */
-static bool is_possible(const struct limits_script_taken *taken, int64_t asked,
+static bool is_possible(const struct limiter_script_taken *taken, int64_t asked,
                         const struct quota *quota)
 {
     if (!is_within(taken->granted, 0, asked) || !is_within(taken->now_ms, 0, NUMBER_MAX))
@@ -88,8 +88,8 @@ static bool is_possible(const struct limits_script_taken *taken, int64_t asked,
     return true;
 }
 
-bool limits_script_read(const redisReply *reply, size_t keys, size_t index, int64_t asked,
-                        const struct quota *quota, struct limits_script_taken *taken)
+bool limiter_script_read(const redisReply *reply, size_t keys, size_t index, int64_t asked,
+                         const struct quota *quota, struct limiter_script_taken *taken)
 {
     uint64_t numbers[NUMBERS];
 

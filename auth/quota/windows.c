@@ -1,4 +1,4 @@
-/* Windows in memory: see windows.h. limits.lua is the same for Redis. */
+/* Windows in memory: see windows.h. limiter.lua is the same for Redis. */
 #include "auth/quota/windows.h"
 
 #include <string.h>

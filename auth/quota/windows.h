@@ -1,4 +1,4 @@
-/* The windows of one client in memory, as limits.lua keeps them in Redis: where there is none, or
+/* The windows of one client in memory, as limiter.lua keeps them in Redis: where there is none, or
  * it is away. Pure.
  *
  * The minute and the hour slide over slots of a twelfth of their length. Every slot that overlaps

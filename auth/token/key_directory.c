@@ -88,8 +88,8 @@ static bool has_room(const char *directory, struct failure *failure)
                        directory, KEY_MAX_FILES);
 }
 
-bool keys_create(const char *directory, enum key_alg alg, int64_t activate_at,
-                 char kid[KEY_KID_LENGTH + 1], struct failure *failure)
+bool key_directory_create(const char *directory, enum key_alg alg, int64_t activate_at,
+                          char kid[KEY_KID_LENGTH + 1], struct failure *failure)
 {
     struct signing_key key = {.alg = alg, .activate_at = activate_at};
     char name[KEY_NAME_SIZE];
@@ -129,8 +129,8 @@ static bool fail_changed(struct failure *failure, const char *directory, const c
                        strerror(errno));
 }
 
-bool keys_retire(const char *directory, const struct signing_key *key, int64_t retire_at,
-                 struct failure *failure)
+bool key_directory_retire(const char *directory, const struct signing_key *key, int64_t retire_at,
+                          struct failure *failure)
 {
     struct signing_key retired = *key;
     char name[KEY_NAME_SIZE], new_name[KEY_NAME_SIZE];
@@ -148,7 +148,8 @@ bool keys_retire(const char *directory, const struct signing_key *key, int64_t r
     return done;
 }
 
-bool keys_remove(const char *directory, const struct signing_key *key, struct failure *failure)
+bool key_directory_remove(const char *directory, const struct signing_key *key,
+                          struct failure *failure)
 {
     char name[KEY_NAME_SIZE];
     int fd = open_directory(directory, failure);

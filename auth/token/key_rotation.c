@@ -22,19 +22,20 @@ bool key_rotation_run(struct key_rotation *rotation, const char *directory,
 {
     struct failure cause;
 
-    rotation->at_once = keys_signing(set, now) == NULL;
+    rotation->at_once = key_set_signing(set, now) == NULL;
     rotation->activate_at = activation(rotation, set, now);
     /* Should tokens live longer later on, no harm is done: the server lets none outlive its key. */
     rotation->retire_at = rotation->activate_at + rotation->longest_ttl + CLOCK_DIFFERENCE;
     rotation->retired_count = 0;
-    if (!keys_create(directory, rotation->alg, rotation->activate_at, rotation->kid, failure))
+    if (!key_directory_create(directory, rotation->alg, rotation->activate_at, rotation->kid,
+                              failure))
         return false;
     for (size_t i = 0; i < set->count; ++i) {
         const struct signing_key *key = &set->keys[i];
 
         if (key->retire_at != 0 || key->activate_at >= rotation->activate_at)
             continue;
-        if (!keys_retire(directory, key, rotation->retire_at, &cause))
+        if (!key_directory_retire(directory, key, rotation->retire_at, &cause))
             return failure_set(failure,
                                "the new key %s is made, but an older one has no retire time: %s",
                                rotation->kid, cause.reason);

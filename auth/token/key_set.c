@@ -1,5 +1,5 @@
-/* The set of signing keys: reading the directory, and who signs when. See keys.h; key_files.c
- * changes the directory, key_material.c knows what stands in a file. */
+/* The set of signing keys: reading the directory, and who signs when. See key_set.h;
+ * key_directory.c changes the directory, key_material.c knows what stands in a file. */
 #include "auth/token/key_set.h"
 
 #include <dirent.h>
@@ -148,7 +148,7 @@ static mode_t writers(const char *directory)
     return status.st_mode & (S_IWGRP | S_IWOTH);
 }
 
-bool keys_check_directory(const char *directory, struct failure *failure)
+bool key_directory_check(const char *directory, struct failure *failure)
 {
     return (writers(directory) & S_IWOTH) == 0 ||
            failure_set(failure,
@@ -163,7 +163,7 @@ static bool list_directory(const char *directory, struct listing *listing, struc
     struct dirent *entry;
     int error;
 
-    if (!keys_check_directory(directory, failure))
+    if (!key_directory_check(directory, failure))
         return false;
     if ((stream = opendir(directory)) == NULL)
         return failure_set(failure, "cannot read the key directory %s: %s%s", directory,
@@ -187,7 +187,7 @@ static bool list_directory(const char *directory, struct listing *listing, struc
     return true;
 }
 
-uint64_t keys_fingerprint(const char *directory)
+uint64_t key_directory_fingerprint(const char *directory)
 {
     struct listing listing;
     struct failure failure;
@@ -328,7 +328,7 @@ static struct key_set *read_listed(const char *directory, struct listing *listin
     set->fingerprint = listing->fingerprint;
     if (read_keys(set, directory, listing, failure))
         return set;
-    keys_release(set);
+    key_set_release(set);
     return NULL;
 }
 
@@ -352,7 +352,7 @@ static void log_files(const char *directory, const struct listing *listing)
 /* A key that is renamed while the directory is read may be seen under its old name, its new one or
  * neither. A signing key must not seem to vanish for that, so what was read counts only when the
  * directory is still the same afterwards. */
-struct key_set *keys_load(const char *directory, struct failure *failure)
+struct key_set *key_directory_load(const char *directory, struct failure *failure)
 {
     struct listing listing;
 
@@ -361,24 +361,24 @@ struct key_set *keys_load(const char *directory, struct failure *failure)
 
         if (set == NULL)
             return NULL;
-        if (keys_fingerprint(directory) == set->fingerprint) {
+        if (key_directory_fingerprint(directory) == set->fingerprint) {
             log_files(directory, &listing);
             return set;
         }
-        keys_release(set);
+        key_set_release(set);
     }
     failure_set(failure, "the key directory %s changes faster than it can be read; try again",
                 directory);
     return NULL;
 }
 
-struct key_set *keys_retain(struct key_set *set)
+struct key_set *key_set_keep(struct key_set *set)
 {
     __atomic_add_fetch(&set->references, 1, __ATOMIC_RELAXED);
     return set;
 }
 
-void keys_release(struct key_set *set)
+void key_set_release(struct key_set *set)
 {
     if (set == NULL || __atomic_sub_fetch(&set->references, 1, __ATOMIC_ACQ_REL) > 0)
         return;
@@ -394,7 +394,7 @@ static bool is_retired(const struct signing_key *key, int64_t now)
     return key->retire_at != 0 && now >= key->retire_at;
 }
 
-const struct signing_key *keys_signing(const struct key_set *set, int64_t now)
+const struct signing_key *key_set_signing(const struct key_set *set, int64_t now)
 {
     for (size_t i = set->count; i-- > 0;) {
         if (set->keys[i].activate_at <= now && !is_retired(&set->keys[i], now))
@@ -403,13 +403,13 @@ const struct signing_key *keys_signing(const struct key_set *set, int64_t now)
     return NULL;
 }
 
-enum key_state keys_state(const struct key_set *set, const struct signing_key *key, int64_t now)
+enum key_state key_set_state(const struct key_set *set, const struct signing_key *key, int64_t now)
 {
     if (is_retired(key, now))
         return KEY_RETIRED;
     if (key->activate_at > now)
         return KEY_NEXT;
-    return keys_signing(set, now) == key ? KEY_SIGNING : KEY_RETIRING;
+    return key_set_signing(set, now) == key ? KEY_SIGNING : KEY_RETIRING;
 }
 
 static bool is_published(const struct signing_key *key, int64_t now)
@@ -417,7 +417,7 @@ static bool is_published(const struct signing_key *key, int64_t now)
     return key->jwk != NULL && !is_retired(key, now);
 }
 
-bool keys_publishes(const struct key_set *set, enum key_alg alg, int64_t now)
+bool key_set_publishes(const struct key_set *set, enum key_alg alg, int64_t now)
 {
     for (size_t i = 0; i != set->count; ++i) {
         if (set->keys[i].alg == alg && is_published(&set->keys[i], now))
@@ -426,7 +426,7 @@ bool keys_publishes(const struct key_set *set, enum key_alg alg, int64_t now)
     return false;
 }
 
-char *keys_jwks(const struct key_set *set, int64_t now)
+char *key_set_jwks(const struct key_set *set, int64_t now)
 {
     struct buffer text = {0};
     const char *separator = "";

@@ -40,8 +40,8 @@ struct signing_key {
     char *jwk; /* public members as a JSON object, RFC 7517; NULL for HS256 */
 };
 
-/* What the directory held at one moment. Never changed after keys_load; shared by threads, so it
- * is counted: the last keys_release wipes and frees it. */
+/* What the directory held at one moment. Never changed after key_directory_load; shared by threads,
+ * so it is counted: the last key_set_release wipes and frees it. */
 struct key_set {
     struct signing_key keys[KEY_MAX_FILES]; /* ascending by activate_at, then by kid */
     size_t count;
@@ -62,7 +62,7 @@ const char *key_state_name(enum key_state state);
 
 /* False when everybody may write to the directory, and so could put a key there that signs. One
  * that is not there passes. */
-MUST_USE bool keys_check_directory(const char *directory, struct failure *failure);
+MUST_USE bool key_directory_check(const char *directory, struct failure *failure);
 
 /* Reads the directory. A file that cannot be used is logged (event=key.skipped, with the file's
  * name and the reason) and left out; one that others may read is logged (event=key.permissions)
@@ -72,37 +72,37 @@ MUST_USE bool keys_check_directory(const char *directory, struct failure *failur
  * does not stop changing, everybody may write to it, or a file is out of reach for reasons that
  * pass (no file descriptor, no memory): then the caller goes on with the set that it has. An empty
  * directory is an empty set. */
-MUST_USE struct key_set *keys_load(const char *directory, struct failure *failure);
+MUST_USE struct key_set *key_directory_load(const char *directory, struct failure *failure);
 
-/* The fingerprint that keys_load would store, without reading any key; 0 when the directory
- * cannot be read. Cheap enough for once a second. */
-uint64_t keys_fingerprint(const char *directory);
+/* The fingerprint that key_directory_load would store, without reading any key; 0 when the
+ * directory cannot be read. Cheap enough for once a second. */
+uint64_t key_directory_fingerprint(const char *directory);
 
-struct key_set *keys_retain(struct key_set *set);
-void keys_release(struct key_set *set);
+struct key_set *key_set_keep(struct key_set *set);
+void key_set_release(struct key_set *set);
 
 /* The key that signs at `now` (epoch seconds), or NULL. */
-const struct signing_key *keys_signing(const struct key_set *set, int64_t now);
+const struct signing_key *key_set_signing(const struct key_set *set, int64_t now);
 
-enum key_state keys_state(const struct key_set *set, const struct signing_key *key, int64_t now);
+enum key_state key_set_state(const struct key_set *set, const struct signing_key *key, int64_t now);
 
 /* Whether a key of this algorithm is published at `now`. */
-bool keys_publishes(const struct key_set *set, enum key_alg alg, int64_t now);
+bool key_set_publishes(const struct key_set *set, enum key_alg alg, int64_t now);
 
 /* The JWK set document (RFC 7517 5) of what is published at `now`: malloc'd, NUL-terminated. */
-char *keys_jwks(const struct key_set *set, int64_t now);
+char *key_set_jwks(const struct key_set *set, int64_t now);
 
 /* Makes a key and its file (and the directory, mode 0700, when it is missing). On success `kid`
  * holds the new key's id. */
-MUST_USE bool keys_create(const char *directory, enum key_alg alg, int64_t activate_at,
-                          char kid[KEY_KID_LENGTH + 1], struct failure *failure);
+MUST_USE bool key_directory_create(const char *directory, enum key_alg alg, int64_t activate_at,
+                                   char kid[KEY_KID_LENGTH + 1], struct failure *failure);
 
 /* Gives a key its retire time by renaming its file. */
-MUST_USE bool keys_retire(const char *directory, const struct signing_key *key, int64_t retire_at,
-                          struct failure *failure);
+MUST_USE bool key_directory_retire(const char *directory, const struct signing_key *key,
+                                   int64_t retire_at, struct failure *failure);
 
 /* Removes a key's file. */
-MUST_USE bool keys_remove(const char *directory, const struct signing_key *key,
-                          struct failure *failure);
+MUST_USE bool key_directory_remove(const char *directory, const struct signing_key *key,
+                                   struct failure *failure);
 
 #endif

@@ -19,14 +19,14 @@ void keyring_open(struct keyring *ring, const char *directory)
 
 void keyring_close(struct keyring *ring)
 {
-    keys_release(ring->set);
+    key_set_release(ring->set);
     pthread_mutex_destroy(&ring->lock);
 }
 
 /* One line when another key signs, or none does. */
 static void announce_signing(struct keyring *ring)
 {
-    const struct signing_key *key = keys_signing(ring->set, clock_unix_ms() / 1000);
+    const struct signing_key *key = key_set_signing(ring->set, clock_unix_ms() / 1000);
     const char *kid = key != NULL ? key->kid : "none";
 
     if (strcmp(kid, ring->signing) == 0)
@@ -43,7 +43,7 @@ void keyring_refresh(struct keyring *ring, bool force)
 {
     struct key_set *old = ring->set, *set;
     struct failure failure;
-    uint64_t fingerprint = keys_fingerprint(ring->directory);
+    uint64_t fingerprint = key_directory_fingerprint(ring->directory);
 
     if (old != NULL)
         announce_signing(ring);
@@ -52,7 +52,7 @@ void keyring_refresh(struct keyring *ring, bool force)
     ring->is_unreadable = fingerprint == 0;
     if (!force && old != NULL && fingerprint == old->fingerprint)
         return;
-    if ((set = keys_load(ring->directory, &failure)) == NULL) {
+    if ((set = key_directory_load(ring->directory, &failure)) == NULL) {
         log_error("keys.unreadable", log_str("directory", ring->directory),
                   log_str("reason", failure.reason));
         return;
@@ -61,7 +61,7 @@ void keyring_refresh(struct keyring *ring, bool force)
     ring->set = set;
     pthread_mutex_unlock(&ring->lock);
     atomic_fetch_add(&ring->version, 1);
-    keys_release(old);
+    key_set_release(old);
     log_info("keys.loaded", log_str("directory", ring->directory),
              log_int("keys", (int64_t)set->count));
     announce_signing(ring);
@@ -70,8 +70,8 @@ void keyring_refresh(struct keyring *ring, bool force)
 static void adopt(struct keyring_view *view, struct keyring *ring, uint64_t version)
 {
     pthread_mutex_lock(&ring->lock);
-    keys_release(view->set);
-    view->set = ring->set != NULL ? keys_retain(ring->set) : NULL;
+    key_set_release(view->set);
+    view->set = ring->set != NULL ? key_set_keep(ring->set) : NULL;
     pthread_mutex_unlock(&ring->lock);
     view->version = version;
 }
@@ -82,7 +82,7 @@ static void publish(struct keyring_view *view, int64_t now)
     uint64_t tag;
 
     free(view->jwks);
-    view->jwks = keys_jwks(view->set, now);
+    view->jwks = key_set_jwks(view->set, now);
     view->jwks_length = strlen(view->jwks);
     SHA256((const unsigned char *)view->jwks, view->jwks_length, digest);
     memcpy(&tag, digest, sizeof(tag));
@@ -91,7 +91,7 @@ static void publish(struct keyring_view *view, int64_t now)
 
 static void choose_signer(struct keyring_view *view, int64_t now)
 {
-    const struct signing_key *key = keys_signing(view->set, now);
+    const struct signing_key *key = key_set_signing(view->set, now);
     struct access_token_signer *signer = &view->signer;
 
     if (key == NULL) {
@@ -143,7 +143,7 @@ void keyring_view_refresh(struct keyring_view *view, struct keyring *ring, int64
 
 void keyring_view_dispose(struct keyring_view *view)
 {
-    keys_release(view->set);
+    key_set_release(view->set);
     access_token_signer_dispose(&view->signer);
     free(view->jwks);
 }

@@ -68,7 +68,7 @@ static void on_close(void *data)
     struct connections *owner = connection->owner;
 
     unlist(connection);
-    memory_hold(&connection->memory, 0, 0);
+    memory_budget_hold(&connection->memory, 0, 0);
     if (owner->at_hand == connection)
         owner->at_hand = NULL;
     atomic_fetch_sub(&owner->count, 1);
@@ -93,7 +93,7 @@ void connection_end_condemned(struct connections *connections)
 {
     struct memory_piece *piece;
 
-    while ((piece = memory_take_condemned(&connections->memory)) != NULL) {
+    while ((piece = memory_budget_take_condemned(&connections->memory)) != NULL) {
         struct connection *connection = H2O_STRUCT_FROM_MEMBER(struct connection, memory, piece);
 
         warn_of_memory(connections);
@@ -118,8 +118,8 @@ static void weigh(struct connection *connection)
 {
     const h2o_buffer_t *input = connection->socket->input;
 
-    memory_hold(&connection->memory, held_by(connection),
-                input->capacity > SMALLEST_BUFFER ? input->capacity : input->size);
+    memory_budget_hold(&connection->memory, held_by(connection),
+                       input->capacity > SMALLEST_BUFFER ? input->capacity : input->size);
     connection_end_condemned(connection->owner);
 }
 
@@ -149,7 +149,7 @@ static void on_refused(h2o_socket_t *socket, const char *error)
         connection->owner->h2o_on_read(socket, "refused");
         return;
     }
-    memory_hold(&connection->memory, 0, 0);
+    memory_budget_hold(&connection->memory, 0, 0);
     shutdown(h2o_socket_get_fd(socket), SHUT_WR);
     h2o_socket_read_start(socket, on_dropped);
 }

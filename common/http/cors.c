@@ -38,7 +38,7 @@ bool cors_begin(h2o_req_t *req, enum cors cors, const char *methods)
         return false;
     if (cors == CORS_LISTED) {
         REPLY_HEADER(req, "vary", "Vary", SLICE("Origin"));
-        allowed = origins_find(origins, request_header(req, SLICE("origin")));
+        allowed = origin_list_find(origins, request_header(req, SLICE("origin")));
         if (allowed.length == 0)
             return false;
     }

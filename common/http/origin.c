@@ -29,7 +29,7 @@ static bool is_origin(struct slice origin)
     return scheme != 0;
 }
 
-bool origins_are_valid(const char *list)
+bool origin_list_is_valid(const char *list)
 {
     struct slice origin;
 
@@ -40,7 +40,7 @@ bool origins_are_valid(const char *list)
     return true;
 }
 
-struct slice origins_find(const char *list, struct slice origin)
+struct slice origin_list_find(const char *list, struct slice origin)
 {
     struct slice entry;
 

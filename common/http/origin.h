@@ -9,9 +9,9 @@
 
 /* Whether each is `*` or an origin as browsers write it (RFC 6454 6.2): http or https, host and
  * port, in lower case, without a path. */
-MUST_USE bool origins_are_valid(const char *list);
+MUST_USE bool origin_list_is_valid(const char *list);
 
 /* The entry that stands for `origin`, which may be any bytes; empty when there is none. */
-struct slice origins_find(const char *list, struct slice origin);
+struct slice origin_list_find(const char *list, struct slice origin);
 
 #endif

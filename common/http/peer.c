@@ -25,7 +25,8 @@ static struct slice take_last(struct slice *list)
 
 /* Goes back over one line, hop by hop, while those passed are trusted. True when the peer is found:
  * a hop that is not trusted, or before which nothing can be read. */
-static bool go_back(const struct networks *trusted, struct slice line, struct network_address *peer)
+static bool go_back(const struct network_list *trusted, struct slice line,
+                    struct network_address *peer)
 {
     while (line.length != 0) {
         struct network_address hop;
@@ -33,7 +34,7 @@ static bool go_back(const struct networks *trusted, struct slice line, struct ne
         if (!network_address_parse(take_last(&line), &hop))
             return true;
         *peer = hop;
-        if (!networks_have(trusted, peer))
+        if (!network_list_has(trusted, peer))
             return true;
     }
     return false;
@@ -49,12 +50,12 @@ static struct network_address other_end(const h2o_req_t *req)
 
 struct network_address peer_of(const h2o_req_t *req)
 {
-    const struct networks *trusted = &worker_of(req)->process->settings.trusted_proxies;
+    const struct network_list *trusted = &worker_of(req)->process->settings.trusted_proxies;
     struct network_address peer = other_end(req);
     struct slice lines[HEADERS_MAX];
     size_t count = 0;
 
-    if (!networks_have(trusted, &peer))
+    if (!network_list_has(trusted, &peer))
         return peer;
     for (ssize_t at = -1;
          (at = h2o_find_header_by_str(&req->headers, H2O_STRLIT("x-forwarded-for"), at)) != -1;)

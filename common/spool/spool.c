@@ -1,4 +1,4 @@
-/* The writing and the sending side of the spool: see spool.h. spool_files.c has the rest. */
+/* The writing and the sending side of the spool: see spool.h. spool_file.c has the rest. */
 #include "common/spool/spool.h"
 
 #include <errno.h>

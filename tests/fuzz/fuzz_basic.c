@@ -75,19 +75,19 @@ static struct slice make_encoded_header(const void *text, size_t length)
 static void check_round_trip(const struct credentials *credentials)
 {
     struct credentials again;
-    char text[3 * CLIENT_AUTH_MAX_BASIC];
+    char text[3 * CREDENTIALS_BASIC_MAX];
     size_t length = escape(credentials->id, text);
     struct slice header;
-    enum client_auth_error error;
+    enum credentials_error error;
 
     text[length++] = ':';
     length += escape(credentials->secret, text + length);
     header = make_encoded_header(text, length);
-    error = client_auth_read(header, &empty_form, &again);
-    if (header.length - 6 > CLIENT_AUTH_MAX_BASIC) {
-        REQUIRE(error == CLIENT_AUTH_MALFORMED);
+    error = credentials_read(header, &empty_form, &again);
+    if (header.length - 6 > CREDENTIALS_BASIC_MAX) {
+        REQUIRE(error == CREDENTIALS_MALFORMED);
     } else {
-        REQUIRE(error == CLIENT_AUTH_OK);
+        REQUIRE(error == CREDENTIALS_OK);
         REQUIRE(slice_equal(credentials->id, again.id));
         REQUIRE(slice_equal(credentials->secret, again.secret));
     }
@@ -103,17 +103,17 @@ static void check_with_body(struct slice header, const struct credentials *crede
     struct credentials again;
 
     other.client_id.length--;
-    REQUIRE(client_auth_read(header, &same, &again) == CLIENT_AUTH_OK);
-    REQUIRE(client_auth_read(header, &secret, &again) == CLIENT_AUTH_TWO_METHODS);
+    REQUIRE(credentials_read(header, &same, &again) == CREDENTIALS_OK);
+    REQUIRE(credentials_read(header, &secret, &again) == CREDENTIALS_TWO_METHODS);
     if (other.client_id.length > 0)
-        REQUIRE(client_auth_read(header, &other, &again) == CLIENT_AUTH_TWO_METHODS);
+        REQUIRE(credentials_read(header, &other, &again) == CREDENTIALS_TWO_METHODS);
 }
 
 static void check_header(struct slice header)
 {
     struct credentials credentials;
 
-    if (client_auth_read(header, &empty_form, &credentials) != CLIENT_AUTH_OK)
+    if (credentials_read(header, &empty_form, &credentials) != CREDENTIALS_OK)
         return;
     check_half(credentials.id, &credentials);
     check_half(credentials.secret, &credentials);

@@ -52,7 +52,7 @@ static inline int remove_directory(void **state)
 static inline struct key_set *load(void)
 {
     struct failure failure;
-    struct key_set *set = keys_load(directory, &failure);
+    struct key_set *set = key_directory_load(directory, &failure);
 
     if (set == NULL)
         fail_msg("%s", failure.reason);
@@ -65,7 +65,7 @@ static inline size_t count_loaded(void)
     struct key_set *set = load();
     size_t count = set->count;
 
-    keys_release(set);
+    key_set_release(set);
     return count;
 }
 
@@ -73,7 +73,7 @@ static inline void create(enum key_alg alg, int64_t activate_at, char kid[KEY_KI
 {
     struct failure failure;
 
-    if (!keys_create(directory, alg, activate_at, kid, &failure))
+    if (!key_directory_create(directory, alg, activate_at, kid, &failure))
         fail_msg("%s", failure.reason);
 }
 
@@ -91,9 +91,9 @@ static inline void retire(const char *kid, int64_t retire_at)
     struct key_set *set = load();
     struct failure failure;
 
-    if (!keys_retire(directory, find(set, kid), retire_at, &failure))
+    if (!key_directory_retire(directory, find(set, kid), retire_at, &failure))
         fail_msg("%s", failure.reason);
-    keys_release(set);
+    key_set_release(set);
 }
 
 static inline void write_file(const char *name, const char *text, size_t length)
@@ -117,7 +117,7 @@ static inline void only_file(char name[KEY_NAME_SIZE], char text[8192])
 
     assert_int_equal(set->count, 1);
     key_name_write(&set->keys[0], name);
-    keys_release(set);
+    key_set_release(set);
     path_of(name, path);
     assert_non_null(file = fopen(path, "r"));
     text[fread(text, 1, 8191, file)] = '\0';

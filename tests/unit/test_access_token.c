@@ -38,17 +38,17 @@ static int set_up(void **state)
     if (mkdtemp(directory) == NULL)
         return -1;
     for (int alg = 0; alg != KEY_ALG_COUNT; ++alg) {
-        if (!keys_create(directory, (enum key_alg)alg, 1000 + alg, kid, &failure))
+        if (!key_directory_create(directory, (enum key_alg)alg, 1000 + alg, kid, &failure))
             return -1;
     }
-    set = keys_load(directory, &failure);
+    set = key_directory_load(directory, &failure);
     return set != NULL && set->count == KEY_ALG_COUNT ? 0 : -1;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    keys_release(set);
+    key_set_release(set);
     return nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }
 

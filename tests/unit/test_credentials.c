@@ -13,21 +13,21 @@
 
 static struct credentials credentials;
 
-static enum client_auth_error read_both(const char *authorization, const char *id,
+static enum credentials_error read_both(const char *authorization, const char *id,
                                         const char *secret)
 {
     struct form form = {.client_id = slice_of(id), .client_secret = slice_of(secret)};
 
-    return client_auth_read(slice_of(authorization), &form, &credentials);
+    return credentials_read(slice_of(authorization), &form, &credentials);
 }
 
-static enum client_auth_error read_header(const char *authorization)
+static enum credentials_error read_header(const char *authorization)
 {
     return read_both(authorization, "", "");
 }
 
 /* `text` is what stands before base64, without a NUL. */
-static enum client_auth_error read_text(const char *text)
+static enum credentials_error read_text(const char *text)
 {
     char header[4096] = "Basic ";
 
@@ -47,11 +47,11 @@ static void assert_credentials(const char *id, const char *secret)
 static void the_examples_of_the_rfcs_are_read(void **state)
 {
     (void)state;
-    assert_int_equal(read_header("Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW"), CLIENT_AUTH_OK);
+    assert_int_equal(read_header("Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW"), CREDENTIALS_OK);
     assert_credentials("s6BhdRkqt3", "gX1fBat3bV"); /* RFC 6749 2.3.1 */
-    assert_int_equal(read_header("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), CLIENT_AUTH_OK);
+    assert_int_equal(read_header("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), CREDENTIALS_OK);
     assert_credentials("Aladdin", "open sesame"); /* RFC 7617 2 */
-    assert_int_equal(read_header("Basic dGVzdDoxMjPCow=="), CLIENT_AUTH_OK);
+    assert_int_equal(read_header("Basic dGVzdDoxMjPCow=="), CREDENTIALS_OK);
     assert_credentials("test", "123\xc2\xa3"); /* RFC 7617 2.1 */
 }
 
@@ -62,7 +62,7 @@ static void the_header_may_be_written_in_several_ways(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(headers); i++) {
-        assert_int_equal(read_header(headers[i]), CLIENT_AUTH_OK);
+        assert_int_equal(read_header(headers[i]), CREDENTIALS_OK);
         assert_credentials("a", "b");
     }
 }
@@ -84,7 +84,7 @@ static void both_halves_are_form_decoded(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        assert_int_equal(read_text(cases[i].text), CLIENT_AUTH_OK);
+        assert_int_equal(read_text(cases[i].text), CREDENTIALS_OK);
         assert_credentials(cases[i].id, cases[i].secret);
     }
 }
@@ -108,7 +108,7 @@ static void broken_base64_is_malformed(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(headers); i++) {
         memset(credentials.basic, 'x', sizeof(credentials.basic)); /* as an earlier use leaves it */
-        assert_int_equal(read_header(headers[i]), CLIENT_AUTH_MALFORMED);
+        assert_int_equal(read_header(headers[i]), CREDENTIALS_MALFORMED);
     }
 }
 
@@ -119,8 +119,8 @@ static void broken_credentials_are_malformed(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(texts); i++)
-        assert_int_equal(read_text(texts[i]), CLIENT_AUTH_MALFORMED);
-    assert_int_equal(read_header("Basic YQA6Yg=="), CLIENT_AUTH_MALFORMED); /* a, NUL, :b */
+        assert_int_equal(read_text(texts[i]), CREDENTIALS_MALFORMED);
+    assert_int_equal(read_header("Basic YQA6Yg=="), CREDENTIALS_MALFORMED); /* a, NUL, :b */
 }
 
 static void control_characters_are_named(void **state)
@@ -130,22 +130,22 @@ static void control_characters_are_named(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(texts); i++)
-        assert_int_equal(read_text(texts[i]), CLIENT_AUTH_CONTROL);
+        assert_int_equal(read_text(texts[i]), CREDENTIALS_CONTROL);
 }
 
 static void basic_without_id_or_secret_is_no_credentials(void **state)
 {
     (void)state;
-    assert_int_equal(read_text(":b"), CLIENT_AUTH_NONE);
-    assert_int_equal(read_text("a:"), CLIENT_AUTH_NONE);
-    assert_int_equal(read_text(":"), CLIENT_AUTH_NONE);
+    assert_int_equal(read_text(":b"), CREDENTIALS_NONE);
+    assert_int_equal(read_text("a:"), CREDENTIALS_NONE);
+    assert_int_equal(read_text(":"), CREDENTIALS_NONE);
 }
 
 static void basic_is_bounded(void **state)
 {
     struct form none = {0};
-    char header[6 + CLIENT_AUTH_MAX_BASIC + 5];
-    char text[CLIENT_AUTH_MAX_BASIC / 4 * 3];
+    char header[6 + CREDENTIALS_BASIC_MAX + 5];
+    char text[CREDENTIALS_BASIC_MAX / 4 * 3];
 
     (void)state;
     memset(text, 'x', sizeof(text));
@@ -153,16 +153,16 @@ static void basic_is_bounded(void **state)
     text[1] = ':';
     memcpy(header, "Basic ", 6);
     EVP_EncodeBlock((unsigned char *)header + 6, (unsigned char *)text, sizeof(text));
-    assert_int_equal(client_auth_read((struct slice){header, 6 + CLIENT_AUTH_MAX_BASIC}, &none,
+    assert_int_equal(credentials_read((struct slice){header, 6 + CREDENTIALS_BASIC_MAX}, &none,
                                       &credentials),
-                     CLIENT_AUTH_OK);
+                     CREDENTIALS_OK);
     assert_int_equal(credentials.secret.length, sizeof(text) - 2);
 
-    memcpy(header + 6 + CLIENT_AUTH_MAX_BASIC, "eHg=", 4);
+    memcpy(header + 6 + CREDENTIALS_BASIC_MAX, "eHg=", 4);
     for (size_t more = 1; more <= 4; more++) {
-        struct slice longer = {header, 6 + CLIENT_AUTH_MAX_BASIC + more};
+        struct slice longer = {header, 6 + CREDENTIALS_BASIC_MAX + more};
 
-        assert_int_equal(client_auth_read(longer, &none, &credentials), CLIENT_AUTH_MALFORMED);
+        assert_int_equal(credentials_read(longer, &none, &credentials), CREDENTIALS_MALFORMED);
     }
 }
 
@@ -172,33 +172,33 @@ static void body_and_header_are_weighed(void **state)
         const char *authorization; /* Basic YTpi is a:b */
         const char *id;
         const char *secret;
-        enum client_auth_error expected;
+        enum credentials_error expected;
     } cases[] = {
-        {"", "a", "b", CLIENT_AUTH_OK},
-        {"", "", "", CLIENT_AUTH_NONE},
-        {"", "a", "", CLIENT_AUTH_NONE},
-        {"", "", "b", CLIENT_AUTH_NONE},
-        {"Basic YTpi", "a", "", CLIENT_AUTH_OK},
-        {"Basic YTpi", "c", "", CLIENT_AUTH_TWO_METHODS},
-        {"Basic YTpi", "aa", "", CLIENT_AUTH_TWO_METHODS},
-        {"Basic YTpi", "", "b", CLIENT_AUTH_TWO_METHODS},
-        {"Basic YTpi", "a", "b", CLIENT_AUTH_TWO_METHODS},
-        {"Basic", "a", "b", CLIENT_AUTH_TWO_METHODS},
-        {"Basic", "a", "", CLIENT_AUTH_MALFORMED},
-        {"Bearer YTpi", "", "", CLIENT_AUTH_NONE},
-        {"Bearer YTpi", "a", "", CLIENT_AUTH_NONE},
-        {"Bearer YTpi", "a", "b", CLIENT_AUTH_TWO_METHODS},
-        {"BasicYTpi", "", "", CLIENT_AUTH_NONE},
-        {"Basics YTpi", "", "", CLIENT_AUTH_NONE},
-        {"Basi", "", "", CLIENT_AUTH_NONE},
-        {" ", "", "", CLIENT_AUTH_NONE},
+        {"", "a", "b", CREDENTIALS_OK},
+        {"", "", "", CREDENTIALS_NONE},
+        {"", "a", "", CREDENTIALS_NONE},
+        {"", "", "b", CREDENTIALS_NONE},
+        {"Basic YTpi", "a", "", CREDENTIALS_OK},
+        {"Basic YTpi", "c", "", CREDENTIALS_TWO_METHODS},
+        {"Basic YTpi", "aa", "", CREDENTIALS_TWO_METHODS},
+        {"Basic YTpi", "", "b", CREDENTIALS_TWO_METHODS},
+        {"Basic YTpi", "a", "b", CREDENTIALS_TWO_METHODS},
+        {"Basic", "a", "b", CREDENTIALS_TWO_METHODS},
+        {"Basic", "a", "", CREDENTIALS_MALFORMED},
+        {"Bearer YTpi", "", "", CREDENTIALS_NONE},
+        {"Bearer YTpi", "a", "", CREDENTIALS_NONE},
+        {"Bearer YTpi", "a", "b", CREDENTIALS_TWO_METHODS},
+        {"BasicYTpi", "", "", CREDENTIALS_NONE},
+        {"Basics YTpi", "", "", CREDENTIALS_NONE},
+        {"Basi", "", "", CREDENTIALS_NONE},
+        {" ", "", "", CREDENTIALS_NONE},
     };
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         assert_int_equal(read_both(cases[i].authorization, cases[i].id, cases[i].secret),
                          cases[i].expected);
-        if (cases[i].expected == CLIENT_AUTH_OK)
+        if (cases[i].expected == CREDENTIALS_OK)
             assert_credentials("a", "b");
     }
 }

@@ -49,7 +49,7 @@ static void test_create_and_load(void **state)
         assert_int_equal(key->alg, alg);
         assert_int_equal(key->activate_at, NOW);
         assert_int_equal(key->retire_at, 0);
-        assert_ptr_equal(keys_signing(set, NOW), key);
+        assert_ptr_equal(key_set_signing(set, NOW), key);
         if (alg == KEY_HS256) {
             assert_int_equal(key->material_length, 32);
             assert_null(key->jwk);
@@ -62,8 +62,8 @@ static void test_create_and_load(void **state)
         path_of(name, path);
         assert_int_equal(stat(path, &status), 0);
         assert_int_equal(status.st_mode & 07777, 0600);
-        assert_true(keys_remove(directory, key, &failure));
-        keys_release(set);
+        assert_true(key_directory_remove(directory, key, &failure));
+        key_set_release(set);
     }
     assert_int_equal(count_loaded(), 0);
 }
@@ -76,8 +76,8 @@ static void test_create_makes_the_directory(void **state)
 
     (void)state;
     assert_int_equal(rmdir(directory), 0);
-    assert_null(keys_load(directory, &failure));
-    assert_int_equal(keys_fingerprint(directory), 0);
+    assert_null(key_directory_load(directory, &failure));
+    assert_int_equal(key_directory_fingerprint(directory), 0);
     create(KEY_ES256, NOW, kid);
     assert_int_equal(stat(directory, &status), 0);
     assert_int_equal(status.st_mode & 07777, 0700);
@@ -93,10 +93,10 @@ static void test_a_full_directory(void **state)
     for (int i = 0; i < KEY_MAX_FILES; ++i)
         create(KEY_HS256, NOW + i, kid);
     assert_int_equal(count_loaded(), KEY_MAX_FILES);
-    assert_false(keys_create(directory, KEY_HS256, NOW, kid, &failure));
+    assert_false(key_directory_create(directory, KEY_HS256, NOW, kid, &failure));
     write_file("one-more.pem", "x", 1);
-    assert_null(keys_load(directory, &failure));
-    assert_int_not_equal(keys_fingerprint(directory), 0);
+    assert_null(key_directory_load(directory, &failure));
+    assert_int_not_equal(key_directory_fingerprint(directory), 0);
 }
 
 static void test_a_directory_that_everybody_may_write_to(void **state)
@@ -105,16 +105,16 @@ static void test_a_directory_that_everybody_may_write_to(void **state)
 
     (void)state;
     assert_int_equal(chmod(directory, 0777), 0);
-    assert_false(keys_check_directory(directory, &failure));
+    assert_false(key_directory_check(directory, &failure));
     assert_non_null(strstr(failure.reason, "everybody may write"));
-    assert_null(keys_load(directory, &failure));
-    assert_int_equal(keys_fingerprint(directory), 0);
+    assert_null(key_directory_load(directory, &failure));
+    assert_int_equal(key_directory_fingerprint(directory), 0);
     assert_int_equal(chmod(directory, 01777), 0); /* nobody removes another's, but may add */
-    assert_false(keys_check_directory(directory, &failure));
+    assert_false(key_directory_check(directory, &failure));
     assert_int_equal(chmod(directory, 0770), 0);
-    assert_true(keys_check_directory(directory, &failure));
+    assert_true(key_directory_check(directory, &failure));
     assert_int_equal(count_loaded(), 0);
-    assert_true(keys_check_directory("/nowhere", &failure));
+    assert_true(key_directory_check("/nowhere", &failure));
 }
 
 static void test_names_that_are_refused(void **state)
@@ -316,12 +316,12 @@ static void test_files_that_are_not_keys(void **state)
     (void)state;
     create(KEY_ES256, NOW, kid);
     only_file(name, text);
-    fingerprint = keys_fingerprint(directory);
+    fingerprint = key_directory_fingerprint(directory);
     write_file(".hidden.pem", text, strlen(text));
     write_file("README", text, strlen(text));
     write_file("key.pem~", text, strlen(text));
     assert_int_equal(count_loaded(), 1);
-    assert_true(keys_fingerprint(directory) == fingerprint);
+    assert_true(key_directory_fingerprint(directory) == fingerprint);
 
     /* Neither a pipe without a writer nor a directory holds the reader up. */
     path_of(name, path);
@@ -347,11 +347,11 @@ static void test_symbolic_links_are_followed(void **state)
     path_of(name, path);
     assert_int_equal(symlink("..data", path), 0);
     assert_int_equal(count_loaded(), 1);
-    fingerprint = keys_fingerprint(directory);
+    fingerprint = key_directory_fingerprint(directory);
     move("..data", "..gone");
     assert_int_equal(count_loaded(), 0);
-    assert_true(keys_fingerprint(directory) != fingerprint);
-    assert_true(keys_fingerprint(directory) != 0);
+    assert_true(key_directory_fingerprint(directory) != fingerprint);
+    assert_true(key_directory_fingerprint(directory) != 0);
 }
 
 /* To what the directory's owner may have no right to, if it is root that reads. */
@@ -384,7 +384,7 @@ static void test_two_files_for_one_key(void **state)
     set = load();
     assert_int_equal(set->count, 1);
     assert_int_equal(set->keys[0].retire_at, NOW + 100);
-    keys_release(set);
+    key_set_release(set);
 }
 
 static void test_a_key_that_others_may_read_is_used(void **state)
@@ -435,17 +435,17 @@ static void test_loading_while_files_are_renamed(void **state)
         key_name_write(&set->keys[0], name);
         path_of(name, mover.names[i]);
     }
-    keys_release(set);
+    key_set_release(set);
     assert_int_equal(pthread_create(&thread, NULL, move_to_and_fro, &mover), 0);
     for (int i = 0; i < 100000 && (mover.moves < 500 || loads < 500); ++i) {
-        if ((set = keys_load(directory, &failure)) == NULL) {
+        if ((set = key_directory_load(directory, &failure)) == NULL) {
             assert_non_null(strstr(failure.reason, "changes faster"));
             continue;
         }
         ++loads;
         assert_int_equal(set->count, 1);
         assert_string_equal(set->keys[0].kid, kid);
-        keys_release(set);
+        key_set_release(set);
     }
     mover.stop = true;
     pthread_join(thread, NULL);

@@ -21,20 +21,20 @@ static void test_states_over_time(void **state)
     new_key = find(set, new);
     assert_ptr_equal(old_key, &set->keys[0]);
 
-    assert_null(keys_signing(set, NOW - 1));
-    assert_int_equal(keys_state(set, old_key, NOW - 1), KEY_NEXT);
+    assert_null(key_set_signing(set, NOW - 1));
+    assert_int_equal(key_set_state(set, old_key, NOW - 1), KEY_NEXT);
 
-    assert_ptr_equal(keys_signing(set, NOW), old_key);
-    assert_int_equal(keys_state(set, old_key, NOW + 899), KEY_SIGNING);
-    assert_int_equal(keys_state(set, new_key, NOW + 899), KEY_NEXT);
+    assert_ptr_equal(key_set_signing(set, NOW), old_key);
+    assert_int_equal(key_set_state(set, old_key, NOW + 899), KEY_SIGNING);
+    assert_int_equal(key_set_state(set, new_key, NOW + 899), KEY_NEXT);
 
-    assert_ptr_equal(keys_signing(set, NOW + 900), new_key);
-    assert_int_equal(keys_state(set, old_key, NOW + 900), KEY_RETIRING);
-    assert_int_equal(keys_state(set, new_key, NOW + 900), KEY_SIGNING);
+    assert_ptr_equal(key_set_signing(set, NOW + 900), new_key);
+    assert_int_equal(key_set_state(set, old_key, NOW + 900), KEY_RETIRING);
+    assert_int_equal(key_set_state(set, new_key, NOW + 900), KEY_SIGNING);
 
-    assert_int_equal(keys_state(set, old_key, NOW + 4999), KEY_RETIRING);
-    assert_int_equal(keys_state(set, old_key, NOW + 5000), KEY_RETIRED);
-    keys_release(set);
+    assert_int_equal(key_set_state(set, old_key, NOW + 4999), KEY_RETIRING);
+    assert_int_equal(key_set_state(set, old_key, NOW + 5000), KEY_RETIRED);
+    key_set_release(set);
 }
 
 static void test_of_two_keys_of_one_second_the_larger_kid_signs(void **state)
@@ -46,8 +46,8 @@ static void test_of_two_keys_of_one_second_the_larger_kid_signs(void **state)
     create(KEY_HS256, NOW, a);
     create(KEY_HS256, NOW, b);
     set = load();
-    assert_string_equal(keys_signing(set, NOW)->kid, strcmp(a, b) > 0 ? a : b);
-    keys_release(set);
+    assert_string_equal(key_set_signing(set, NOW)->kid, strcmp(a, b) > 0 ? a : b);
+    key_set_release(set);
 }
 
 static void test_a_retired_key_hands_back_to_an_older_one(void **state)
@@ -60,9 +60,9 @@ static void test_a_retired_key_hands_back_to_an_older_one(void **state)
     create(KEY_ES256, NOW + 1, new);
     retire(new, NOW + 10);
     set = load();
-    assert_string_equal(keys_signing(set, NOW + 9)->kid, new);
-    assert_string_equal(keys_signing(set, NOW + 10)->kid, old);
-    keys_release(set);
+    assert_string_equal(key_set_signing(set, NOW + 9)->kid, new);
+    assert_string_equal(key_set_signing(set, NOW + 10)->kid, old);
+    key_set_release(set);
 }
 
 static void test_jwks_holds_what_is_public_and_current(void **state)
@@ -76,17 +76,17 @@ static void test_jwks_holds_what_is_public_and_current(void **state)
 
     (void)state;
     set = load();
-    text = keys_jwks(set, NOW);
+    text = key_set_jwks(set, NOW);
     assert_string_equal(text, "{\"keys\":[]}");
     free(text);
-    keys_release(set);
+    key_set_release(set);
 
     create(KEY_RS256, NOW, first);
     create(KEY_ES256, NOW + 900, second);
     create(KEY_HS256, NOW, secret);
     retire(first, NOW + 5000);
     set = load();
-    text = keys_jwks(set, NOW);
+    text = key_set_jwks(set, NOW);
     assert_null(strstr(text, secret));
     assert_null(strchr(text, ' '));
     assert_non_null(jwks = json_loads(text, JSON_REJECT_DUPLICATES, NULL));
@@ -102,11 +102,11 @@ static void test_jwks_holds_what_is_public_and_current(void **state)
     json_decref(jwks);
     free(text);
 
-    text = keys_jwks(set, NOW + 5000);
+    text = key_set_jwks(set, NOW + 5000);
     assert_null(strstr(text, first));
     assert_non_null(strstr(text, second));
     free(text);
-    keys_release(set);
+    key_set_release(set);
 }
 
 static void test_retire_and_remove(void **state)
@@ -125,15 +125,15 @@ static void test_retire_and_remove(void **state)
     assert_int_equal(after->keys[0].retire_at, NOW + 100);
 
     /* What another process has moved away meanwhile cannot be changed. */
-    assert_false(keys_retire(directory, &before->keys[0], NOW + 200, &failure));
+    assert_false(key_directory_retire(directory, &before->keys[0], NOW + 200, &failure));
     assert_non_null(strstr(failure.reason, "is gone"));
-    assert_false(keys_remove(directory, &before->keys[0], &failure));
+    assert_false(key_directory_remove(directory, &before->keys[0], &failure));
     assert_non_null(strstr(failure.reason, "is gone"));
 
-    assert_true(keys_remove(directory, &after->keys[0], &failure));
+    assert_true(key_directory_remove(directory, &after->keys[0], &failure));
     assert_int_equal(count_loaded(), 0);
-    keys_release(before);
-    keys_release(after);
+    key_set_release(before);
+    key_set_release(after);
 }
 
 static void rotate(struct key_rotation *rotation, int64_t now)
@@ -143,7 +143,7 @@ static void rotate(struct key_rotation *rotation, int64_t now)
 
     if (!key_rotation_run(rotation, directory, set, now, &failure))
         fail_msg("%s", failure.reason);
-    keys_release(set);
+    key_set_release(set);
 }
 
 static void test_rotation(void **state)
@@ -164,9 +164,9 @@ static void test_rotation(void **state)
     assert_int_equal(second.retired_count, 1);
     set = load();
     assert_int_equal(find(set, first.kid)->retire_at, NOW + 910 + 3600 + 60);
-    assert_string_equal(keys_signing(set, NOW + 909)->kid, first.kid);
-    assert_string_equal(keys_signing(set, NOW + 910)->kid, second.kid);
-    keys_release(set);
+    assert_string_equal(key_set_signing(set, NOW + 909)->kid, first.kid);
+    assert_string_equal(key_set_signing(set, NOW + 910)->kid, second.kid);
+    key_set_release(set);
 
     /* Again in the same second: the later key wins, the one between gets its end too. */
     rotate(&third, NOW + 10);
@@ -177,7 +177,7 @@ static void test_rotation(void **state)
     assert_int_equal(find(set, first.kid)->retire_at, NOW + 910 + 3600 + 60);
     assert_int_equal(find(set, second.kid)->retire_at, NOW + 911 + 3600 + 60);
     assert_int_equal(find(set, third.kid)->retire_at, 0);
-    keys_release(set);
+    key_set_release(set);
 }
 
 static void test_rotation_leaves_later_keys_alone(void **state)
@@ -194,7 +194,7 @@ static void test_rotation_leaves_later_keys_alone(void **state)
     assert_int_equal(find(set, rotation.kid)->alg, KEY_RS256);
     assert_int_not_equal(find(set, now_kid)->retire_at, 0);
     assert_int_equal(find(set, later_kid)->retire_at, 0);
-    keys_release(set);
+    key_set_release(set);
 }
 
 static void test_rotation_without_lead_takes_over(void **state)
@@ -207,32 +207,32 @@ static void test_rotation_without_lead_takes_over(void **state)
     create(KEY_ES256, NOW, kid);
     rotate(&rotation, NOW);
     set = load();
-    assert_string_equal(keys_signing(set, NOW + 1)->kid, rotation.kid);
-    keys_release(set);
+    assert_string_equal(key_set_signing(set, NOW + 1)->kid, rotation.kid);
+    key_set_release(set);
 }
 
 static void test_fingerprint_follows_every_change(void **state)
 {
     char a[KEY_KID_LENGTH + 1], b[KEY_KID_LENGTH + 1], name[KEY_NAME_SIZE], path[PATH_MAX];
     char text[8192];
-    uint64_t empty = keys_fingerprint(directory), one, two, retired;
+    uint64_t empty = key_directory_fingerprint(directory), one, two, retired;
     struct failure failure;
     struct key_set *set;
 
     (void)state;
     assert_true(empty != 0);
     create(KEY_ES256, NOW, a);
-    one = keys_fingerprint(directory);
+    one = key_directory_fingerprint(directory);
     assert_true(one != 0 && one != empty);
     only_file(name, text);
-    assert_true(keys_fingerprint(directory) == one); /* reading is no change */
+    assert_true(key_directory_fingerprint(directory) == one); /* reading is no change */
 
     create(KEY_HS256, NOW, b);
-    two = keys_fingerprint(directory);
+    two = key_directory_fingerprint(directory);
     assert_true(two != one && two != empty);
 
     retire(a, NOW + 100);
-    retired = keys_fingerprint(directory);
+    retired = key_directory_fingerprint(directory);
     assert_true(retired != two);
     set = load();
     assert_true(set->fingerprint == retired);
@@ -240,12 +240,12 @@ static void test_fingerprint_follows_every_change(void **state)
     key_name_write(find(set, a), name);
     path_of(name, path);
     assert_int_equal(chmod(path, 0400), 0); /* may be what makes a key readable */
-    assert_true(keys_fingerprint(directory) != retired);
+    assert_true(key_directory_fingerprint(directory) != retired);
 
-    assert_true(keys_remove(directory, &set->keys[0], &failure));
-    assert_true(keys_remove(directory, &set->keys[1], &failure));
-    assert_true(keys_fingerprint(directory) == empty);
-    keys_release(set);
+    assert_true(key_directory_remove(directory, &set->keys[0], &failure));
+    assert_true(key_directory_remove(directory, &set->keys[1], &failure));
+    assert_true(key_directory_fingerprint(directory) == empty);
+    key_set_release(set);
 }
 
 int main(void)

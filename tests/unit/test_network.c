@@ -89,13 +89,13 @@ static void tells_who_is_in_a_network(void **state)
         {"", "192.0.2.1", false},
     };
     struct network_address address;
-    struct networks networks;
+    struct network_list networks;
 
     (void)state;
     for (size_t i = 0; i != COUNT_OF(cases); ++i) {
-        assert_true(networks_parse(cases[i].networks, &networks));
+        assert_true(network_list_parse(cases[i].networks, &networks));
         assert_true(network_address_parse(slice_of(cases[i].address), &address));
-        assert_int_equal(networks_have(&networks, &address), cases[i].in);
+        assert_int_equal(network_list_has(&networks, &address), cases[i].in);
     }
 }
 
@@ -113,12 +113,12 @@ static void tells_which_networks_are_everyone(void **state)
         {"::1:0:0:0/80", false},      {"::1", false},
         {"unix,192.0.2.0/24", false}, {"", false},
     };
-    struct networks networks;
+    struct network_list networks;
 
     (void)state;
     for (size_t i = 0; i != COUNT_OF(cases); ++i) {
-        assert_true(networks_parse(cases[i].networks, &networks));
-        assert_int_equal(networks_are_everyone(&networks), cases[i].everyone);
+        assert_true(network_list_parse(cases[i].networks, &networks));
+        assert_int_equal(network_list_is_everyone(&networks), cases[i].everyone);
     }
 }
 
@@ -126,15 +126,15 @@ static void knows_local_sockets_by_a_word(void **state)
 {
     struct sockaddr local = {.sa_family = AF_UNIX};
     struct network_address address = network_address_of(&local);
-    struct networks networks;
+    struct network_list networks;
     char text[NETWORK_TEXT_MAX];
 
     (void)state;
     assert_string_equal(network_address_format(&address, text), "local");
-    assert_true(networks_parse("0.0.0.0/0,::/0", &networks));
-    assert_false(networks_have(&networks, &address));
-    assert_true(networks_parse("unix", &networks));
-    assert_true(networks_have(&networks, &address));
+    assert_true(network_list_parse("0.0.0.0/0,::/0", &networks));
+    assert_false(network_list_has(&networks, &address));
+    assert_true(network_list_parse("unix", &networks));
+    assert_true(network_list_has(&networks, &address));
 }
 
 static void refuses_lists_that_it_cannot_read(void **state)
@@ -144,16 +144,16 @@ static void refuses_lists_that_it_cannot_read(void **state)
                                         "10.0.0.0/-1", "2001:db8::/129",
                                         "example.com", "10.0.0.0/8;1.2.3.4"};
     char many[NETWORK_MAX * 10 + 16] = "";
-    struct networks networks;
+    struct network_list networks;
 
     (void)state;
     for (size_t i = 0; i != COUNT_OF(cases); ++i)
-        assert_false(networks_parse(cases[i], &networks));
+        assert_false(network_list_parse(cases[i], &networks));
     for (size_t i = 0; i != NETWORK_MAX; ++i)
         strcat(many, "10.0.0.1,");
-    assert_true(networks_parse(many, &networks));
+    assert_true(network_list_parse(many, &networks));
     strcat(many, "10.0.0.1");
-    assert_false(networks_parse(many, &networks));
+    assert_false(network_list_parse(many, &networks));
 }
 
 int main(void)

@@ -15,7 +15,7 @@ static void takes_origins_as_browsers_write_them(void **state)
 
     (void)state;
     for (size_t i = 0; i != COUNT_OF(lists); ++i)
-        assert_true(origins_are_valid(lists[i]));
+        assert_true(origin_list_is_valid(lists[i]));
 }
 
 static void refuses_everything_else(void **state)
@@ -32,7 +32,7 @@ static void refuses_everything_else(void **state)
 
     (void)state;
     for (size_t i = 0; i != COUNT_OF(lists); ++i)
-        assert_false(origins_are_valid(lists[i]));
+        assert_false(origin_list_is_valid(lists[i]));
 }
 
 static void finds_the_whole_origin_only(void **state)
@@ -40,14 +40,14 @@ static void finds_the_whole_origin_only(void **state)
     static const char list[] = "https://a.example,https://b.example:8443";
 
     (void)state;
-    assert_true(slice_equal(origins_find(list, SLICE("https://b.example:8443")),
+    assert_true(slice_equal(origin_list_find(list, SLICE("https://b.example:8443")),
                             SLICE("https://b.example:8443")));
-    assert_int_equal(origins_find(list, SLICE("https://b.example")).length, 0);
-    assert_int_equal(origins_find(list, SLICE("https://a.example.evil")).length, 0);
-    assert_int_equal(origins_find(list, SLICE("https://a.example,https://b.example:8443")).length,
-                     0);
-    assert_int_equal(origins_find(list, SLICE("")).length, 0);
-    assert_true(slice_equal(origins_find("*", SLICE("null")), SLICE("*")));
+    assert_int_equal(origin_list_find(list, SLICE("https://b.example")).length, 0);
+    assert_int_equal(origin_list_find(list, SLICE("https://a.example.evil")).length, 0);
+    assert_int_equal(
+        origin_list_find(list, SLICE("https://a.example,https://b.example:8443")).length, 0);
+    assert_int_equal(origin_list_find(list, SLICE("")).length, 0);
+    assert_true(slice_equal(origin_list_find("*", SLICE("null")), SLICE("*")));
 }
 
 int main(void)

@@ -26,7 +26,7 @@ static void writes_histograms_with_cumulative_buckets(void **state)
     histogram_observe(&second, 2000000); /* past the last bound */
     histogram_merge(&total, &first);
     histogram_merge(&total, &second);
-    metrics_histogram(&text, "x_seconds", "a=\"b\"", &total);
+    prometheus_histogram(&text, "x_seconds", "a=\"b\"", &total);
     assert_non_null(strstr(text_of(&text), "x_seconds_bucket{a=\"b\",le=\"5e-05\"} 1\n"));
     assert_non_null(strstr(text.bytes, "x_seconds_bucket{a=\"b\",le=\"0.0001\"} 2\n"));
     assert_non_null(strstr(text.bytes, "x_seconds_bucket{a=\"b\",le=\"1\"} 2\n"));
@@ -44,9 +44,9 @@ static void writes_families_and_values(void **state)
     (void)state;
     counter_add(&counter, 2);
     counter_add(&counter, 3);
-    metrics_family(&text, "y_total", "counter", "What it counts.");
-    metrics_value(&text, "y_total", "", counter_read(&counter));
-    metrics_value(&text, "y_total", "code=\"200\"", 7);
+    prometheus_family(&text, "y_total", "counter", "What it counts.");
+    prometheus_value(&text, "y_total", "", counter_read(&counter));
+    prometheus_value(&text, "y_total", "code=\"200\"", 7);
     assert_string_equal(text_of(&text), "# HELP y_total What it counts.\n# TYPE y_total counter\n"
                                         "y_total 5\ny_total{code=\"200\"} 7\n");
     buffer_dispose(&text);
@@ -58,8 +58,8 @@ static void knows_the_process(void **state)
     const char *start;
 
     (void)state;
-    metrics_process_update();
-    metrics_process(&text);
+    prometheus_process_update();
+    prometheus_process(&text);
     start = strstr(text_of(&text), "\nprocess_start_time_seconds ");
     assert_non_null(start);
     assert_true(strtod(start + strlen("\nprocess_start_time_seconds "), NULL) > 1.6e9);
