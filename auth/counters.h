@@ -2,9 +2,12 @@
 #ifndef AUTH_COUNTERS_H
 #define AUTH_COUNTERS_H
 
+#include "auth/client/auth_failure.h"
 #include "auth/client/throttle.h"
-#include "auth/token/key_set.h"
-#include "common/prometheus.h"
+#include "auth/quota/tier.h"
+#include "auth/token/key.h"
+#include "common/counter.h"
+#include "common/histogram.h"
 
 /* Paths, as the label `endpoint`. */
 enum endpoint {
@@ -38,18 +41,6 @@ enum oauth_error {
     OAUTH_ERROR_COUNT,
 };
 
-/* Why a client was not authenticated, as the label `reason`. */
-enum auth_failure {
-    AUTH_UNKNOWN_CLIENT,
-    AUTH_WRONG_SECRET,
-    AUTH_EXPIRED_SECRET,
-    AUTH_DISABLED_CLIENT,
-    AUTH_MALFORMED_SECRET,
-    AUTH_MALFORMED_CREDENTIALS, /* of Basic */
-    AUTH_NO_CREDENTIALS,
-    AUTH_FAILURE_COUNT,
-};
-
 enum lookup_result {
     LOOKUP_FOUND,
     LOOKUP_UNKNOWN,
@@ -65,8 +56,6 @@ enum limiter_decision {
     LIMITER_DENIED,  /* likewise (deny) */
     LIMITER_DECISION_COUNT,
 };
-
-#define TIER_MAX 64 /* tiers with a label of their own; the rest count as the last: `other` */
 
 struct counters {
     struct counter requests[ENDPOINT_COUNT][STATUS_COUNT];

@@ -9,19 +9,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/file.h"
 #include "common/log.h"
 
 /* The one word in the file, or the reason why there is none. */
 static const char *read_word(const char *path, char *word, size_t size)
 {
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    ssize_t length;
+    size_t length;
+    bool done;
 
     if (fd == -1)
         return strerror(errno);
-    length = read(fd, word, size - 1);
+    done = file_read(fd, word, size - 1, &length);
     close(fd);
-    if (length < 0)
+    if (!done)
         return strerror(errno);
     while (length != 0 && strchr(" \t\r\n", word[length - 1]) != NULL)
         --length;

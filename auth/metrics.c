@@ -14,6 +14,7 @@
 #include "auth/worker.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/prometheus.h"
 
 static const char *const endpoint_names[ENDPOINT_COUNT] = {
     [ENDPOINT_TOKEN] = "/token",
@@ -362,7 +363,7 @@ static void write_keys(struct buffer *text, const struct keyring_view *keys)
         const struct signing_key *key = keys->set->keys + i;
 
         snprintf(labels, sizeof(labels), "kid=\"%s\",alg=\"%s\",state=\"%s\"", key->kid,
-                 key_alg_name(key->alg), key_state_name(key_set_state(keys->set, key, now)));
+                 key_alg_name(key->alg), key_set_state_name(key_set_state(keys->set, key, now)));
         prometheus_value(text, "jotd_signing_key_info", labels, 1);
     }
     prometheus_family(text, "jotd_signing_key_retires_timestamp_seconds", "gauge",

@@ -1,6 +1,8 @@
 /* `jotd serve`: set-up in order, wait for signals, tear-down in the opposite order. */
 #include "auth/serve.h"
 
+#include "auth/token/key_directory.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
@@ -22,6 +24,7 @@
 #include "common/http/handover.h"
 #include "common/log.h"
 #include "common/private_memory.h"
+#include "common/prometheus.h"
 
 #define LOOK_EVERY_MS    1000 /* at the key directory; also the least time between two reloads */
 #define GIVE_BACK_BYTES  (16 * 1024 * 1024) /* when so much less is held than before */
@@ -225,6 +228,21 @@ static void drain(struct process *process, int signals)
     }
 }
 
+static bool open_ledger(struct process *process, struct failure *failure)
+{
+    const struct settings *settings = &process->settings;
+    struct spool_config config = {
+        .base = settings->spool_dir,
+        .max_bytes = (uint64_t)settings->spool_max_bytes,
+        .batch_rows = (uint64_t)settings->batch_rows,
+        .batch_interval_ms = (uint64_t)settings->batch_interval * 1000,
+    };
+    struct failure cause;
+
+    return ledger_open(&process->ledger, settings->database_url, &config, &cause) ||
+           failure_set(failure, "%.400s; set JOTD_SPOOL_DIR", cause.reason);
+}
+
 static bool open_workers(struct process *process, struct failure *failure)
 {
     size_t count = (size_t)process->settings.workers;
@@ -293,9 +311,9 @@ static int run(struct process *process, struct failure *failure)
     limiter_shared_open(&process->limiter);
     routes_setup(&process->h2o);
 
-    if (ledger_open(&process->ledger, &process->settings, failure) &&
-        handover_open(process, failure) && open_workers(process, failure) &&
-        ledger_start(&process->ledger, failure) && start_workers(process, failure)) {
+    if (open_ledger(process, failure) && handover_open(process, failure) &&
+        open_workers(process, failure) && ledger_start(&process->ledger, failure) &&
+        start_workers(process, failure)) {
         wait_for_end(process, signals);
         status = CLI_DONE;
     }

@@ -1,6 +1,7 @@
 /* Growing bytes: see buffer.h. */
 #include "common/buffer.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ char *buffer_reserve(struct buffer *buffer, size_t length)
         while (capacity - buffer->size < length)
             capacity *= 2;
         if ((buffer->bytes = realloc(buffer->bytes, capacity)) == NULL) {
-            fputs("jotd: out of memory\n", stderr);
+            fprintf(stderr, "%s: out of memory\n", program_invocation_short_name);
             abort();
         }
         buffer->capacity = capacity;
@@ -32,23 +33,6 @@ char *buffer_try_reserve(struct buffer *buffer, size_t length)
         buffer->capacity = buffer->size + length;
     }
     return buffer->bytes + buffer->size;
-}
-
-size_t integer_write(int64_t number, char *text)
-{
-    char digits[INTEGER_LENGTH_MAX], *start = digits + sizeof(digits);
-    uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
-    size_t length;
-
-    do {
-        *--start = (char)('0' + left % 10);
-        left /= 10;
-    } while (left != 0);
-    if (number < 0)
-        *--start = '-';
-    length = (size_t)(digits + sizeof(digits) - start);
-    memcpy(text, start, length);
-    return length;
 }
 
 void buffer_printf(struct buffer *buffer, const char *format, ...)

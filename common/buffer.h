@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/attributes.h"
+#include "common/integer.h"
 #include "common/slice.h"
 
 struct buffer {
@@ -35,11 +36,6 @@ static inline void buffer_append_text(struct buffer *buffer, const char *text)
 {
     buffer_append(buffer, text, strlen(text));
 }
-
-#define INTEGER_LENGTH_MAX 20 /* -9223372036854775808 */
-
-/* Writes the number in decimal, without a NUL, and returns its length. Much cheaper than printf. */
-size_t integer_write(int64_t number, char *text);
 
 static inline void buffer_append_integer(struct buffer *buffer, int64_t number)
 {

@@ -2,10 +2,11 @@
 #include "common/config.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/integer.h"
 
 extern char **environ;
 
@@ -22,16 +23,11 @@ static long long *number_field(const struct config_option *option, void *fields)
 static bool load_number(const struct config_option *option, const char *value, long long *number,
                         struct failure *failure)
 {
-    char *end;
-
     if (option->zero_word != NULL && strcmp(value, option->zero_word) == 0) {
         *number = 0;
         return true;
     }
-    errno = 0;
-    *number = strtoll(value, &end, 10);
-    if (*value < '0' || *value > '9' || *end != '\0' || errno != 0 || *number < option->min ||
-        *number > option->max) {
+    if (!integer_parse(value, option->min, option->max, number)) {
         return failure_set(failure, "%s=%.100s: give a whole number from %lld to %lld%s%s",
                            option->name, value, option->min, option->max,
                            option->zero_word != NULL ? ", or " : "",

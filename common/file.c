@@ -130,6 +130,32 @@ int file_open_directory(int directory, const char *name, struct failure *failure
     return fd != -1 ? fd : fail(errno, failure);
 }
 
+bool file_read(int fd, char *bytes, size_t length, size_t *done)
+{
+    ssize_t got = 1;
+
+    for (*done = 0; *done != length && got != 0; *done += got > 0 ? (size_t)got : 0) {
+        if ((got = read(fd, bytes + *done, length - *done)) == -1 && errno != EINTR)
+            return false;
+    }
+    return true;
+}
+
+bool file_write(int fd, const char *bytes, size_t length)
+{
+    while (length != 0) {
+        ssize_t written = write(fd, bytes, length);
+
+        if (written == -1 && errno != EINTR)
+            return false;
+        if (written > 0) {
+            bytes += written;
+            length -= (size_t)written;
+        }
+    }
+    return true;
+}
+
 bool file_sync_directory(int directory)
 {
     return fsync(directory) == 0 || errno == EINVAL || errno == ENOSYS || errno == ENOTSUP;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/attributes.h"
@@ -28,6 +29,13 @@ MUST_USE int file_open_given(int directory, const char *name, uint64_t max_bytes
 
 /* Opens a directory in this directory, which is not followed either. */
 MUST_USE int file_open_directory(int directory, const char *name, struct failure *failure);
+
+/* Reads up to `length` bytes, fewer only at the end of the file; `*done` says how many. False with
+ * errno. */
+MUST_USE bool file_read(int fd, char *bytes, size_t length, size_t *done);
+
+/* Writes all of it. False with errno, and then a part may be written. */
+MUST_USE bool file_write(int fd, const char *bytes, size_t length);
 
 /* Syncs the names in it; where the file system knows no such thing for directories (some of FUSE,
  * of networks, of Windows hosts), it is taken for done. False with errno. */

@@ -22,6 +22,7 @@
 
 #include "common/buffer.h"
 #include "common/clock.h"
+#include "common/time_text.h"
 
 #define MAX_VALUE 512 /* bytes of one field */
 
@@ -97,21 +98,11 @@ bool log_level_parse(const char *name, enum log_level *level)
     return false;
 }
 
-/* The seconds are made into text once a second. */
 static void append_time(struct buffer *line)
 {
-    static _Thread_local time_t shown;
-    static _Thread_local char text[32];
-    int64_t now_ms = clock_unix_ms();
-    time_t seconds = (time_t)(now_ms / 1000);
-    struct tm utc;
-
-    if (seconds != shown) {
-        gmtime_r(&seconds, &utc);
-        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-        shown = seconds;
-    }
-    buffer_printf(line, "%s.%03dZ", text, (int)(now_ms % 1000));
+    time_text_write(clock_unix_ms(), 'T', buffer_reserve(line, TIME_TEXT_LENGTH));
+    line->size += TIME_TEXT_LENGTH;
+    buffer_append(line, "Z", 1);
 }
 
 /* In text, a value is quoted when a reader could not tell where it ends. */

@@ -10,27 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static const uint32_t bounds_us[HISTOGRAM_BUCKETS] = {50,     100,    250,    500,    1000,
-                                                      2500,   5000,   10000,  25000,  50000,
-                                                      100000, 250000, 500000, 1000000};
-
-void histogram_observe(struct histogram *histogram, uint64_t duration_us)
-{
-    size_t bucket = 0;
-
-    while (bucket != HISTOGRAM_BUCKETS && duration_us > bounds_us[bucket])
-        ++bucket;
-    counter_add(&histogram->buckets[bucket], 1);
-    counter_add(&histogram->sum_us, duration_us);
-}
-
-void histogram_merge(struct histogram *into, const struct histogram *from)
-{
-    for (size_t i = 0; i <= HISTOGRAM_BUCKETS; ++i)
-        counter_add(&into->buckets[i], counter_read(&from->buckets[i]));
-    counter_add(&into->sum_us, counter_read(&from->sum_us));
-}
-
 void prometheus_family(struct buffer *text, const char *name, const char *type, const char *help)
 {
     buffer_printf(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -54,7 +33,7 @@ void prometheus_histogram(struct buffer *text, const char *name, const char *lab
     for (size_t i = 0; i != HISTOGRAM_BUCKETS; ++i) {
         count += counter_read(&histogram->buckets[i]);
         buffer_printf(text, "%s_bucket{%s%sle=\"%g\"} %" PRIu64 "\n", name, labels, comma,
-                      bounds_us[i] / 1e6, count);
+                      histogram_bounds_us[i] / 1e6, count);
     }
     count += counter_read(&histogram->buckets[HISTOGRAM_BUCKETS]);
     buffer_printf(text, "%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", name, labels, comma, count);

@@ -270,7 +270,7 @@ static void measure_signing(const char *directory)
     int64_t now = clock_unix_ms() / 1000;
 
     for (int alg = 0; alg != KEY_ALG_COUNT; ++alg) {
-        if (!key_directory_create(directory, (enum key_alg)alg, now, kid, &failure))
+        if (!key_file_create(directory, (enum key_alg)alg, now, kid, &failure))
             fail(failure.reason);
     }
     if ((set = key_directory_load(directory, &failure)) == NULL)
@@ -282,7 +282,7 @@ static void measure_signing(const char *directory)
             fail("access_token_signer_set");
         snprintf(name, sizeof(name), "access_token_sign, %s", key_alg_name(set->keys[i].alg));
         measure(name, sign);
-        if (!key_directory_remove(directory, &set->keys[i], &failure))
+        if (!key_file_remove(directory, &set->keys[i], &failure))
             fail(failure.reason);
     }
     key_set_release(set);
@@ -328,7 +328,7 @@ static void record(size_t number)
 {
     if (!spool_has_room(&writer))
         fail("spool_has_room");
-    ledger_record(&writer, &claims, SLICE("unlimited"), signer.kid, clock_unix_ms());
+    ledger_row_append(&writer, &claims, SLICE("unlimited"), signer.kid, clock_unix_ms());
     if (number % PASS_ROWS == 0 && !spool_end_pass(&writer))
         fail("spool_end_pass");
     if (number % 1024 == 0)

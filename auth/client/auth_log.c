@@ -6,21 +6,6 @@
 #include "auth/client/secret.h"
 #include "common/log.h"
 
-static const char *const names[AUTH_FAILURE_COUNT] = {
-    [AUTH_UNKNOWN_CLIENT] = "unknown_client",
-    [AUTH_WRONG_SECRET] = "wrong_secret",
-    [AUTH_EXPIRED_SECRET] = "expired_secret",
-    [AUTH_DISABLED_CLIENT] = "disabled_client",
-    [AUTH_MALFORMED_SECRET] = "malformed_secret",
-    [AUTH_NO_CREDENTIALS] = "no_credentials",
-    [AUTH_MALFORMED_CREDENTIALS] = "malformed_credentials",
-};
-
-const char *auth_failure_name(enum auth_failure reason)
-{
-    return names[reason];
-}
-
 static void end_window(struct auth_log *log)
 {
     if (log->suppressed != 0)
@@ -63,5 +48,5 @@ void auth_log_refused(struct auth_log *log, enum auth_failure reason, struct sli
     if (shown.length > AUTH_LOG_ID_MAX)
         shown.length = AUTH_LOG_ID_MAX;
     log_info("auth.refused", log_slice("client", shown), log_str("peer", peer),
-             log_str("reason", names[reason]));
+             log_str("reason", auth_failure_name(reason)));
 }

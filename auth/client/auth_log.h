@@ -2,7 +2,7 @@
 #ifndef AUTH_CLIENT_AUTH_LOG_H
 #define AUTH_CLIENT_AUTH_LOG_H
 
-#include "auth/counters.h"
+#include "auth/client/auth_failure.h"
 #include "common/slice.h"
 #include "common/timer.h"
 
@@ -23,8 +23,5 @@ void auth_log_close(struct auth_log *log);
 /* `client_id` is what was presented: any bytes, empty for none. */
 void auth_log_refused(struct auth_log *log, enum auth_failure reason, struct slice client_id,
                       const char *peer);
-
-/* As the label `reason`, and in the log. */
-const char *auth_failure_name(enum auth_failure reason);
 
 #endif

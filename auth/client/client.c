@@ -185,37 +185,22 @@ bool client_id_is_valid(struct slice id)
 }
 
 bool client_authenticate(const struct client *client, const struct secret_digest *digest,
-                         int64_t now_ms)
-{
-    static const struct client nobody;
-    const struct client *compared = client != NULL ? client : &nobody;
-    bool right = false;
-
-    /* Every slot is compared, whatever the ones before said. */
-    for (size_t i = 0; i != CLIENT_MAX_SECRETS; ++i) {
-        bool equal = secret_digest_equal(&compared->secrets[i].digest, digest);
-
-        right |= equal & (compared->secrets[i].expires_at_ms > now_ms);
-    }
-    return right & compared->enabled;
-}
-
-enum auth_failure client_auth_failure(const struct client *client,
-                                      const struct secret_digest *digest, int64_t now_ms)
+                         int64_t now_ms, enum auth_failure *failure)
 {
     static const struct client nobody;
     const struct client *compared = client != NULL ? client : &nobody;
     bool live = false, expired = false;
 
+    /* Every slot is compared, whatever the ones before said. */
     for (size_t i = 0; i != CLIENT_MAX_SECRETS; ++i) {
         bool equal = secret_digest_equal(&compared->secrets[i].digest, digest);
 
         live |= equal & (compared->secrets[i].expires_at_ms > now_ms);
         expired |= equal & (compared->secrets[i].expires_at_ms <= now_ms);
     }
-    if (client == NULL)
-        return AUTH_UNKNOWN_CLIENT;
-    if (live)
-        return AUTH_DISABLED_CLIENT;
-    return expired ? AUTH_EXPIRED_SECRET : AUTH_WRONG_SECRET;
+    *failure = client == NULL ? AUTH_UNKNOWN_CLIENT
+               : live         ? AUTH_DISABLED_CLIENT
+               : expired      ? AUTH_EXPIRED_SECRET
+                              : AUTH_WRONG_SECRET;
+    return live & compared->enabled;
 }

@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "auth/client/auth_failure.h"
 #include "auth/client/secret.h"
-#include "auth/counters.h"
 #include "auth/quota/quota.h"
 #include "common/attributes.h"
 #include "common/failure.h"
@@ -85,14 +85,11 @@ MUST_USE bool client_equal(const struct client *a, const struct client *b);
 void client_keep(struct client *client);
 void client_release(struct client *client);
 
-/* Whether `digest` is that of a live secret of an enabled client. Takes the same time for a NULL
- * client, a disabled one, and any number of secrets. `now_ms` in Unix milliseconds. */
+/* Whether `digest` is that of a live secret of an enabled client; `failure` says why not. Takes the
+ * same time for a NULL client, a disabled one, and any number of secrets. `now_ms` in Unix
+ * milliseconds. */
 MUST_USE bool client_authenticate(const struct client *client, const struct secret_digest *digest,
-                                  int64_t now_ms);
-
-/* Why that was false; takes the same time for whatever reason. */
-enum auth_failure client_auth_failure(const struct client *client,
-                                      const struct secret_digest *digest, int64_t now_ms);
+                                  int64_t now_ms, enum auth_failure *failure);
 
 /* Whether `id` has the form [A-Za-z0-9._-]{1,64}. */
 MUST_USE bool client_id_is_valid(struct slice id);

@@ -1,8 +1,9 @@
 /* Client credentials as presented: see credentials.h. */
 #include "auth/client/credentials.h"
 
-#include <openssl/evp.h>
 #include <strings.h>
+
+#include "common/base64.h"
 
 static enum credentials_error read_body(const struct form *form, struct credentials *credentials)
 {
@@ -30,35 +31,6 @@ static bool basic_token(struct slice authorization, struct slice *token)
     while (start < end && authorization.bytes[start] == ' ')
         start++;
     *token = (struct slice){authorization.bytes + start, end - start};
-    return true;
-}
-
-static bool is_base64_digit(char c)
-{
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
-           c == '/';
-}
-
-/* OpenSSL's decoder skips white space, stops at `-`, and counts padding as bytes: so the text is
- * checked first, and the padding taken off after. `out` has room for token.length bytes. */
-static bool base64_decode(struct slice token, char *out, size_t *out_length)
-{
-    size_t digits = token.length;
-    size_t padding;
-
-    if (token.length == 0 || token.length % 4 != 0)
-        return false;
-    while (digits > token.length - 2 && token.bytes[digits - 1] == '=')
-        digits--;
-    for (size_t i = 0; i < digits; i++) {
-        if (!is_base64_digit(token.bytes[i]))
-            return false;
-    }
-    padding = token.length - digits;
-    if (EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)token.bytes,
-                        (int)token.length) < 0)
-        return false;
-    *out_length = token.length / 4 * 3 - padding;
     return true;
 }
 

@@ -1,10 +1,8 @@
 /* The frame of the subcommands: see cli.h. */
 #include "auth/command/cli.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "auth/command/command.h"
@@ -54,18 +52,6 @@ int cli_usage(const struct cli_command *command, const char *format, ...)
     fprintf(stderr, "\n%.*s (--help tells more)\n", (int)strcspn(command->help, "\n"),
             command->help);
     return CLI_USAGE;
-}
-
-bool cli_number(const char *text, long long min, long long max, long long *number)
-{
-    const char *digits = *text == '-' ? text + 1 : text;
-
-    /* strtoll alone would also take leading spaces and a plus sign. */
-    if (*digits == '\0' || strspn(digits, "0123456789") != strlen(digits))
-        return false;
-    errno = 0;
-    *number = strtoll(text, NULL, 10);
-    return errno == 0 && *number >= min && *number <= max;
 }
 
 static bool check_schema_version(PGconn *connection, struct failure *failure)

@@ -12,6 +12,7 @@
 #include "auth/settings.h"
 #include "common/attributes.h"
 #include "common/failure.h"
+#include "common/integer.h"
 
 enum cli_status {
     CLI_DONE = 0,
@@ -36,9 +37,6 @@ int cli_fail(const struct failure *failure);
 
 /* `jotd: <message>` and where to find help, on stderr. Returns CLI_USAGE. */
 int cli_usage(const struct cli_command *command, const char *format, ...) PRINTF_LIKE(2, 3);
-
-/* Whole decimal numbers from `min` to `max`, nothing else. */
-MUST_USE bool cli_number(const char *text, long long min, long long max, long long *number);
 
 /* A blocking connection to DATABASE_URL. With `check_schema`, refuses a schema that this program
  * does not know. NULL on failure. No password in the reason. */

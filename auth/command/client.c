@@ -124,7 +124,7 @@ static int read_number(const struct cli_command *command, const char *name, long
 {
     long long number;
 
-    if (!cli_number(optarg, 0, max, &number))
+    if (!integer_parse(optarg, 0, max, &number))
         return cli_usage(command, "%s takes a whole number from 0 to %lld", name, max);
     *text = optarg;
     return CLI_DONE;

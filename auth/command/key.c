@@ -7,14 +7,15 @@
 #include <time.h>
 
 #include "auth/command/command.h"
+#include "auth/token/key_directory.h"
+#include "auth/token/key_file.h"
 #include "auth/token/key_name.h"
 #include "auth/token/key_rotation.h"
-#include "auth/token/key_set.h"
 #include "common/owner.h"
+#include "common/time_text.h"
 
 #define LEAD_DEFAULT 900      /* seconds; those who read the JWKS cache it for 5 to 10 minutes */
 #define DELAY_MAX    31536000 /* seconds: a year */
-#define TIME_TEXT    32
 
 struct arguments {
     bool has_alg;
@@ -45,7 +46,7 @@ static int take_option(const struct cli_command *command, int option, char **arg
             return cli_usage(command, "--alg is one of ES256, RS256, HS256");
         return CLI_DONE;
     case OPTION_DELAY:
-        if (!cli_number(optarg, 0, DELAY_MAX, &arguments->delay))
+        if (!integer_parse(optarg, 0, DELAY_MAX, &arguments->delay))
             return cli_usage(command, "seconds are a whole number from 0 to %d", DELAY_MAX);
         if (arguments->now)
             return cli_usage(command, "--now and --activate-in exclude each other");
@@ -77,7 +78,7 @@ static void ask_longest_ttl(const struct settings *settings, struct arguments *a
 
     if (result == NULL)
         arguments->no_ttl = failure;
-    else if (!cli_number(PQgetvalue(result, 0, 0), 0, TOKEN_TTL_MAX, &arguments->longest_ttl))
+    else if (!integer_parse(PQgetvalue(result, 0, 0), 0, TOKEN_TTL_MAX, &arguments->longest_ttl))
         arguments->longest_ttl = TOKEN_TTL_MAX;
     PQclear(result);
     PQfinish(connection);
@@ -118,15 +119,6 @@ static int run(const struct cli_command *command, int argc, char **argv,
     return status;
 }
 
-static const char *time_text(int64_t seconds, char text[TIME_TEXT])
-{
-    time_t time = (time_t)seconds;
-    struct tm utc;
-
-    strftime(text, TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&time, &utc));
-    return text;
-}
-
 /* jotd key create */
 
 /* A key that signs at once is unknown to verifiers that have cached the JWKS. */
@@ -154,7 +146,7 @@ static bool create_key(const struct settings *settings, const struct arguments *
     char name[KEY_NAME_SIZE];
 
     if (!check_takeover(settings, arguments, failure) ||
-        !key_directory_create(settings->keys_dir, arguments->alg, activate_at, key.kid, failure))
+        !key_file_create(settings->keys_dir, arguments->alg, activate_at, key.kid, failure))
         return false;
     key_name_write(&key, name);
     fprintf(stderr, "jotd: made %s/%s\n", settings->keys_dir, name);
@@ -191,8 +183,9 @@ static json_t *key_json(const struct key_set *set, const struct signing_key *key
 
     key_name_write(key, name);
     return json_pack("{s:s, s:s, s:s, s:I, s:o, s:s}", "kid", key->kid, "alg",
-                     key_alg_name(key->alg), "state", key_state_name(key_set_state(set, key, now)),
-                     "activate_at", (json_int_t)key->activate_at, "retire_at",
+                     key_alg_name(key->alg), "state",
+                     key_set_state_name(key_set_state(set, key, now)), "activate_at",
+                     (json_int_t)key->activate_at, "retire_at",
                      key->retire_at != 0 ? json_integer(key->retire_at) : json_null(), "file",
                      name);
 }
@@ -208,7 +201,7 @@ static bool print_json(const struct key_set *set, int64_t now, struct failure *f
 
 static void print_table(const struct key_set *set, int64_t now)
 {
-    char activate[TIME_TEXT], retire[TIME_TEXT];
+    char activate[TIME_TEXT_SIZE], retire[TIME_TEXT_SIZE];
 
     printf("%-*s  %-5s  %-8s  %-20s  %s\n", KEY_KID_LENGTH, "kid", "alg", "state", "activate",
            "retire");
@@ -216,8 +209,9 @@ static void print_table(const struct key_set *set, int64_t now)
         const struct signing_key *key = &set->keys[i];
 
         printf("%-*s  %-5s  %-8s  %-20s  %s\n", KEY_KID_LENGTH, key->kid, key_alg_name(key->alg),
-               key_state_name(key_set_state(set, key, now)), time_text(key->activate_at, activate),
-               key->retire_at != 0 ? time_text(key->retire_at, retire) : "-");
+               key_set_state_name(key_set_state(set, key, now)),
+               time_text_format(key->activate_at * 1000, activate),
+               key->retire_at != 0 ? time_text_format(key->retire_at * 1000, retire) : "-");
     }
 }
 
@@ -260,17 +254,17 @@ static int64_t longest_ttl(const struct settings *settings, const struct argumen
 
 static bool print_rotation(const struct key_rotation *rotation, bool json, struct failure *failure)
 {
-    char text[TIME_TEXT];
+    char text[TIME_TEXT_SIZE];
     json_t *retired = json_array();
 
     if (rotation->at_once)
         fputs("jotd: no key signed, so the new one does so at once\n", stderr);
     else
         fprintf(stderr, "jotd: the new key is published at once and signs from %s\n",
-                time_text(rotation->activate_at, text));
+                time_text_format(rotation->activate_at * 1000, text));
     for (size_t i = 0; i < rotation->retired_count; ++i) {
         fprintf(stderr, "jotd: the key %s stays published until %s\n", rotation->retired[i]->kid,
-                time_text(rotation->retire_at, text));
+                time_text_format(rotation->retire_at * 1000, text));
         json_array_append_new(retired, json_pack("{s:s, s:I}", "kid", rotation->retired[i]->kid,
                                                  "retire_at", (json_int_t)rotation->retire_at));
     }
@@ -331,7 +325,7 @@ static bool remove_retired(const char *directory, const struct key_set *set, boo
 
         if (key_set_state(set, key, now) != KEY_RETIRED)
             continue;
-        if (!key_directory_remove(directory, key, failure)) {
+        if (!key_file_remove(directory, key, failure)) {
             json_decref(removed);
             return false;
         }

@@ -5,16 +5,15 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "common/clock.h"
 #include "common/owner.h"
 #include "common/spool/spool.h"
+#include "common/time_text.h"
 
 #define KEEP_MONTHS_MAX 1200
-#define TIME_TEXT       32
 
 bool ledger_arguments_read(const struct cli_command *command, int argc, char **argv,
                            const struct option *options, struct ledger_arguments *arguments,
@@ -34,7 +33,7 @@ bool ledger_arguments_read(const struct cli_command *command, int argc, char **a
             arguments->expired = true;
             break;
         case LEDGER_OPTION_KEEP_MONTHS:
-            if (!cli_number(optarg, 1, KEEP_MONTHS_MAX, &months)) {
+            if (!integer_parse(optarg, 1, KEEP_MONTHS_MAX, &months)) {
                 *status =
                     cli_usage(command, "months are a whole number from 1 to %d", KEEP_MONTHS_MAX);
                 return false;
@@ -76,15 +75,6 @@ static const char *state_name(const struct spool_entry *entry)
     return names[entry->kind];
 }
 
-static const char *time_text(int64_t unix_ms, char text[TIME_TEXT])
-{
-    time_t seconds = (time_t)(unix_ms / 1000);
-    struct tm utc;
-
-    strftime(text, TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
-    return text;
-}
-
 /* The clock may have been set back since. */
 static int64_t age_seconds(const struct spool_entry *entry)
 {
@@ -96,7 +86,7 @@ static int64_t age_seconds(const struct spool_entry *entry)
 static json_t *process_json(const struct spool_entry *entry)
 {
     bool waiting = entry->oldest_unix_ms != 0;
-    char oldest[TIME_TEXT];
+    char oldest[TIME_TEXT_SIZE];
 
     if (entry->kind == SPOOL_UNREADABLE)
         return json_pack("{s:s, s:s, s:n, s:n, s:n, s:n, s:n}", "process", entry->name, "state",
@@ -104,8 +94,8 @@ static json_t *process_json(const struct spool_entry *entry)
     return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s?, s:o}", "process", entry->name, "state",
                      state_name(entry), "segments", (json_int_t)entry->segments, "rows",
                      (json_int_t)entry->rows, "bytes", (json_int_t)entry->bytes, "oldest",
-                     waiting ? time_text(entry->oldest_unix_ms, oldest) : NULL, "age_seconds",
-                     waiting ? json_integer(age_seconds(entry)) : json_null());
+                     waiting ? time_text_format(entry->oldest_unix_ms, oldest) : NULL,
+                     "age_seconds", waiting ? json_integer(age_seconds(entry)) : json_null());
 }
 
 static json_t *set_aside_json(const struct spool_entry *entries, enum spool_entry_kind kind)
@@ -158,7 +148,7 @@ static bool print_json(const char *base, const struct spool_entry *entries, stru
 static void print_processes(const struct spool_entry *entries)
 {
     const struct spool_entry *entry;
-    char oldest[TIME_TEXT];
+    char oldest[TIME_TEXT_SIZE];
 
     printf("%-36s  %-10s  %8s  %9s  %11s  %-20s  %s\n", "process", "state", "segments", "rows",
            "bytes", "oldest", "age_seconds");
@@ -175,7 +165,7 @@ static void print_processes(const struct spool_entry *entries)
         if (entry->oldest_unix_ms == 0)
             printf("  %-20s  -\n", "-");
         else
-            printf("  %-20s  %" PRId64 "\n", time_text(entry->oldest_unix_ms, oldest),
+            printf("  %-20s  %" PRId64 "\n", time_text_format(entry->oldest_unix_ms, oldest),
                    age_seconds(entry));
     }
 }

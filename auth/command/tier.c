@@ -45,7 +45,7 @@ static bool read_options(const struct cli_command *command, int argc, char **arg
         case OPTION_PER_MINUTE:
         case OPTION_PER_HOUR:
         case OPTION_PER_MONTH:
-            if (strcmp(optarg, UNLIMITED) != 0 && !cli_number(optarg, 1, FIGURE_MAX, &number)) {
+            if (strcmp(optarg, UNLIMITED) != 0 && !integer_parse(optarg, 1, FIGURE_MAX, &number)) {
                 *status = cli_usage(command, "a figure is a whole number from 1 to 10^12, or the "
                                              "word unlimited");
                 return false;

@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "auth/command/command.h"
 #include "auth/quota/limiter_script.h"
 #include "auth/settings.h"
 #include "common/redis/redis_url.h"
+#include "common/time_text.h"
 
 #define OPTION_JSON ADMIN_FIRST_OPTION
 
@@ -120,24 +120,15 @@ static bool read_usage(redisContext *redis, struct usage *usage, struct failure 
                                usage->client_id);
 }
 
-static void format_time(int64_t unix_ms, char text[32])
-{
-    time_t seconds = (time_t)(unix_ms / 1000);
-    struct tm utc;
-
-    gmtime_r(&seconds, &utc);
-    strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &utc);
-}
-
 static json_t *usage_json(const struct usage *usage)
 {
     json_t *windows = json_array();
-    char time_text[32];
+    char time_text[TIME_TEXT_SIZE];
 
     for (size_t w = 0; w != QUOTA_WINDOWS; ++w) {
         if (usage->quota.limits[w] == 0)
             continue;
-        format_time(usage->left.reset_ms[w], time_text);
+        time_text_format(usage->left.reset_ms[w], time_text);
         json_array_append_new(
             windows,
             json_pack("{s:s, s:I, s:I, s:I, s:s}", "window",
@@ -153,7 +144,7 @@ static json_t *usage_json(const struct usage *usage)
 
 static void print_usage(const struct usage *usage)
 {
-    char time_text[32];
+    char time_text[TIME_TEXT_SIZE];
 
     if (quota_is_unlimited(&usage->quota)) {
         printf("%s: tier %s is unlimited\n", usage->client_id, usage->tier);
@@ -166,7 +157,7 @@ static void print_usage(const struct usage *usage)
 
         if (limit == 0)
             continue;
-        format_time(usage->left.reset_ms[w], time_text);
+        time_text_format(usage->left.reset_ms[w], time_text);
         printf("%-8s %14" PRId64 " %14" PRId64 " %14" PRId64 "  %s\n",
                quota_window_name((enum quota_window)w), limit, limit - left, left > 0 ? left : 0,
                limit == left ? "-" : time_text);

@@ -18,6 +18,7 @@
 #include "auth/client/throttle.h"
 #include "auth/endpoint/authenticate.h"
 #include "auth/endpoint/oauth_reply.h"
+#include "auth/ledger/ledger_row.h"
 #include "auth/quota/limiter.h"
 #include "auth/token/access_token.h"
 #include "auth/worker.h"
@@ -383,7 +384,7 @@ static void issue(struct token_request *request)
     token_answer(request->req, (struct slice){worker->scratch.bytes, worker->scratch.size}, ttl,
                  request->scope);
     if (room) {
-        ledger_record(&worker->spool, &claims, client->tier_name, signer->kid, now_ms);
+        ledger_row_append(&worker->spool, &claims, client->tier_name, signer->kid, now_ms);
         reply_depends_on_record(request->req, kept_headers);
     } else {
         counter_add(&worker->counters.ledger_dropped, 1);
@@ -463,13 +464,14 @@ static void on_client(struct client_waiter *waiter, enum client_status status,
 {
     struct token_request *request = H2O_STRUCT_FROM_MEMBER(struct token_request, waiter, waiter);
     int64_t now_ms = clock_unix_ms();
+    enum auth_failure reason;
 
     if (status == CLIENT_UNAVAILABLE) {
         refuse_untold(request);
         return;
     }
-    if (!client_authenticate(client, &request->digest, now_ms)) {
-        fail(request, client_auth_failure(client, &request->digest, now_ms), client != NULL);
+    if (!client_authenticate(client, &request->digest, now_ms, &reason)) {
+        fail(request, reason, client != NULL);
         return;
     }
     access_log_client(request->req, client->id);

@@ -1,4 +1,4 @@
-/* The ledger's rows and its sender's thread: see ledger.h. */
+/* The ledger's sender: the thread that writes closed segments to PostgreSQL. See ledger.h. */
 #include "auth/ledger/ledger.h"
 
 #include <h2o.h>
@@ -15,84 +15,6 @@
 #define WAIT_MS           1000
 #define BACKOFF_MIN_MS    100
 #define BACKOFF_MAX_MS    2000
-
-/* Rows */
-
-/* COPY's text format: a column must not hold what ends it. */
-static char *append_column(char *to, struct slice text)
-{
-    for (size_t i = 0; i != text.length; ++i) {
-        switch (text.bytes[i]) {
-        case '\\':
-        case '\t':
-        case '\n':
-        case '\r':
-            *to++ = '\\';
-            break;
-        default:
-            break;
-        }
-        *to++ = text.bytes[i];
-    }
-    *to++ = '\t';
-    return to;
-}
-
-static char *append_digits(char *to, int number, int digits)
-{
-    for (int i = digits; i-- != 0; number /= 10)
-        to[i] = (char)('0' + number % 10);
-    return to + digits;
-}
-
-/* 2026-11-21 07:12:16.123+00 and `end`. */
-static char *append_time(char *to, int64_t unix_ms, char end)
-{
-    time_t seconds = (time_t)(unix_ms / 1000);
-    struct tm utc;
-
-    gmtime_r(&seconds, &utc);
-    to = append_digits(to, utc.tm_year + 1900, 4);
-    *to++ = '-';
-    to = append_digits(to, utc.tm_mon + 1, 2);
-    *to++ = '-';
-    to = append_digits(to, utc.tm_mday, 2);
-    *to++ = ' ';
-    to = append_digits(to, utc.tm_hour, 2);
-    *to++ = ':';
-    to = append_digits(to, utc.tm_min, 2);
-    *to++ = ':';
-    to = append_digits(to, utc.tm_sec, 2);
-    *to++ = '.';
-    to = append_digits(to, (int)(unix_ms % 1000), 3);
-    memcpy(to, "+00", 3);
-    to[3] = end;
-    return to + 4;
-}
-
-void ledger_record(struct spool_writer *writer, const struct access_token_claims *claims,
-                   struct slice tier, const char *kid, int64_t issued_at_ms)
-{
-    char *row = spool_reserve_row(writer), *to = row;
-
-    uuid_format(&claims->jti, to);
-    to += UUID_TEXT_LENGTH;
-    *to++ = '\t';
-    to = append_column(to, claims->client_id);
-    to = append_column(to, tier);
-    to = append_column(to, claims->scope);
-    for (size_t i = 0; i != claims->audience_count; ++i) {
-        to = append_column(to, claims->audiences[i]);
-        if (i + 1 != claims->audience_count)
-            to[-1] = ' ';
-    }
-    to = append_column(to, slice_of(kid));
-    to = append_time(to, issued_at_ms, '\t');
-    to = append_time(to, claims->expires_at * 1000, '\n');
-    spool_append_row(writer, (size_t)(to - row));
-}
-
-/* The sender's thread */
 
 static void note_success(struct ledger *ledger)
 {
@@ -267,20 +189,13 @@ static void *run(void *data)
     return NULL;
 }
 
-bool ledger_open(struct ledger *ledger, const struct settings *settings, struct failure *failure)
+bool ledger_open(struct ledger *ledger, const char *database_url, const struct spool_config *config,
+                 struct failure *failure)
 {
-    struct spool_config config = {
-        .base = settings->spool_dir,
-        .max_bytes = (uint64_t)settings->spool_max_bytes,
-        .batch_rows = (uint64_t)settings->batch_rows,
-        .batch_interval_ms = (uint64_t)settings->batch_interval * 1000,
-    };
-
-    ledger->settings = settings;
-    ledger->sender.pg.url = settings->database_url;
+    ledger->sender.pg.url = database_url;
     ledger->sender.pg.on_wait = on_wait;
-    ledger->sender.base = settings->spool_dir;
-    return spool_open(&ledger->spool, &config, failure);
+    ledger->sender.base = config->base;
+    return spool_open(&ledger->spool, config, failure);
 }
 
 bool ledger_start(struct ledger *ledger, struct failure *failure)

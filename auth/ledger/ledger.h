@@ -14,16 +14,14 @@
 #include <stdint.h>
 
 #include "auth/ledger/ledger_sender.h"
-#include "auth/settings.h"
-#include "auth/token/access_token.h"
 #include "common/attributes.h"
+#include "common/counter.h"
 #include "common/failure.h"
-#include "common/prometheus.h"
+#include "common/histogram.h"
 #include "common/spool/spool.h"
 
 struct ledger {
     struct spool spool;
-    const struct settings *settings;
     pthread_t thread;
     bool started;
     atomic_bool ended; /* the thread */
@@ -47,9 +45,9 @@ struct ledger {
     _Atomic uint64_t unreadable_directories;
 };
 
-/* Makes the spool; the sender does not run yet. */
-MUST_USE bool ledger_open(struct ledger *ledger, const struct settings *settings,
-                          struct failure *failure);
+/* Makes the spool; the sender does not run yet. `database_url` must outlive the ledger. */
+MUST_USE bool ledger_open(struct ledger *ledger, const char *database_url,
+                          const struct spool_config *config, struct failure *failure);
 MUST_USE bool ledger_start(struct ledger *ledger, struct failure *failure);
 
 /* After the last worker has closed its writer: sends what is left, until `deadline_ms` (monotonic).
@@ -57,9 +55,5 @@ MUST_USE bool ledger_start(struct ledger *ledger, struct failure *failure);
  * still runs, and the process has to end without freeing anything. */
 MUST_USE bool ledger_stop(struct ledger *ledger, uint64_t deadline_ms);
 void ledger_close(struct ledger *ledger);
-
-/* Appends the row of one token to the pass. Only after spool_has_room. */
-void ledger_record(struct spool_writer *writer, const struct access_token_claims *claims,
-                   struct slice tier, const char *kid, int64_t issued_at_ms);
 
 #endif

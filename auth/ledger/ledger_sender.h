@@ -9,8 +9,8 @@
 
 #include "auth/ledger/ledger_pg.h"
 #include "common/attributes.h"
+#include "common/counter.h"
 #include "common/failure.h"
-#include "common/prometheus.h"
 #include "common/spool/spool.h"
 
 #define LEDGER_SEND_SEGMENTS 32 /* in one transaction, at most */

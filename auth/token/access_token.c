@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "auth/token/jwk.h"
+#include "common/base64.h"
 
 /* RFC 9068 2.1: the type tells an access token from any other JWT. */
 static void write_header(struct buffer *header, const struct signing_key *key)
@@ -14,7 +14,7 @@ static void write_header(struct buffer *header, const struct signing_key *key)
                           key_alg_name(key->alg), key->kid);
 
     buffer_clear(header);
-    jwk_append_base64url(header, text, (size_t)length);
+    base64_url_append(header, text, (size_t)length);
     buffer_append(header, ".", 1);
 }
 
@@ -90,14 +90,14 @@ bool access_token_sign(struct access_token_signer *signer, const struct access_t
 
     write_payload(&signer->payload, claims);
     buffer_append(token, signer->header.bytes, signer->header.size);
-    jwk_append_base64url(token, signer->payload.bytes, signer->payload.size);
+    base64_url_append(token, signer->payload.bytes, signer->payload.size);
     if (!signer_sign(&signer->signer, token->bytes + start, token->size - start, signature,
                      &length)) {
         token->size = start;
         return false;
     }
     buffer_append(token, ".", 1);
-    jwk_append_base64url(token, signature, length);
+    base64_url_append(token, signature, length);
     *buffer_reserve(token, 1) = '\0';
     return true;
 }

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "auth/token/key_set.h"
+#include "auth/token/key.h"
 #include "auth/token/signer.h"
 #include "common/attributes.h"
 #include "common/buffer.h"

@@ -1,5 +1,6 @@
 /* JSON Web Keys and their thumbprints: see jwk.h. */
 #include "auth/token/jwk.h"
+#include "common/base64.h"
 
 #include <jansson.h>
 #include <openssl/bn.h>
@@ -9,27 +10,6 @@
 
 #define P256_COORDINATE 32
 #define NUMBER_MAX      1024 /* bytes: an RSA key of 8192 bits */
-
-size_t jwk_base64url(const void *bytes, size_t length, char *text)
-{
-    size_t size = (size_t)EVP_EncodeBlock((unsigned char *)text, bytes, (int)length);
-
-    while (size != 0 && text[size - 1] == '=')
-        --size;
-    text[size] = '\0';
-    for (size_t i = 0; i != size; ++i) {
-        if (text[i] == '+')
-            text[i] = '-';
-        else if (text[i] == '/')
-            text[i] = '_';
-    }
-    return size;
-}
-
-void jwk_append_base64url(struct buffer *out, const void *bytes, size_t length)
-{
-    out->size += jwk_base64url(bytes, length, buffer_reserve(out, length * 4 / 3 + 4));
-}
 
 /* Sets the member `name` to the number `param` of the key, big-endian, padded with zeros on the
  * left to `width` bytes; a width of 0 stands for no padding. */
@@ -48,7 +28,7 @@ static bool set_number(json_t *jwk, const char *name, EVP_PKEY *pkey, const char
     BN_free(number);
     if (length < 0)
         return false;
-    jwk_base64url(bytes, (size_t)length, text);
+    base64_url_encode(bytes, (size_t)length, text);
     return json_object_set_new(jwk, name, json_string(text)) == 0;
 }
 
@@ -92,7 +72,7 @@ static bool thumbprint_of(json_t *jwk, char thumbprint[KEY_KID_LENGTH + 1])
     free(canonical);
     if (!done)
         return false;
-    jwk_base64url(digest, sizeof(digest), text);
+    base64_url_encode(digest, sizeof(digest), text);
     memcpy(thumbprint, text, KEY_KID_LENGTH + 1);
     return true;
 }

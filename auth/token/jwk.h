@@ -6,9 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "auth/token/key_set.h"
+#include "auth/token/key.h"
 #include "common/attributes.h"
-#include "common/buffer.h"
 
 /* The public members of an ES256 (P-256) or RS256 key as compact JSON in the order kty, use, alg,
  * kid, then the key; malloc'd. `kid` gets the thumbprint. NULL when OpenSSL or memory fails. */
@@ -18,10 +17,5 @@ char *jwk_public(EVP_PKEY *pkey, enum key_alg alg, char kid[KEY_KID_LENGTH + 1])
  * JSON text; members that do not belong to the public key are ignored. False for anything else:
  * the thumbprint of a symmetric key would be a hash of the secret. */
 MUST_USE bool jwk_thumbprint(const char *jwk, char thumbprint[KEY_KID_LENGTH + 1]);
-
-/* RFC 7515 2: base64url without padding, and a NUL. `text` has room for length * 4 / 3 + 4.
- * Returns the length of the text. */
-size_t jwk_base64url(const void *bytes, size_t length, char *text);
-void jwk_append_base64url(struct buffer *out, const void *bytes, size_t length);
 
 #endif

@@ -1,165 +1,319 @@
-/* Changes of the key directory: a key is made, given its retire time, removed. Each is one rename
- * or unlink, so that whoever reads the directory sees the state before or the state after. */
+/* Reading the key directory: key_file.c changes it, key_material.c knows what stands in a file. */
+#include "auth/token/key_directory.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "auth/token/key_material.h"
 #include "auth/token/key_name.h"
-#include "auth/token/key_set.h"
+#include "auth/token/key_proof.h"
 #include "common/file.h"
-#include "common/owner.h"
+#include "common/log.h"
+#include "common/private_memory.h"
 
-static int open_directory(const char *directory, struct failure *failure)
+#define FILE_MAX      (16 * 1024) /* bytes in a key file */
+#define LOAD_ATTEMPTS 10
+
+/* Two sets of the most and the largest files, the last one and the next, leave half of it to
+ * OpenSSL, which signs with it. */
+_Static_assert(4 * KEY_SET_MAX * FILE_MAX <= PRIVATE_MEMORY_BYTES, "there is room for keys");
+
+/* What one look at the directory found. */
+struct listing {
+    size_t count;         /* of .pem files; `files` holds the first KEY_SET_MAX */
+    uint64_t fingerprint; /* never 0 */
+    struct listed_file {
+        char name[NAME_MAX + 1];
+        bool open_to_others;
+        struct failure skipped; /* empty: the file is used */
+    } files[KEY_SET_MAX];
+};
+
+enum reading {
+    READ_DONE,
+    READ_SKIP, /* the file is no good until it changes */
+    READ_STOP, /* the system is short of something; the file may be good */
+};
+
+/* Looking at the directory */
+
+/* FNV-1a */
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t length)
 {
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0)
-        failure_set(failure, "cannot open the key directory %s: %s", directory, strerror(errno));
-    return fd;
+    for (size_t i = 0; i < length; ++i)
+        hash = (hash ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
+    return hash;
 }
 
-static bool sync_directory(int directory_fd, const char *directory, struct failure *failure)
+/* The time of change tells also that a file became readable, by its mode or its owner. */
+static uint64_t hash_file(const char *name, const struct stat *status)
 {
-    return file_sync_directory(directory_fd) ||
-           failure_set(failure, "cannot write the key directory %s to disk: %s", directory,
-                       strerror(errno));
+    const int64_t facts[] = {status->st_size, status->st_mtim.tv_sec, status->st_mtim.tv_nsec,
+                             status->st_ctim.tv_sec, status->st_ctim.tv_nsec};
+
+    return hash_bytes(hash_bytes(0xcbf29ce484222325u, name, strlen(name)), facts, sizeof(facts));
 }
 
-static bool write_all(int fd, const char *bytes, size_t length)
+/* Whose group is how this process itself gets to the file, as with a secret that Kubernetes mounts
+ * for it (0440, of root and fsGroup), is open to no other. */
+static bool is_open_to_others(const struct stat *status)
 {
-    while (length > 0) {
-        ssize_t written = write(fd, bytes, length);
+    mode_t others = S_IRWXG | S_IRWXO;
 
-        if (written < 0 && errno != EINTR)
-            return false;
-        if (written > 0) {
-            bytes += written;
-            length -= (size_t)written;
-        }
+    if (status->st_uid != geteuid() && group_member(status->st_gid))
+        others &= ~(mode_t)S_IRGRP;
+    return (status->st_mode & others) != 0;
+}
+
+static void list_file(struct listing *listing, int directory_fd, const char *name)
+{
+    struct stat status;
+
+    /* Symbolic links are followed: Kubernetes mounts each key of a secret as one. A file is read
+     * only when they do not leave the directory. */
+    if (fstatat(directory_fd, name, &status, 0) != 0)
+        memset(&status, 0, sizeof(status)); /* it leads nowhere */
+    /* A sum, since the order in which names are found means nothing. */
+    listing->fingerprint += hash_file(name, &status);
+    if (listing->count < KEY_SET_MAX) {
+        struct listed_file *file = &listing->files[listing->count];
+
+        snprintf(file->name, sizeof(file->name), "%s", name);
+        file->open_to_others = is_open_to_others(&status);
+        file->skipped.reason[0] = '\0';
     }
+    ++listing->count;
+}
+
+static int compare_files(const void *a, const void *b)
+{
+    return strcmp(((const struct listed_file *)a)->name, ((const struct listed_file *)b)->name);
+}
+
+/* The bits of those beside the owner that may write to the directory. Where nobody may, its mode
+ * says nothing: Kubernetes mounts secrets read-only, with a mode of 1777 or 3777. */
+static mode_t writers(const char *directory)
+{
+    struct stat status;
+    struct statvfs mount;
+
+    if (stat(directory, &status) != 0 || statvfs(directory, &mount) != 0 ||
+        (mount.f_flag & ST_RDONLY) != 0)
+        return 0;
+    return status.st_mode & (S_IWGRP | S_IWOTH);
+}
+
+bool key_directory_check(const char *directory, struct failure *failure)
+{
+    return (writers(directory) & S_IWOTH) == 0 ||
+           failure_set(failure,
+                       "everybody may write to the key directory %s, and so put a key there that "
+                       "signs; look which keys are ours, then chmod o-w",
+                       directory);
+}
+
+static bool list_directory(const char *directory, struct listing *listing, struct failure *failure)
+{
+    DIR *stream;
+    struct dirent *entry;
+    int error;
+
+    if (!key_directory_check(directory, failure))
+        return false;
+    if ((stream = opendir(directory)) == NULL)
+        return failure_set(failure, "cannot read the key directory %s: %s%s", directory,
+                           strerror(errno),
+                           errno == ENOENT ? "; JOTD_KEYS_DIR says where it is, and `jotd key "
+                                             "create` makes it with its first key"
+                                           : "");
+    listing->count = 0;
+    listing->fingerprint = 0;
+    while (errno = 0, (entry = readdir(stream)) != NULL) {
+        if (key_name_counts(entry->d_name))
+            list_file(listing, dirfd(stream), entry->d_name);
+    }
+    error = errno;
+    closedir(stream);
+    if (error != 0)
+        return failure_set(failure, "cannot read the key directory %s: %s", directory,
+                           strerror(error));
+    if (listing->fingerprint == 0)
+        listing->fingerprint = 1;
     return true;
 }
 
-/* A reader never sees half a key: names that begin with a dot are not looked at, and the rename
- * comes when the content is on disk. */
-static bool write_key(int directory_fd, const char *directory, const char *name, const char *pem,
+uint64_t key_directory_fingerprint(const char *directory)
+{
+    struct listing listing;
+    struct failure failure;
+
+    return list_directory(directory, &listing, &failure) ? listing.fingerprint : 0;
+}
+
+/* Reading the keys */
+
+static enum reading stopped_by(int error)
+{
+    return error == FILE_REFUSED || error == ENOENT || error == EACCES || error == EPERM
+               ? READ_SKIP
+               : READ_STOP;
+}
+
+/* Reads a whole file, at most FILE_MAX bytes, into `text` (FILE_MAX + 1), and ends it by a NUL. */
+static enum reading read_file(int directory_fd, const char *name, char *text,
+                              struct failure *failure)
+{
+    size_t length;
+    enum reading reading = READ_DONE;
+    int fd = file_open_given(directory_fd, name, FILE_MAX, failure);
+
+    if (fd < 0)
+        return stopped_by(errno);
+    if (!file_read(fd, text, FILE_MAX, &length)) {
+        reading = stopped_by(errno);
+        failure_set(failure, "%s", strerror(errno));
+    }
+    text[length] = '\0';
+    close(fd);
+    return reading;
+}
+
+static enum reading read_key(struct key_set *set, int directory_fd, const char *name,
+                             struct failure *failure)
+{
+    struct signing_key key = {0};
+    enum reading reading;
+    char *text;
+
+    if (!key_name_parse(name, &key)) {
+        failure_set(failure, "its name is not <kid>.<alg>.<activate>[.<retire>].pem");
+        return READ_SKIP;
+    }
+    if (key_set_find(set, key.kid) != NULL) {
+        failure_set(failure, "another file holds this key");
+        return READ_SKIP;
+    }
+    if ((text = OPENSSL_secure_zalloc(FILE_MAX + 1)) == NULL) {
+        failure_set(failure, "out of memory");
+        return READ_STOP;
+    }
+    reading = read_file(directory_fd, name, text, failure);
+    if (reading == READ_DONE && !key_material_read(&key, text, failure))
+        reading = READ_SKIP;
+    key_material_free(text, FILE_MAX + 1);
+    if (reading == READ_DONE && !key_proof(&key)) {
+        failure_set(failure, "libjwt does not verify what it signs");
+        key_dispose(&key);
+        reading = READ_SKIP;
+    }
+    if (reading == READ_DONE)
+        set->keys[set->count++] = key;
+    return reading;
+}
+
+static int compare_keys(const void *first, const void *second)
+{
+    const struct signing_key *a = first, *b = second;
+
+    if (a->activate_at != b->activate_at)
+        return a->activate_at < b->activate_at ? -1 : 1;
+    return strcmp(a->kid, b->kid);
+}
+
+static bool read_keys(struct key_set *set, const char *directory, struct listing *listing,
                       struct failure *failure)
 {
-    char hidden[KEY_NAME_SIZE + 1];
-    bool written;
-    int fd, error;
+    enum reading reading = READ_DONE;
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    snprintf(hidden, sizeof(hidden), ".%s", name);
-    fd = openat(directory_fd, hidden, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
-        return failure_set(failure, "cannot write to the key directory %s: %s", directory,
-                           strerror(errno));
-    owner_inherit(fd, directory_fd);
-    written = write_all(fd, pem, strlen(pem)) && fsync(fd) == 0 &&
-              renameat(directory_fd, hidden, directory_fd, name) == 0;
-    error = errno;
-    close(fd);
-    if (written)
-        return sync_directory(directory_fd, directory, failure);
-    unlinkat(directory_fd, hidden, 0);
-    return failure_set(failure, "cannot write to the key directory %s: %s", directory,
-                       strerror(error));
-}
-
-static bool has_room(const char *directory, struct failure *failure)
-{
-    DIR *stream = opendir(directory);
-    struct dirent *entry;
-    size_t count = 0;
-
-    if (stream == NULL)
         return failure_set(failure, "cannot read the key directory %s: %s", directory,
                            strerror(errno));
-    while ((entry = readdir(stream)) != NULL)
-        count += key_name_counts(entry->d_name);
-    closedir(stream);
-    return count < KEY_MAX_FILES ||
-           failure_set(failure, "the key directory %s is full (%d keys); run `jotd key prune`",
-                       directory, KEY_MAX_FILES);
-}
+    for (size_t i = 0; i < listing->count && reading != READ_STOP; ++i) {
+        struct listed_file *file = &listing->files[i];
 
-bool key_directory_create(const char *directory, enum key_alg alg, int64_t activate_at,
-                          char kid[KEY_KID_LENGTH + 1], struct failure *failure)
-{
-    struct signing_key key = {.alg = alg, .activate_at = activate_at};
-    char name[KEY_NAME_SIZE];
-    char *pem;
-    bool written;
-    int fd;
-
-    if (mkdir(directory, 0700) != 0 && errno != EEXIST)
-        return failure_set(failure, "cannot make the key directory %s: %s", directory,
-                           strerror(errno));
-    if (!has_room(directory, failure) || (fd = open_directory(directory, failure)) < 0)
-        return false;
-    /* A file whose name begins with - is a nuisance on every command line. */
-    while ((pem = key_material_make(alg, key.kid, failure)) != NULL && key.kid[0] == '-')
-        key_material_free(pem, strlen(pem));
-    if (pem == NULL) {
-        close(fd);
-        return false;
+        reading = read_key(set, fd, file->name, &file->skipped);
+        if (reading == READ_STOP)
+            failure_set(failure, "cannot read the key %s/%.100s: %.100s", directory, file->name,
+                        file->skipped.reason);
     }
-    key_name_write(&key, name);
-    written = write_key(fd, directory, name, pem, failure);
-    key_material_free(pem, strlen(pem));
     close(fd);
-    if (written)
-        memcpy(kid, key.kid, sizeof(key.kid));
-    return written;
+    qsort(set->keys, set->count, sizeof(set->keys[0]), compare_keys);
+    return reading != READ_STOP;
 }
 
-static bool fail_changed(struct failure *failure, const char *directory, const char *name)
+static struct key_set *read_listed(const char *directory, struct listing *listing,
+                                   struct failure *failure)
 {
-    if (errno == ENOENT)
-        return failure_set(
-            failure,
-            "the key %s/%s is gone: somebody else changed the directory; see `jotd key list`",
-            directory, name);
-    return failure_set(failure, "cannot change the key %s/%s: %s", directory, name,
-                       strerror(errno));
+    struct key_set *set;
+
+    if (!list_directory(directory, listing, failure))
+        return NULL;
+    if (listing->count > KEY_SET_MAX) {
+        failure_set(failure,
+                    "the key directory %s holds %zu keys, %d are allowed; run `jotd key prune`",
+                    directory, listing->count, KEY_SET_MAX);
+        return NULL;
+    }
+    /* In order, so that of two files for one key it is always the same that is used. */
+    qsort(listing->files, listing->count, sizeof(listing->files[0]), compare_files);
+    if ((set = calloc(1, sizeof(*set))) == NULL) {
+        failure_set(failure, "out of memory");
+        return NULL;
+    }
+    set->references = 1;
+    set->fingerprint = listing->fingerprint;
+    if (read_keys(set, directory, listing, failure))
+        return set;
+    key_set_release(set);
+    return NULL;
 }
 
-bool key_directory_retire(const char *directory, const struct signing_key *key, int64_t retire_at,
-                          struct failure *failure)
+static void log_files(const char *directory, const struct listing *listing)
 {
-    struct signing_key retired = *key;
-    char name[KEY_NAME_SIZE], new_name[KEY_NAME_SIZE];
-    int fd = open_directory(directory, failure);
-    bool done;
+    if ((writers(directory) & S_IWGRP) != 0)
+        log_warn("keys.permissions", log_str("directory", directory),
+                 log_str("reason", "its group may put a key there that signs; chmod g-w"));
+    for (size_t i = 0; i < listing->count; ++i) {
+        const struct listed_file *file = &listing->files[i];
 
-    if (fd < 0)
-        return false;
-    retired.retire_at = retire_at;
-    key_name_write(key, name);
-    key_name_write(&retired, new_name);
-    done = renameat(fd, name, fd, new_name) == 0 ? sync_directory(fd, directory, failure)
-                                                 : fail_changed(failure, directory, name);
-    close(fd);
-    return done;
+        if (file->skipped.reason[0] != '\0')
+            log_warn("key.skipped", log_str("file", file->name),
+                     log_str("reason", file->skipped.reason));
+        else if (file->open_to_others)
+            log_warn("key.permissions", log_str("file", file->name),
+                     log_str("reason", "others than its owner may use it; chmod 600"));
+    }
 }
 
-bool key_directory_remove(const char *directory, const struct signing_key *key,
-                          struct failure *failure)
+/* A key that is renamed while the directory is read may be seen under its old name, its new one or
+ * neither. A signing key must not seem to vanish for that, so what was read counts only when the
+ * directory is still the same afterwards. */
+struct key_set *key_directory_load(const char *directory, struct failure *failure)
 {
-    char name[KEY_NAME_SIZE];
-    int fd = open_directory(directory, failure);
-    bool done;
+    struct listing listing;
 
-    if (fd < 0)
-        return false;
-    key_name_write(key, name);
-    done = unlinkat(fd, name, 0) == 0 ? sync_directory(fd, directory, failure)
-                                      : fail_changed(failure, directory, name);
-    close(fd);
-    return done;
+    for (int i = 0; i < LOAD_ATTEMPTS; ++i) {
+        struct key_set *set = read_listed(directory, &listing, failure);
+
+        if (set == NULL)
+            return NULL;
+        if (key_directory_fingerprint(directory) == set->fingerprint) {
+            log_files(directory, &listing);
+            return set;
+        }
+        key_set_release(set);
+    }
+    failure_set(failure, "the key directory %s changes faster than it can be read; try again",
+                directory);
+    return NULL;
 }

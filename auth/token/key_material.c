@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "auth/token/jwk.h"
+#include "common/base64.h"
 
 #define HS256_PEM_TYPE "JOTD HS256 KEY"
 #define HS256_LENGTH   32   /* RFC 7518 3.2: at least the size of the hash */
@@ -42,7 +43,7 @@ static bool make_secret(BIO *bio, char kid[KEY_KID_LENGTH + 1])
 
     OPENSSL_cleanse(secret, sizeof(secret));
     if (made) {
-        jwk_base64url(id, sizeof(id), text);
+        base64_url_encode(id, sizeof(id), text);
         memcpy(kid, text, KEY_KID_LENGTH + 1);
     }
     return made;
@@ -74,13 +75,14 @@ char *key_material_make(enum key_alg alg, char kid[KEY_KID_LENGTH + 1], struct f
     return pem;
 }
 
-static bool read_secret(struct signing_key *key, BIO *bio, struct failure *failure)
+static bool read_secret(struct signing_key *key, const char *pem, struct failure *failure)
 {
+    BIO *bio = BIO_new_mem_buf(pem, -1);
     char *type = NULL, *header = NULL;
     unsigned char *bytes = NULL;
     long length = 0;
     static const unsigned char zeros[HS256_LENGTH];
-    bool fits = PEM_read_bio(bio, &type, &header, &bytes, &length) != 0 &&
+    bool fits = bio != NULL && PEM_read_bio(bio, &type, &header, &bytes, &length) != 0 &&
                 strcmp(type, HS256_PEM_TYPE) == 0 && *header == '\0' && length == HS256_LENGTH;
     bool known = fits && CRYPTO_memcmp(bytes, zeros, HS256_LENGTH) == 0;
 
@@ -88,6 +90,7 @@ static bool read_secret(struct signing_key *key, BIO *bio, struct failure *failu
         memcpy(key->material, bytes, HS256_LENGTH);
         key->material_length = HS256_LENGTH;
     }
+    BIO_free(bio);
     OPENSSL_free(type);
     OPENSSL_free(header);
     OPENSSL_clear_free(bytes, (size_t)length);
@@ -152,9 +155,18 @@ static bool take_pair(struct signing_key *key, EVP_PKEY *pkey, const char *pem,
     return true;
 }
 
-static bool read_pair(struct signing_key *key, BIO *bio, const char *pem, struct failure *failure)
+EVP_PKEY *key_material_pair(const char *pem)
 {
-    EVP_PKEY *pkey = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    EVP_PKEY *pkey = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+
+    BIO_free(bio);
+    return pkey;
+}
+
+static bool read_pair(struct signing_key *key, const char *pem, struct failure *failure)
+{
+    EVP_PKEY *pkey = key_material_pair(pem);
     bool read;
 
     if (pkey == NULL)
@@ -166,14 +178,9 @@ static bool read_pair(struct signing_key *key, BIO *bio, const char *pem, struct
 
 bool key_material_read(struct signing_key *key, const char *pem, struct failure *failure)
 {
-    BIO *bio = BIO_new_mem_buf(pem, -1);
-    bool read;
+    bool read =
+        key->alg == KEY_HS256 ? read_secret(key, pem, failure) : read_pair(key, pem, failure);
 
-    if (bio == NULL)
-        return failure_set(failure, "out of memory");
-    read =
-        key->alg == KEY_HS256 ? read_secret(key, bio, failure) : read_pair(key, bio, pem, failure);
-    BIO_free(bio);
     ERR_clear_error(); /* what was refused is in `failure` */
     return read;
 }

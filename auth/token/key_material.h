@@ -3,9 +3,10 @@
 #ifndef AUTH_TOKEN_KEY_MATERIAL_H
 #define AUTH_TOKEN_KEY_MATERIAL_H
 
+#include <openssl/types.h>
 #include <stdbool.h>
 
-#include "auth/token/key_set.h"
+#include "auth/token/key.h"
 #include "common/attributes.h"
 #include "common/failure.h"
 
@@ -15,6 +16,9 @@ char *key_material_make(enum key_alg alg, char kid[KEY_KID_LENGTH + 1], struct f
 /* Fills material and jwk of `key`, whose kid and alg are set, from the text of its file. Fails,
  * and leaves `key` alone, when the text is not a key of that algorithm and kid. */
 MUST_USE bool key_material_read(struct signing_key *key, const char *pem, struct failure *failure);
+
+/* The key pair of an ES256 or RS256 key, which the caller frees; NULL when it cannot be read. */
+EVP_PKEY *key_material_pair(const char *pem);
 
 /* Wipes and frees. */
 void key_material_free(char *material, size_t length);

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "auth/token/key_set.h"
+#include "auth/token/key.h"
 #include "common/attributes.h"
 
 #define KEY_NAME_SIZE 80 /* with the NUL */

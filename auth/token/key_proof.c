@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "auth/token/jwk.h"
+#include "auth/token/key_material.h"
 #include "auth/token/signer.h"
+#include "common/base64.h"
 #include "common/buffer.h"
 
 /* libjwt 1.10 takes no token of another type than JWT. */
@@ -25,9 +26,9 @@ static bool sign(const struct signing_key *key, struct buffer *token)
 
     length = (size_t)snprintf(header, sizeof(header), "{\"alg\":\"%s\",\"typ\":\"JWT\"}",
                               key_alg_name(key->alg));
-    jwk_append_base64url(token, header, length);
+    base64_url_append(token, header, length);
     buffer_append(token, ".", 1);
-    jwk_append_base64url(token, payload, strlen(payload));
+    base64_url_append(token, payload, strlen(payload));
     if (!signer_open(&signer, key))
         return false;
     signed_ = signer_sign(&signer, token->bytes, token->size, signature, &length);
@@ -35,7 +36,7 @@ static bool sign(const struct signing_key *key, struct buffer *token)
     if (!signed_)
         return false;
     buffer_append(token, ".", 1);
-    jwk_append_base64url(token, signature, length);
+    base64_url_append(token, signature, length);
     return true;
 }
 
@@ -50,9 +51,8 @@ static bool verify(const char *token, const char *key, size_t length)
 
 static bool verify_with_public_half(const char *token, const struct signing_key *key)
 {
-    BIO *in = BIO_new_mem_buf(key->material, (int)key->material_length);
     BIO *out = BIO_new(BIO_s_mem());
-    EVP_PKEY *pkey = in != NULL ? PEM_read_bio_PrivateKey(in, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *pkey = key_material_pair(key->material);
     bool verified = false;
     char *pem;
 
@@ -63,7 +63,6 @@ static bool verify_with_public_half(const char *token, const struct signing_key 
     }
     EVP_PKEY_free(pkey);
     BIO_free(out);
-    BIO_free(in);
     return verified;
 }
 

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "auth/token/key_set.h"
+#include "auth/token/key.h"
 #include "common/attributes.h"
 
 /* Signs a token with the key, as the server does, and has libjwt verify it with what a service has:

@@ -1,6 +1,8 @@
 /* The rotation of signing keys: see key_rotation.h. */
 #include "auth/token/key_rotation.h"
 
+#include "auth/token/key_file.h"
+
 #define CLOCK_DIFFERENCE 60 /* seconds between a verifier's clock and ours */
 
 static int64_t activation(const struct key_rotation *rotation, const struct key_set *set,
@@ -27,15 +29,14 @@ bool key_rotation_run(struct key_rotation *rotation, const char *directory,
     /* Should tokens live longer later on, no harm is done: the server lets none outlive its key. */
     rotation->retire_at = rotation->activate_at + rotation->longest_ttl + CLOCK_DIFFERENCE;
     rotation->retired_count = 0;
-    if (!key_directory_create(directory, rotation->alg, rotation->activate_at, rotation->kid,
-                              failure))
+    if (!key_file_create(directory, rotation->alg, rotation->activate_at, rotation->kid, failure))
         return false;
     for (size_t i = 0; i < set->count; ++i) {
         const struct signing_key *key = &set->keys[i];
 
         if (key->retire_at != 0 || key->activate_at >= rotation->activate_at)
             continue;
-        if (!key_directory_retire(directory, key, rotation->retire_at, &cause))
+        if (!key_file_retire(directory, key, rotation->retire_at, &cause))
             return failure_set(failure,
                                "the new key %s is made, but an older one has no retire time: %s",
                                rotation->kid, cause.reason);

@@ -21,8 +21,8 @@ struct key_rotation {
     char kid[KEY_KID_LENGTH + 1];
     bool at_once; /* no key signed, so that there was nothing to wait for */
     int64_t activate_at;
-    int64_t retire_at;                                /* of the keys in `retired` */
-    const struct signing_key *retired[KEY_MAX_FILES]; /* they belong to the set */
+    int64_t retire_at;                              /* of the keys in `retired` */
+    const struct signing_key *retired[KEY_SET_MAX]; /* they belong to the set */
     size_t retired_count;
 };
 

@@ -1,6 +1,8 @@
 /* Signing keys in memory: see keyring.h. */
 #include "auth/token/keyring.h"
 
+#include "auth/token/key_directory.h"
+
 #include <inttypes.h>
 #include <openssl/sha.h>
 #include <stdio.h>

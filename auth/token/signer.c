@@ -6,8 +6,9 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
-#include <openssl/pem.h>
 #include <openssl/rsa.h>
+
+#include "auth/token/key_material.h"
 
 #define P256_BYTES 32
 
@@ -26,8 +27,7 @@ static bool open_mac(struct signer *signer, const struct signing_key *key)
 
 static bool open_pair(struct signer *signer, const struct signing_key *key)
 {
-    BIO *bio = BIO_new_mem_buf(key->material, (int)key->material_length);
-    EVP_PKEY *pkey = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *pkey = key_material_pair(key->material);
     EVP_MD *sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     bool opened;
 
@@ -41,7 +41,6 @@ static bool open_pair(struct signer *signer, const struct signing_key *key)
         EVP_PKEY_CTX_set_signature_md(signer->pair, sha256) == 1;
     EVP_MD_free(sha256);
     EVP_PKEY_free(pkey);
-    BIO_free(bio);
     return opened;
 }
 

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "auth/token/key_set.h"
+#include "auth/token/key.h"
 #include "common/attributes.h"
 
 #define SIGNATURE_MAX 1024 /* bytes: RSA keys up to 8192 bits */

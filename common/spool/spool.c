@@ -36,8 +36,8 @@ static bool try_directory(struct spool *spool, int base, const struct uuid *id,
     free(spool->directory);
     spool->directory = path_in(spool->config.base, name);
     if (spool->directory == NULL || mkdirat(base, name, 0700) == -1)
-        return failure_set(failure, "cannot make a directory in %s: %s; set JOTD_SPOOL_DIR",
-                           spool->config.base, strerror(errno));
+        return failure_set(failure, "cannot make a directory in %s: %s", spool->config.base,
+                           strerror(errno));
     spool->lock = file_open_directory(base, name, failure);
     owner_inherit(spool->lock, base);
     if (spool->lock != -1 && flock(spool->lock, LOCK_EX | LOCK_NB) == 0 &&
@@ -60,8 +60,8 @@ static bool make_directory(struct spool *spool, struct failure *failure)
 
     if ((mkdir(spool->config.base, 0700) == -1 && errno != EEXIST) ||
         (base = open(spool->config.base, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)
-        return failure_set(failure, "cannot make the spool directory %s: %s; set JOTD_SPOOL_DIR",
-                           spool->config.base, strerror(errno));
+        return failure_set(failure, "cannot make the spool directory %s: %s", spool->config.base,
+                           strerror(errno));
     for (int i = 0; i != DIRECTORY_TRIES && !made; ++i) {
         if (!uuid_v7_make(&uuids, clock_unix_ms(), &id)) {
             failure_set(failure, "the system gives no random bytes");

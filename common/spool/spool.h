@@ -24,8 +24,8 @@
 
 #include "common/attributes.h"
 #include "common/buffer.h"
+#include "common/counter.h"
 #include "common/failure.h"
-#include "common/prometheus.h"
 #include "common/uuid.h"
 
 #define SPOOL_ROW_MAX     16384              /* bytes of one row */

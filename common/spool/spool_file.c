@@ -19,25 +19,14 @@
 #include "common/owner.h"
 #include "common/spool/spool.h"
 
-static bool read_bytes(int fd, char *to, uint64_t length, uint64_t *done)
-{
-    ssize_t got = 1;
-
-    for (*done = 0; *done != length && got != 0; *done += got > 0 ? (uint64_t)got : 0) {
-        if ((got = read(fd, to + *done, length - *done)) == -1 && errno != EINTR)
-            return false;
-    }
-    return true;
-}
-
 /* What stands behind the last whole pass was never answered for. */
 bool spool_read(struct spool_segment *segment, struct buffer *bytes, struct failure *failure)
 {
     struct failure cause;
     int fd = file_open(segment->directory, segment->name, O_RDONLY, SPOOL_FILE_MAX, &cause);
     char *to = fd != -1 ? buffer_try_reserve(bytes, segment->bytes) : NULL;
-    uint64_t size = 0;
-    bool done = to != NULL && read_bytes(fd, to, segment->bytes, &size);
+    size_t size = 0;
+    bool done = to != NULL && file_read(fd, to, segment->bytes, &size);
 
     if (!done) {
         failure_set(failure, "cannot read %s: %s", segment->path,
@@ -100,8 +89,7 @@ static bool write_hidden(int base, const char *hidden, struct slice lines)
         return false;
     fd = openat(base, hidden, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     owner_inherit(fd, base);
-    written =
-        fd != -1 && write(fd, lines.bytes, lines.length) == (ssize_t)lines.length && fsync(fd) == 0;
+    written = fd != -1 && file_write(fd, lines.bytes, lines.length) && fsync(fd) == 0;
     if (fd != -1)
         close(fd);
     return written;

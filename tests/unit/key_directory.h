@@ -16,8 +16,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/token/key_directory.h"
+#include "auth/token/key_file.h"
 #include "auth/token/key_name.h"
-#include "auth/token/key_set.h"
 
 #define NOW 1700000000 /* epoch seconds */
 
@@ -73,7 +74,7 @@ static inline void create(enum key_alg alg, int64_t activate_at, char kid[KEY_KI
 {
     struct failure failure;
 
-    if (!key_directory_create(directory, alg, activate_at, kid, &failure))
+    if (!key_file_create(directory, alg, activate_at, kid, &failure))
         fail_msg("%s", failure.reason);
 }
 
@@ -91,7 +92,7 @@ static inline void retire(const char *kid, int64_t retire_at)
     struct key_set *set = load();
     struct failure failure;
 
-    if (!key_directory_retire(directory, find(set, kid), retire_at, &failure))
+    if (!key_file_retire(directory, find(set, kid), retire_at, &failure))
         fail_msg("%s", failure.reason);
     key_set_release(set);
 }

@@ -15,7 +15,10 @@
 
 #include "auth/token/access_token.h"
 #include "auth/token/jwk.h"
+#include "auth/token/key_directory.h"
+#include "auth/token/key_file.h"
 #include "auth/token/key_proof.h"
+#include "common/base64.h"
 
 static char directory[] = "/tmp/jotd-test-XXXXXX";
 static struct key_set *set;
@@ -38,7 +41,7 @@ static int set_up(void **state)
     if (mkdtemp(directory) == NULL)
         return -1;
     for (int alg = 0; alg != KEY_ALG_COUNT; ++alg) {
-        if (!key_directory_create(directory, (enum key_alg)alg, 1000 + alg, kid, &failure))
+        if (!key_file_create(directory, (enum key_alg)alg, 1000 + alg, kid, &failure))
             return -1;
     }
     set = key_directory_load(directory, &failure);
@@ -225,7 +228,7 @@ static void pads_the_numbers_of_an_ecdsa_signature(void **state)
         buffer_clear(&token);
         buffer_append_text(&token, text);
         buffer_append_text(&token, ".");
-        jwk_append_base64url(&token, signature, length);
+        base64_url_append(&token, signature, length);
         assert_int_equal(verify_signature(KEY_ES256, verifier, verifier_length, token.bytes), 0);
     }
     signer_close(&signer);

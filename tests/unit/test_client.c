@@ -21,6 +21,17 @@ static struct secret_digest digest_of(const char *text)
     return digest;
 }
 
+#define LET_IN AUTH_FAILURE_COUNT
+
+/* LET_IN, or why it is not. */
+static enum auth_failure authenticate(const struct client *client,
+                                      const struct secret_digest *digest, int64_t now_ms)
+{
+    enum auth_failure failure;
+
+    return client_authenticate(client, digest, now_ms, &failure) ? LET_IN : failure;
+}
+
 static void lets_in_by_any_live_secret(void **state)
 {
     struct client client = {.enabled = true};
@@ -31,13 +42,13 @@ static void lets_in_by_any_live_secret(void **state)
     client.secrets[0] = (struct client_secret){first, INT64_MAX};
     client.secrets[1] = (struct client_secret){second, NOW + 1};
     client.secrets[3] = (struct client_secret){last, INT64_MAX};
-    assert_true(client_authenticate(&client, &first, NOW));
-    assert_true(client_authenticate(&client, &second, NOW));
-    assert_true(client_authenticate(&client, &last, NOW));
-    assert_false(client_authenticate(&client, &wrong, NOW));
+    assert_int_equal(authenticate(&client, &first, NOW), LET_IN);
+    assert_int_equal(authenticate(&client, &second, NOW), LET_IN);
+    assert_int_equal(authenticate(&client, &last, NOW), LET_IN);
+    assert_int_equal(authenticate(&client, &wrong, NOW), AUTH_WRONG_SECRET);
     /* The overlap of a rotation ends while the record is cached. */
-    assert_false(client_authenticate(&client, &second, NOW + 1));
-    assert_true(client_authenticate(&client, &first, NOW + 1));
+    assert_int_equal(authenticate(&client, &second, NOW + 1), AUTH_EXPIRED_SECRET);
+    assert_int_equal(authenticate(&client, &first, NOW + 1), LET_IN);
 }
 
 static void lets_nobody_in_without_client_or_secret(void **state)
@@ -46,12 +57,12 @@ static void lets_nobody_in_without_client_or_secret(void **state)
     struct secret_digest right = digest_of("right"), zero = {{0}};
 
     (void)state;
-    assert_false(client_authenticate(NULL, &right, NOW));
-    assert_false(client_authenticate(NULL, &zero, NOW));
-    assert_false(client_authenticate(&client, &zero, NOW)); /* a free slot is no secret */
+    assert_int_equal(authenticate(NULL, &right, NOW), AUTH_UNKNOWN_CLIENT);
+    assert_int_equal(authenticate(NULL, &zero, NOW), AUTH_UNKNOWN_CLIENT);
+    assert_int_not_equal(authenticate(&client, &zero, NOW), LET_IN); /* a free slot is none */
     client.secrets[0] = (struct client_secret){right, INT64_MAX};
     client.enabled = false;
-    assert_false(client_authenticate(&client, &right, NOW));
+    assert_int_equal(authenticate(&client, &right, NOW), AUTH_DISABLED_CLIENT);
 }
 
 static void knows_the_form_of_ids(void **state)

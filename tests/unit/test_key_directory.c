@@ -1,4 +1,6 @@
 /* auth/keys and auth/key_material: what is read from the key directory, and what is refused. */
+#include "auth/token/key_directory.h"
+#include "auth/token/key_file.h"
 #include "tests/unit/key_directory.h"
 
 #include <openssl/ec.h>
@@ -62,7 +64,7 @@ static void test_create_and_load(void **state)
         path_of(name, path);
         assert_int_equal(stat(path, &status), 0);
         assert_int_equal(status.st_mode & 07777, 0600);
-        assert_true(key_directory_remove(directory, key, &failure));
+        assert_true(key_file_remove(directory, key, &failure));
         key_set_release(set);
     }
     assert_int_equal(count_loaded(), 0);
@@ -90,10 +92,10 @@ static void test_a_full_directory(void **state)
     struct failure failure;
 
     (void)state;
-    for (int i = 0; i < KEY_MAX_FILES; ++i)
+    for (int i = 0; i < KEY_SET_MAX; ++i)
         create(KEY_HS256, NOW + i, kid);
-    assert_int_equal(count_loaded(), KEY_MAX_FILES);
-    assert_false(key_directory_create(directory, KEY_HS256, NOW, kid, &failure));
+    assert_int_equal(count_loaded(), KEY_SET_MAX);
+    assert_false(key_file_create(directory, KEY_HS256, NOW, kid, &failure));
     write_file("one-more.pem", "x", 1);
     assert_null(key_directory_load(directory, &failure));
     assert_int_not_equal(key_directory_fingerprint(directory), 0);

@@ -1,4 +1,6 @@
 /* auth/keys and auth/key_rotation: which key signs when, what is published, and the changes. */
+#include "auth/token/key_directory.h"
+#include "auth/token/key_file.h"
 #include "tests/unit/key_directory.h"
 
 #include <jansson.h>
@@ -125,12 +127,12 @@ static void test_retire_and_remove(void **state)
     assert_int_equal(after->keys[0].retire_at, NOW + 100);
 
     /* What another process has moved away meanwhile cannot be changed. */
-    assert_false(key_directory_retire(directory, &before->keys[0], NOW + 200, &failure));
+    assert_false(key_file_retire(directory, &before->keys[0], NOW + 200, &failure));
     assert_non_null(strstr(failure.reason, "is gone"));
-    assert_false(key_directory_remove(directory, &before->keys[0], &failure));
+    assert_false(key_file_remove(directory, &before->keys[0], &failure));
     assert_non_null(strstr(failure.reason, "is gone"));
 
-    assert_true(key_directory_remove(directory, &after->keys[0], &failure));
+    assert_true(key_file_remove(directory, &after->keys[0], &failure));
     assert_int_equal(count_loaded(), 0);
     key_set_release(before);
     key_set_release(after);
@@ -242,8 +244,8 @@ static void test_fingerprint_follows_every_change(void **state)
     assert_int_equal(chmod(path, 0400), 0); /* may be what makes a key readable */
     assert_true(key_directory_fingerprint(directory) != retired);
 
-    assert_true(key_directory_remove(directory, &set->keys[0], &failure));
-    assert_true(key_directory_remove(directory, &set->keys[1], &failure));
+    assert_true(key_file_remove(directory, &set->keys[0], &failure));
+    assert_true(key_file_remove(directory, &set->keys[1], &failure));
     assert_true(key_directory_fingerprint(directory) == empty);
     key_set_release(set);
 }

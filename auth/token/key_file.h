@@ -1,0 +1,27 @@
+/* The files of the key directory, made and changed. Each change is one rename or unlink, so that a
+ * reader sees the state before it or the state after it.
+ */
+#ifndef AUTH_TOKEN_KEY_FILE_H
+#define AUTH_TOKEN_KEY_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "auth/token/key.h"
+#include "common/attributes.h"
+#include "common/failure.h"
+
+/* Makes a key and its file (and the directory, mode 0700, when it is missing). On success `kid`
+ * holds the new key's id. */
+MUST_USE bool key_file_create(const char *directory, enum key_alg alg, int64_t activate_at,
+                              char kid[KEY_KID_LENGTH + 1], struct failure *failure);
+
+/* Gives a key its retire time by renaming its file. */
+MUST_USE bool key_file_retire(const char *directory, const struct signing_key *key,
+                              int64_t retire_at, struct failure *failure);
+
+/* Removes a key's file. */
+MUST_USE bool key_file_remove(const char *directory, const struct signing_key *key,
+                              struct failure *failure);
+
+#endif
