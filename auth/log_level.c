@@ -34,7 +34,7 @@ static const char *read_word(const char *path, char *word, size_t size)
 static enum log_level wanted(const struct settings *settings)
 {
     const char *path = settings->log_level_file, *reason;
-    enum log_level level = (enum log_level)settings->log_level;
+    enum log_level level = settings->log_level;
     char word[32];
 
     if (path == NULL)

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "auth/client/auth_log.h"
-#include "auth/endpoint/oauth_reply.h"
 #include "auth/quota/tier.h"
 #include "auth/worker.h"
 #include "common/clock.h"
@@ -58,11 +57,11 @@ static bool is_shown(enum endpoint endpoint, int code, uint64_t count)
 static void write_connections(struct buffer *text, const struct process *process)
 {
     struct memory_budget *memory =
-        (struct memory_budget *)&process->connections.memory; /* reading takes its mutex */
+        (struct memory_budget *)&process->http.connections.memory; /* reading takes its mutex */
     uint64_t open = 0;
 
     for (size_t i = 0; i != process->worker_count; ++i)
-        open += (uint64_t)atomic_load(&process->workers[i].connections.count);
+        open += (uint64_t)http_loop_connections(&process->workers[i].http);
     prometheus_family(text, "jotd_http_connections", "gauge", "Open client connections.");
     prometheus_value(text, "jotd_http_connections", "", open);
     prometheus_family(text, "jotd_http_buffered_bytes", "gauge",
@@ -75,13 +74,13 @@ static void write_connections(struct buffer *text, const struct process *process
 
 static void write_requests(struct buffer *text, const struct process *process)
 {
-    static const int codes[STATUS_COUNT] = STATUS_CODES;
+    static const int codes[COUNTERS_STATUS_COUNT] = COUNTERS_STATUS_CODES;
     char labels[128];
     size_t size = 0;
 
     prometheus_family(text, "jotd_http_requests_total", "counter", "Requests by path and status.");
     for (size_t e = 0; e != ENDPOINT_COUNT; ++e) {
-        for (size_t s = 0; s != STATUS_COUNT; ++s) {
+        for (size_t s = 0; s != COUNTERS_STATUS_COUNT; ++s) {
             uint64_t count =
                 workers_sum(process, OFFSET_AT(requests, e) + s * sizeof(struct counter));
 
@@ -122,7 +121,7 @@ static void write_tokens(struct buffer *text, const struct process *process)
 
     prometheus_family(text, "jotd_tokens_issued_total", "counter", "Access tokens issued by tier.");
     for (unsigned t = 0; t != TIER_MAX; ++t) {
-        uint64_t count = workers_sum(process, OFFSET_AT(tokens_issued, t));
+        uint64_t count = workers_sum(process, OFFSET_AT(issue.issued, t));
 
         if (!is_known(t, count))
             continue;
@@ -151,7 +150,7 @@ static void write_tokens(struct buffer *text, const struct process *process)
     prometheus_family(text, "jotd_sign_duration_seconds", "histogram",
                       "Time to write and sign one token, by algorithm.");
     for (size_t a = 0; a != KEY_ALG_COUNT; ++a) {
-        struct histogram total = merge(process, OFFSET_AT(sign_durations, a));
+        struct histogram total = merge(process, OFFSET_AT(issue.sign_durations, a));
 
         snprintf(labels, sizeof(labels), "alg=\"%s\"", key_alg_name((enum key_alg)a));
         prometheus_histogram(text, "jotd_sign_duration_seconds", labels, &total);
@@ -164,24 +163,24 @@ static void write_cache(struct buffer *text, const struct process *process)
         const char *name, *help;
         size_t offset;
     } counters[] = {
-        {"jotd_client_cache_hits_total", "Clients found fresh in the cache.", OFFSET(cache_hits)},
+        {"jotd_client_cache_hits_total", "Clients found fresh in the cache.", OFFSET(cache.hits)},
         {"jotd_client_cache_misses_total", "Clients that had to be looked up.",
-         OFFSET(cache_misses)},
+         OFFSET(cache.misses)},
         {"jotd_client_cache_stale_total", "Expired clients served while PostgreSQL was away.",
-         OFFSET(cache_stale)},
+         OFFSET(cache.stale)},
         {"jotd_client_cache_invalidations_total", "Entries dropped because they were changed.",
-         OFFSET(cache_invalidations)},
+         OFFSET(cache.invalidations)},
         {"jotd_client_cache_evictions_total", "Entries that made room for others.",
-         OFFSET(cache_evictions)},
+         OFFSET(cache.evictions)},
         {"jotd_client_cache_expirations_total", "Entries found too old.",
-         OFFSET(cache_expirations)},
-        {"jotd_client_cache_warmed_total", "Clients loaded at the start.", OFFSET(cache_warmed)},
+         OFFSET(cache.expirations)},
+        {"jotd_client_cache_warmed_total", "Clients loaded at the start.", OFFSET(cache.warmed)},
         {"jotd_client_rechecks_total",
-         "Statements that looked clients up again after a change of all.", OFFSET(rechecks)},
+         "Statements that looked clients up again after a change of all.", OFFSET(cache.rechecks)},
     };
     /* In this order, since workers go on counting: never more removed than added. */
-    uint64_t removed = workers_sum(process, OFFSET(cache_removed));
-    uint64_t added = workers_sum(process, OFFSET(cache_added)), capacity = 0;
+    uint64_t removed = workers_sum(process, OFFSET(cache.removed));
+    uint64_t added = workers_sum(process, OFFSET(cache.added)), capacity = 0;
 
     for (size_t i = 0; i != COUNT_OF(counters); ++i) {
         prometheus_family(text, counters[i].name, "counter", counters[i].help);
@@ -198,7 +197,7 @@ static void write_cache(struct buffer *text, const struct process *process)
 
 static void write_lookups(struct buffer *text, const struct process *process)
 {
-    struct histogram total = merge(process, OFFSET(lookup_durations));
+    struct histogram total = merge(process, OFFSET(cache.lookup_durations));
     bool up = true;
     char labels[64];
 
@@ -212,7 +211,7 @@ static void write_lookups(struct buffer *text, const struct process *process)
     for (size_t r = 0; r != LOOKUP_RESULT_COUNT; ++r) {
         snprintf(labels, sizeof(labels), "result=\"%s\"", lookup_names[r]);
         prometheus_value(text, "jotd_client_lookups_total", labels,
-                         workers_sum(process, OFFSET_AT(lookups, r)));
+                         workers_sum(process, OFFSET_AT(cache.lookups, r)));
     }
     prometheus_family(text, "jotd_client_lookup_duration_seconds", "histogram",
                       "Time from asking PostgreSQL for a client to its answer.");
@@ -276,7 +275,7 @@ static void write_ledger(struct buffer *text, const struct process *process)
     prometheus_family(text, "jotd_ledger_rows_dropped_total", "counter",
                       "Tokens issued without a record, for want of room (JOTD_SPOOL_FULL=drop).");
     prometheus_value(text, "jotd_ledger_rows_dropped_total", "",
-                     workers_sum(process, OFFSET(ledger_dropped)));
+                     workers_sum(process, OFFSET(issue.dropped)));
     prometheus_family(text, "jotd_ledger_batches_total", "counter", "Batches by what closed them.");
     for (size_t t = 0; t != SPOOL_TRIGGER_COUNT; ++t) {
         snprintf(labels, sizeof(labels), "trigger=\"%s\"", triggers[t]);
@@ -309,7 +308,7 @@ static void write_limiter(struct buffer *text, const struct process *process)
         [LIMITER_ALLOWED] = "allowed",
         [LIMITER_DENIED] = "denied",
     };
-    struct histogram durations = merge(process, OFFSET(limiter_durations));
+    struct histogram durations = merge(process, OFFSET(limiter.durations));
     char labels[128];
 
     prometheus_family(text, "jotd_limiter_decisions_total", "counter",
@@ -317,7 +316,7 @@ static void write_limiter(struct buffer *text, const struct process *process)
     for (unsigned t = 0; t != TIER_MAX; ++t) {
         for (size_t d = 0; d != LIMITER_DECISION_COUNT; ++d) {
             uint64_t count =
-                workers_sum(process, OFFSET_AT(limiter_decisions, t) + d * sizeof(struct counter));
+                workers_sum(process, OFFSET_AT(limiter.decisions, t) + d * sizeof(struct counter));
 
             if (!is_known(t, count))
                 continue;
@@ -329,7 +328,7 @@ static void write_limiter(struct buffer *text, const struct process *process)
     prometheus_family(text, "jotd_limiter_near_limit_total", "counter",
                       "Tokens granted past 80 % of a window.");
     for (unsigned t = 0; t != TIER_MAX; ++t) {
-        uint64_t count = workers_sum(process, OFFSET_AT(limiter_near_limit, t));
+        uint64_t count = workers_sum(process, OFFSET_AT(limiter.near_limit, t));
 
         if (!is_known(t, count))
             continue;
@@ -342,11 +341,11 @@ static void write_limiter(struct buffer *text, const struct process *process)
     prometheus_family(text, "jotd_limiter_backend_errors_total", "counter",
                       "Calls, or clients of a call, that Redis did not answer, or with an error.");
     prometheus_value(text, "jotd_limiter_backend_errors_total", "",
-                     workers_sum(process, OFFSET(limiter_backend_errors)));
+                     workers_sum(process, OFFSET(limiter.backend_errors)));
     prometheus_family(text, "jotd_limiter_fallback_decisions_total", "counter",
                       "Decisions that were made without Redis (JOTD_LIMITER_ON_ERROR).");
     prometheus_value(text, "jotd_limiter_fallback_decisions_total", "",
-                     workers_sum(process, OFFSET(limiter_without_redis)));
+                     workers_sum(process, OFFSET(limiter.without_redis)));
     prometheus_family(text, "jotd_limiter_fallback", "gauge",
                       "1 while a worker is without its Redis.");
     prometheus_value(text, "jotd_limiter_fallback", "",

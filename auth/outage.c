@@ -12,10 +12,10 @@
 static struct outage count(const struct process *process)
 {
     return (struct outage){
-        .stale = workers_sum(process, offsetof(struct counters, cache_stale)),
+        .stale = workers_sum(process, offsetof(struct counters, cache.stale)),
         .refused = workers_sum(process, offsetof(struct counters,
                                                  oauth_errors[OAUTH_TEMPORARILY_UNAVAILABLE])),
-        .decided = workers_sum(process, offsetof(struct counters, limiter_without_redis)),
+        .decided = workers_sum(process, offsetof(struct counters, limiter.without_redis)),
     };
 }
 
@@ -55,7 +55,7 @@ static size_t workers_without_postgres(const struct process *process)
 static bool is_full(const struct process *process)
 {
     for (size_t i = 0; i != process->worker_count; ++i) {
-        if (process->settings.spool_full == SPOOL_FULL_REFUSE &&
+        if (process->settings.spool_full == ISSUE_REFUSE &&
             atomic_load(&process->workers[i].spool.full))
             return true;
     }

@@ -6,9 +6,9 @@
 
 #include <stdint.h>
 
-#define OUTAGE_LINE_MS 60000
+#include "auth/process.h"
 
-struct process;
+#define OUTAGE_LINE_MS 60000
 
 /* Counts at its begin. */
 struct outage {

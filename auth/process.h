@@ -1,36 +1,40 @@
-/* What the workers of one process share. Written at start, before there are threads, except for
- * what is atomic. */
+/* What the threads of one process share. */
 #ifndef AUTH_PROCESS_H
 #define AUTH_PROCESS_H
 
-#include <h2o.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "auth/client/throttle.h"
 #include "auth/ledger/ledger.h"
-#include "auth/outage.h"
 #include "auth/quota/limiter.h"
 #include "auth/settings.h"
 #include "auth/token/keyring.h"
-#include "common/http/connections.h"
-#include "common/http/handover.h"
+#include "common/http/http.h"
+
+/* Where requests come in. What belongs to a listener without an address is at the public one. */
+enum listener {
+    LISTENER_PUBLIC,
+    LISTENER_METRICS, /* /metrics, /health and /ready */
+    LISTENER_COUNT,
+};
+_Static_assert((int)LISTENER_COUNT <= CONNECTIONS_LISTENERS_MAX, "they have their place");
 
 struct process {
+    /* Set at the start, before there are other threads. */
     struct settings settings;
+    struct worker *workers;
+    size_t worker_count;
+    struct http http; /* and what is atomic in it */
+
+    /* Under locks of their own. */
     struct keyring keys;
     struct ledger ledger;
     struct throttle throttle;
     struct limiter_shared limiter;
-    h2o_globalconf_t h2o;
-    struct worker *workers;
-    size_t worker_count;
-    _Atomic int workers_running; /* threads */
-    struct connection_bound connections;
-    size_t most_held; /* bytes, by connections, since memory was given back */
-    struct handover handover;
-    struct outages outages;
+
+    _Atomic int workers_running;     /* threads */
     atomic_bool other_host_told;     /* that requests name another host than the default issuer */
     _Atomic size_t workers_verified; /* those that have seen the schema that they know */
     _Atomic uint64_t drain_deadline_ms; /* monotonic; 0: not draining */

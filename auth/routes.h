@@ -1,10 +1,10 @@
-/* Path and method to handler; what fits none is 404 or 405. */
+/* What is served: one table of listener, path, method and handler. */
 #ifndef AUTH_ROUTES_H
 #define AUTH_ROUTES_H
 
-#include <h2o.h>
+#include "auth/process.h"
 
-/* Fills a fresh globalconf: limits, handler, and the logger that counts finished requests. */
-void routes_setup(h2o_globalconf_t *config);
+/* Fills what the HTTP server needs to know before the first loop is opened. */
+void routes_setup(struct process *process);
 
 #endif

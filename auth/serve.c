@@ -18,6 +18,7 @@
 
 #include "auth/command/cli.h"
 #include "auth/log_level.h"
+#include "auth/outage.h"
 #include "auth/routes.h"
 #include "auth/worker.h"
 #include "common/clock.h"
@@ -67,6 +68,12 @@ static void raise_descriptor_limit(struct settings *settings)
                  log_str("reason", "the limit of open files allows no more connections"));
     }
 }
+
+/* What the main thread keeps from one look around to the next. */
+struct lookout {
+    size_t most_held; /* bytes, by connections, since memory was given back */
+    struct outages outages;
+};
 
 /* Blocked in every thread, since those that are started later inherit it. */
 static int open_signals(void)
@@ -131,38 +138,39 @@ static void reload(struct process *process)
 
 /* What many connections have held lies about in pieces, which malloc gives back only when it is
  * told to. That holds each worker up for some milliseconds, so it is done once a flood is over. */
-static void give_memory_back(struct process *process)
+static void give_memory_back(struct process *process, size_t *most_held)
 {
-    size_t connections = (size_t)atomic_load(&process->connections.count) * CONNECTION_BYTES;
-    size_t peak = memory_budget_peak(&process->connections.memory) + connections;
-    size_t held = memory_budget_held(&process->connections.memory) + connections;
+    size_t connections = (size_t)atomic_load(&process->http.connections.count) * CONNECTION_BYTES;
+    size_t peak = memory_budget_peak(&process->http.connections.memory) + connections;
+    size_t held = memory_budget_held(&process->http.connections.memory) + connections;
 
-    if (peak > process->most_held)
-        process->most_held = peak;
-    if (held > process->most_held / 2 || process->most_held - held < GIVE_BACK_BYTES)
+    if (peak > *most_held)
+        *most_held = peak;
+    if (held > *most_held / 2 || *most_held - held < GIVE_BACK_BYTES)
         return;
     malloc_trim(0);
-    process->most_held = held;
+    *most_held = held;
 }
 
-static void look_around(struct process *process, bool reloads)
+static void look_around(struct process *process, struct lookout *lookout, bool reloads)
 {
     tell_alive(process);
-    handover_watch(process);
+    handover_watch(&process->http);
     prometheus_process_update();
-    give_memory_back(process);
+    give_memory_back(process, &lookout->most_held);
     if (reloads)
         reload(process);
     else
         keyring_refresh(&process->keys, false);
     private_memory_wipe_small(); /* of keys */
-    outages_look(&process->outages, process);
+    outages_look(&lookout->outages, process);
 }
 
 /* A SIGHUP is heard at once when the last reload is long enough ago, else when that is so: however
  * many come, they cost one reload a second. */
 static void wait_for_end(struct process *process, int signals)
 {
+    struct lookout lookout = {0};
     uint64_t reloaded_ms = 0, look_at_ms = clock_monotonic_ms();
     bool reload_wanted = false;
 
@@ -175,7 +183,7 @@ static void wait_for_end(struct process *process, int signals)
         if (reload_wanted && now_ms - reloaded_ms >= LOOK_EVERY_MS)
             look_at_ms = now_ms;
         if (now_ms >= look_at_ms) {
-            look_around(process, reload_wanted);
+            look_around(process, &lookout, reload_wanted);
             look_at_ms = now_ms + LOOK_EVERY_MS;
             if (reload_wanted)
                 reloaded_ms = now_ms;
@@ -184,7 +192,7 @@ static void wait_for_end(struct process *process, int signals)
         signal_number = wait_for_signal(signals, (int)(look_at_ms - now_ms));
         if (signal_number == SIGTERM || signal_number == SIGINT) {
             log_info("serve.draining", log_str("signal", strsignal(signal_number)),
-                     log_int("timeout_s", process->settings.drain_timeout));
+                     log_int("timeout_s", process->settings.drain_timeout_s));
             return;
         }
         reload_wanted |= signal_number == SIGHUP;
@@ -212,12 +220,12 @@ static void wait_while_draining(struct process *process, int signals, int timeou
 static void drain(struct process *process, int signals)
 {
     sd_notify(0, "STOPPING=1\nSTATUS=Draining");
-    if (atomic_load(&process->workers_running) != 0 && handover_begin(process)) {
+    if (atomic_load(&process->workers_running) != 0 && handover_begin(&process->http)) {
         wait_while_draining(process, signals, HANDOVER_MS);
-        handover_end(process);
+        handover_end(&process->http);
     }
     atomic_store(&process->drain_deadline_ms,
-                 clock_monotonic_ms() + (uint64_t)process->settings.drain_timeout * 1000);
+                 clock_monotonic_ms() + (uint64_t)process->settings.drain_timeout_s * 1000);
     while (atomic_load(&process->workers_running) != 0) {
         wait_while_draining(process, signals, 20);
         if (clock_monotonic_ms() > atomic_load(&process->drain_deadline_ms) + STUCK_MS) {
@@ -235,7 +243,7 @@ static bool open_ledger(struct process *process, struct failure *failure)
         .base = settings->spool_dir,
         .max_bytes = (uint64_t)settings->spool_max_bytes,
         .batch_rows = (uint64_t)settings->batch_rows,
-        .batch_interval_ms = (uint64_t)settings->batch_interval * 1000,
+        .batch_interval_ms = (uint64_t)settings->batch_interval_s * 1000,
     };
     struct failure cause;
 
@@ -267,7 +275,7 @@ static bool start_workers(struct process *process, struct failure *failure)
              log_str("listen", process->settings.listen),
              log_str("issuer", process->settings.issuer),
              log_int("workers", (int64_t)process->worker_count));
-    handover_tell(process);
+    handover_tell(&process->http);
     return true;
 }
 
@@ -295,8 +303,8 @@ static int run(struct process *process, struct failure *failure)
     settings_warn(&process->settings);
     prometheus_process_update();
     raise_descriptor_limit(&process->settings);
-    process->connections.max = (int)process->settings.max_connections;
-    memory_budget_open(&process->connections.memory, (size_t)process->settings.memory_budget);
+    process->http.connections.max = (int)process->settings.max_connections;
+    memory_budget_open(&process->http.connections.memory, (size_t)process->settings.memory_budget);
     if (!private_memory_lock())
         log_info("memory.not_locked",
                  log_str("reason",
@@ -309,9 +317,9 @@ static int run(struct process *process, struct failure *failure)
     keyring_open(&process->keys, process->settings.keys_dir);
     throttle_open(&process->throttle);
     limiter_shared_open(&process->limiter);
-    routes_setup(&process->h2o);
+    routes_setup(process);
 
-    if (open_ledger(process, failure) && handover_open(process, failure) &&
+    if (open_ledger(process, failure) && handover_open(&process->http, failure) &&
         open_workers(process, failure) && ledger_start(&process->ledger, failure) &&
         start_workers(process, failure)) {
         wait_for_end(process, signals);
@@ -324,10 +332,10 @@ static int run(struct process *process, struct failure *failure)
         end_now(status); /* its thread is stuck and still uses all this; the spool is complete */
 
     close_workers(process);
-    handover_close(process);
-    memory_budget_close(&process->connections.memory);
+    handover_close(&process->http);
+    memory_budget_close(&process->http.connections.memory);
     ledger_close(&process->ledger);
-    h2o_config_dispose(&process->h2o);
+    h2o_config_dispose(&process->http.h2o);
     limiter_shared_close(&process->limiter);
     throttle_close(&process->throttle);
     keyring_close(&process->keys);
@@ -337,7 +345,7 @@ static int run(struct process *process, struct failure *failure)
 
 int serve(int argc, char **argv)
 {
-    struct process process = {.handover = {.inherited = {-1, -1}}};
+    struct process process = {0};
     struct failure failure;
     int status = CLI_FAILED;
 

@@ -205,10 +205,10 @@ static const struct config_option options[] = {
      .help = "the directory of signing keys (jotd key)"},
     {.name = "JOTD_TOKEN_TTL",
      .kind = CONFIG_NUMBER,
-     .offset = FIELD(token_ttl),
+     .offset = FIELD(token_ttl_s),
      .default_value = "3600",
      .min = 1,
-     .max = TOKEN_TTL_MAX,
+     .max = TOKEN_TTL_MAX_S,
      .help = "lifetime of a token in seconds, for clients that have none of their own"},
     {.name = "JOTD_CLIENT_CACHE_SIZE",
      .kind = CONFIG_NUMBER,
@@ -219,14 +219,14 @@ static const struct config_option options[] = {
      .help = "clients that each worker keeps in memory"},
     {.name = "JOTD_CLIENT_CACHE_TTL",
      .kind = CONFIG_NUMBER,
-     .offset = FIELD(client_cache_ttl),
+     .offset = FIELD(client_cache_ttl_s),
      .default_value = "600",
      .min = 1,
      .max = 86400,
      .help = "seconds after which a cached client is looked up again"},
     {.name = "JOTD_CLIENT_CACHE_STALE",
      .kind = CONFIG_NUMBER,
-     .offset = FIELD(client_cache_stale),
+     .offset = FIELD(client_cache_stale_s),
      .default_value = "3600",
      .min = 0,
      .max = 604800,
@@ -240,7 +240,7 @@ static const struct config_option options[] = {
      .help = "rows of the ledger that close a batch, recorded by the whole process"},
     {.name = "JOTD_BATCH_INTERVAL",
      .kind = CONFIG_NUMBER,
-     .offset = FIELD(batch_interval),
+     .offset = FIELD(batch_interval_s),
      .default_value = "5",
      .min = 1,
      .max = 3600,
@@ -292,14 +292,14 @@ static const struct config_option options[] = {
      .help = "origins whose pages may ask for tokens (CORS), or *; default: none"},
     {.name = "JOTD_DRAIN_TIMEOUT",
      .kind = CONFIG_NUMBER,
-     .offset = FIELD(drain_timeout),
+     .offset = FIELD(drain_timeout_s),
      .default_value = "10",
      .min = 1,
      .max = 3600,
      .help = "seconds from SIGTERM to the end"},
     {.name = "JOTD_IDLE_TIMEOUT",
      .kind = CONFIG_NUMBER,
-     .offset = FIELD(idle_timeout),
+     .offset = FIELD(idle_timeout_s),
      .default_value = "75",
      .min = 1,
      .max = 3600,
@@ -438,14 +438,12 @@ bool settings_load(struct settings *settings, unsigned needs, struct failure *fa
         settings->log_format = LOG_FORMAT_TEXT;
     else if (format != NULL && strcmp(format, "json") == 0)
         settings->log_format = LOG_FORMAT_JSON;
-    log_setup(LOG_LEVEL_INFO, (needs & SETTINGS_FOR_SERVER) != 0
-                                  ? (enum log_format)settings->log_format
-                                  : LOG_FORMAT_TEXT);
+    log_setup(LOG_LEVEL_INFO,
+              (needs & SETTINGS_FOR_SERVER) != 0 ? settings->log_format : LOG_FORMAT_TEXT);
     if (!config_load(options, COUNT_OF(options), settings, failure))
         return false;
-    log_setup((enum log_level)settings->log_level, (needs & SETTINGS_FOR_SERVER) != 0
-                                                       ? (enum log_format)settings->log_format
-                                                       : LOG_FORMAT_TEXT);
+    log_setup(settings->log_level,
+              (needs & SETTINGS_FOR_SERVER) != 0 ? settings->log_format : LOG_FORMAT_TEXT);
     config_find_unknown(options, COUNT_OF(options), "JOTD_", is_kubernetes, warn_unknown);
     if (settings->metrics_listen != NULL &&
         strcmp(settings->metrics_listen, settings->listen) == 0) {

@@ -5,34 +5,18 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "auth/quota/limiter_mode.h"
+#include "auth/token/issue_mode.h"
 #include "common/attributes.h"
 #include "common/failure.h"
+#include "common/http/access_note.h"
+#include "common/log.h"
 #include "common/network.h"
 
-#define TOKEN_TTL_MAX 86400 /* seconds; also the bound of clients.token_ttl */
-#define WORKERS_MAX   256
+#define TOKEN_TTL_MAX_S 86400 /* also the bound of clients.token_ttl */
+#define WORKERS_MAX     256
 
 #define MEMORY_BUDGET_MIN 1048576 /* bytes */
-
-/* What happens to a token for whose record there is no room. */
-enum spool_full {
-    SPOOL_FULL_REFUSE,
-    SPOOL_FULL_DROP,
-};
-
-/* Where clients are held to their quota. */
-enum limiter_mode {
-    LIMITER_REDIS,
-    LIMITER_LOCAL, /* each process by itself */
-    LIMITER_OFF,
-};
-
-/* What happens while Redis is away. */
-enum limiter_on_error {
-    LIMITER_ON_ERROR_LOCAL,
-    LIMITER_ON_ERROR_ALLOW,
-    LIMITER_ON_ERROR_DENY,
-};
 
 struct settings {
     char *listen;
@@ -42,30 +26,30 @@ struct settings {
     char *database_url; /* NULL only where SETTINGS_NEED_DATABASE was not asked for */
     long long workers;  /* resolved: at least 1 */
     char *keys_dir;
-    long long token_ttl;        /* seconds */
+    long long token_ttl_s;
     char *trusted_proxies_text; /* NULL: none */
     struct network_list trusted_proxies;
     char *cors_origins; /* NULL: none */
     long long client_cache_size;
-    long long client_cache_ttl;   /* seconds */
-    long long client_cache_stale; /* seconds */
+    long long client_cache_ttl_s;
+    long long client_cache_stale_s;
     long long batch_rows;
-    long long batch_interval; /* seconds */
+    long long batch_interval_s;
     char *spool_dir;
     long long spool_max_bytes;
-    long long spool_full; /* an enum spool_full */
+    enum issue_without_room spool_full;
     char *redis_url;
-    long long limiter;          /* an enum limiter_mode */
-    long long limiter_on_error; /* an enum limiter_on_error */
+    enum limiter_mode limiter;
+    enum limiter_on_error limiter_on_error;
     long long limiter_timeout_ms;
-    long long drain_timeout; /* seconds */
-    long long idle_timeout;  /* seconds */
+    long long drain_timeout_s;
+    long long idle_timeout_s;
     long long max_connections;
     long long memory_budget; /* bytes; resolved: at least MEMORY_BUDGET_MIN */
-    long long log_level;     /* an enum log_level */
-    char *log_level_file;    /* NULL: none */
-    long long log_format;    /* an enum log_format */
-    long long access_log;    /* an enum access_log */
+    enum log_level log_level;
+    char *log_level_file; /* NULL: none */
+    enum log_format log_format;
+    enum access_log access_log;
 };
 
 /* What a command cannot do without; the rest is checked all the same. */

@@ -1,23 +1,18 @@
 /* The event loop and its pass: see worker.h.
  *
  * A pass is one turn of the loop: what has arrived is handled, tokens are signed, answers made; at
- * its end the issued tokens are recorded and the answers sent. h2o queues the completion of what is
- * sent outside its run and would sleep before it looks there, so a pass that has sent anything is
- * followed by one that does not wait.
+ * its end the issued tokens are recorded and the answers sent.
  */
 #include "auth/worker.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/endpoint/token.h"
 #include "auth/migrations.h"
-#include "auth/quota/tier.h"
-#include "common/address.h"
 #include "common/clock.h"
-#include "common/http/lag.h"
 #include "common/http/recycled.h"
 #include "common/http/reply.h"
+#include "common/lag.h"
 #include "common/log.h"
 #include "common/private_memory.h"
 
@@ -73,7 +68,7 @@ static void make_setup(struct worker *worker)
         {.sql = MIGRATIONS_VERSION_SQL, .check = check_schema},
         {.sql = TIERS_SQL, .check = know_tiers, .once = true},
         {.sql = CLIENT_PREPARE_SQL},
-        {.sql = CLIENT_PREPARE_BATCH_SQL},
+        {.sql = CLIENT_BATCH_PREPARE_SQL},
         /* The server is ready without this too, and does not wait for longer. */
         {.sql = "SET statement_timeout = '1s'", .once = true},
         {.sql = worker->warm_sql, .check = warm, .once = true},
@@ -81,7 +76,7 @@ static void make_setup(struct worker *worker)
         {.sql = NULL},
     };
 
-    _Static_assert(sizeof(setup) <= sizeof(worker->pg_setup), "it has its place");
+    _Static_assert(COUNT_OF(setup) == WORKER_PG_SETUP, "as the header says");
     memcpy(worker->pg_setup, setup, sizeof(setup));
     snprintf(worker->warm_sql, sizeof(worker->warm_sql), CLIENT_WARM_SQL, size);
 }
@@ -142,50 +137,21 @@ static void on_wipe(struct timer *timer)
 {
     struct worker *worker = H2O_STRUCT_FROM_MEMBER(struct worker, wipe, timer);
 
-    timer_start(&worker->timers, timer, RECYCLED_WIPE_MS);
+    timer_start(&worker->http.timers, timer, RECYCLED_WIPE_MS);
     log_more_changes(worker);
     recycled_wipe();
     private_memory_wipe_small();
 }
 
-/* The workers share a socket that was handed over; those of a local one the first one's. */
-static bool listen_at(struct worker *worker, const char *text, bool operations,
-                      struct failure *failure)
+static void count_refused(struct connection_pool *pool, int status)
 {
-    struct connections *connections = &worker->connections;
-    struct address address;
-    struct failure cause;
-    h2o_socket_t *first = worker->process->workers[0].connections.listeners[operations].socket;
-    int inherited = worker->process->handover.inherited[operations];
-    bool listens;
+    struct worker *worker = H2O_STRUCT_FROM_MEMBER(struct worker, http.connections.pool, pool);
 
-    if (!address_parse(text, &address))
-        return failure_set(failure, "cannot listen at %s", text);
-    if (inherited != -1)
-        listens = connections_listen_with(connections, inherited, operations, true, &cause);
-    else if (address.socket.any.sa_family == AF_UNIX && first != NULL)
-        listens = connections_listen_with(connections, h2o_socket_get_fd(first), operations, false,
-                                          &cause);
-    else
-        listens = connections_listen(connections, &address, operations, &cause);
-    return listens || failure_set(failure, "cannot listen at %s: %s; set %s", text, cause.reason,
-                                  operations ? "JOTD_METRICS_LISTEN" : "JOTD_LISTEN");
+    counters_count_request(&worker->counters, ENDPOINT_OTHER, status, 0);
 }
 
-bool worker_open(struct worker *worker, struct process *process, struct failure *failure)
+static void open_clients(struct worker *worker, const struct settings *settings)
 {
-    const struct settings *settings = &process->settings;
-
-    worker->process = process;
-    worker->loop = h2o_evloop_create();
-    h2o_context_init(&worker->h2o, worker->loop, &process->h2o);
-    if (!timers_open(&worker->timers, worker->loop))
-        return failure_set(failure, "no file descriptor left; raise the limit of open files");
-    connections_open(&worker->connections, &worker->h2o, &worker->counters, &worker->timers,
-                     &process->connections, (uint64_t)settings->idle_timeout * 1000);
-    auth_log_open(&worker->auth_log, &worker->timers);
-    worker->wipe.on_time = on_wipe;
-    timer_start(&worker->timers, &worker->wipe, RECYCLED_WIPE_MS);
     worker->pg_config = (struct pg_config){
         .name = "look-up",
         .url = settings->database_url,
@@ -197,42 +163,60 @@ bool worker_open(struct worker *worker, struct process *process, struct failure 
         .on_notify = on_pg_notify,
     };
     client_cache_open(&worker->clients, (size_t)settings->client_cache_size,
-                      (uint64_t)settings->client_cache_ttl * 1000,
-                      (uint64_t)settings->client_cache_stale * 1000, &worker->pg, &worker->timers,
-                      &worker->counters);
+                      (uint64_t)settings->client_cache_ttl_s * 1000,
+                      (uint64_t)settings->client_cache_stale_s * 1000, &worker->pg,
+                      &worker->http.timers, &worker->counters.cache);
     make_setup(worker);
-    pg_open(&worker->pg, &worker->pg_config, worker->loop, &worker->timers);
-    limiter_open(&worker->limiter, settings, &process->limiter, worker->loop, &worker->timers,
-                 &worker->counters);
+    pg_open(&worker->pg, &worker->pg_config, worker->http.loop, &worker->http.timers);
+}
+
+bool worker_open(struct worker *worker, struct process *process, struct failure *failure)
+{
+    const struct settings *settings = &process->settings;
+    struct limiter_config limiter = {.mode = settings->limiter,
+                                     .on_error = settings->limiter_on_error,
+                                     .redis_url = settings->redis_url,
+                                     .timeout_ms = (uint64_t)settings->limiter_timeout_ms};
+
+    worker->process = process;
+    if (!http_loop_open(&worker->http, &process->http, count_refused, failure))
+        return false;
+    auth_log_open(&worker->auth_log, &worker->http.timers);
+    worker->wipe.on_time = on_wipe;
+    timer_start(&worker->http.timers, &worker->wipe, RECYCLED_WIPE_MS);
+    open_clients(worker, settings);
+    limiter_open(&worker->limiter, &limiter, &process->limiter, worker->http.loop,
+                 &worker->http.timers, &worker->counters.limiter);
     spool_writer_open(&worker->spool, &process->ledger.spool);
-    return listen_at(worker, settings->listen, false, failure) &&
-           (settings->metrics_listen == NULL ||
-            listen_at(worker, settings->metrics_listen, true, failure));
+    issue_open(&worker->issue, settings->issuer, settings->spool_full, &worker->keys.signer,
+               &worker->spool, &worker->counters.issue);
+    return http_loop_listen(&worker->http, failure);
 }
 
 /* True when the loop has nothing left to do. */
 static bool drain(struct worker *worker, uint64_t deadline_ms)
 {
     uint64_t now_ms = clock_monotonic_ms();
-    uint64_t timeout_ms = (uint64_t)worker->process->settings.drain_timeout * 1000;
+    uint64_t timeout_ms = (uint64_t)worker->process->settings.drain_timeout_s * 1000;
     /* The last second is for closing what idles; of a short time, half. */
     uint64_t closing_ms = timeout_ms / 2 < 1000 ? timeout_ms / 2 : 1000;
 
-    if (worker->connections.drain_at_ms == 0) {
-        h2o_context_request_shutdown(&worker->h2o);
-        connections_drain(&worker->connections, deadline_ms - closing_ms);
+    if (worker->http.connections.drain_at_ms == 0) {
+        h2o_context_request_shutdown(&worker->http.h2o);
+        connections_drain(&worker->http.connections, deadline_ms - closing_ms);
         return false;
     }
-    return now_ms >= deadline_ms || atomic_load(&worker->connections.count) == 0;
+    return now_ms >= deadline_ms || http_loop_connections(&worker->http) == 0;
 }
 
-/* Who takes the place of another process is sent requests from the first moment on. They wait for
- * the connection that they need, rather than be refused. */
+/* A process that replaces another gets requests at once. They wait for the connection that they
+ * need, rather than be refused. */
 static void accept_when_ready(struct worker *worker)
 {
-    if (!worker->connections.accepts && ((pg_was_tried(&worker->pg) && worker->limiter.settled) ||
-                                         clock_monotonic_ms() >= worker->accept_at_ms))
-        connections_accept(&worker->connections);
+    if (!worker->http.connections.accepts &&
+        ((pg_was_tried(&worker->pg) && worker->limiter.settled) ||
+         clock_monotonic_ms() >= worker->accept_at_ms))
+        connections_accept(&worker->http.connections);
 }
 
 static void note_turn(struct worker *worker)
@@ -263,19 +247,19 @@ static bool pass(struct worker *worker, int32_t max_wait_ms)
     bool sent, more;
 
     note_turn(worker);
-    worker->draining = process_is_draining(worker->process);
+    worker->http.draining = process_is_draining(worker->process);
     lag_since_us = 0;
     if (max_wait_ms == 0)
-        lag_begin();                           /* there is no wait to leave out */
-    h2o_evloop_run(worker->loop, max_wait_ms); /* -1 for EINTR: there is always a next turn */
+        lag_begin();                                /* there is no wait to leave out */
+    h2o_evloop_run(worker->http.loop, max_wait_ms); /* -1 for EINTR: there is always a next turn */
     accept_when_ready(worker);
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
     client_cache_end_pass(&worker->clients);
     limiter_end_pass(&worker->limiter);
-    more = token_issue(worker);
+    more = issue_run(&worker->issue);
     /* Tokens leave when they are recorded, or not at all. */
-    token_end_pass(worker, spool_end_pass(&worker->spool));
-    sent = reply_send_all(worker);
+    issue_end_pass(&worker->issue, spool_end_pass(&worker->spool));
+    sent = reply_send_all(&worker->http);
     if (lag_since_us != 0)
         histogram_observe(&worker->counters.loop_lag, clock_monotonic_us() - lag_since_us);
     return sent || more;
@@ -298,13 +282,13 @@ static void *run(void *data)
     pg_close(&worker->pg); /* who waits for them is answered … */
     limiter_close(&worker->limiter);
     issue_until_ms = clock_monotonic_ms() + ISSUE_MS;
-    while (pass(worker, 0) && worker->granted != NULL && clock_monotonic_ms() < issue_until_ms)
+    while (pass(worker, 0) && worker->issue.line != NULL && clock_monotonic_ms() < issue_until_ms)
         ; /* … here */
-    token_refuse_granted(worker);
+    issue_refuse_all(&worker->issue);
     pass(worker, 0);
-    connections_abort(&worker->connections);
+    connections_abort(&worker->http.connections);
     abort_ms = clock_monotonic_ms() + ABORT_MS;
-    while (atomic_load(&worker->connections.count) != 0 && clock_monotonic_ms() < abort_ms)
+    while (http_loop_connections(&worker->http) != 0 && clock_monotonic_ms() < abort_ms)
         pass(worker, 10);
     spool_writer_close(&worker->spool);
     atomic_fetch_sub(&worker->process->workers_running, 1);
@@ -343,14 +327,9 @@ void worker_close(struct worker *worker)
     limiter_close(&worker->limiter);
     client_cache_close(&worker->clients);
     keyring_view_dispose(&worker->keys);
+    issue_close(&worker->issue);
     buffer_dispose(&worker->scratch);
-    connections_close(&worker->connections);
     auth_log_close(&worker->auth_log);
-    timer_stop(&worker->timers, &worker->wipe);
-    timers_close(&worker->timers);
-    /* h2o asserts that no connection is left: one that could not be ended is left to the kernel. */
-    if (atomic_load(&worker->connections.count) == 0) {
-        h2o_context_dispose(&worker->h2o);
-        h2o_evloop_destroy(worker->loop);
-    }
+    timer_stop(&worker->http.timers, &worker->wipe);
+    http_loop_close(&worker->http);
 }

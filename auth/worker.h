@@ -1,6 +1,6 @@
 /* One event loop in one thread, and all that belongs to it: listeners, connections, its PostgreSQL
- * connection, its client cache, its view of the keys, its counters. Workers share nothing that is
- * written on the way of a request.
+ * and Redis connections, its client cache, its view of the keys, its segment, its counters. A
+ * request whose client is cached and whose quota is in Redis takes no lock on its way.
  */
 #ifndef AUTH_WORKER_H
 #define AUTH_WORKER_H
@@ -15,48 +15,38 @@
 #include "auth/counters.h"
 #include "auth/process.h"
 #include "auth/quota/limiter.h"
+#include "auth/token/issue.h"
 #include "auth/token/keyring.h"
 #include "common/attributes.h"
 #include "common/failure.h"
-#include "common/http/connections.h"
+#include "common/http/http.h"
 #include "common/pg/pg.h"
 #include "common/spool/spool.h"
-#include "common/timer.h"
-#include "common/uuid.h"
 
-struct answer;        /* reply.c */
-struct token_request; /* token.c */
+#define WORKER_PG_SETUP 9 /* statements, and the end of their list */
 
 struct worker {
     struct process *process;
     pthread_t thread;
     bool started;
-    bool verified;            /* the schema, once */
-    atomic_bool has_postgres; /* its connection is ready */
-    bool draining; /* read once a pass, so that all that an answer says of it is of one piece */
+    bool verified;              /* the schema, once */
+    atomic_bool has_postgres;   /* its connection is ready */
     _Atomic uint64_t turned_ms; /* monotonic: when its loop last turned */
     struct counters counters;
 
-    h2o_loop_t *loop;
-    h2o_context_t h2o;
-    struct timers timers;
-    struct connections connections;
+    struct http_loop http;
     uint64_t accept_at_ms; /* monotonic: from then on in any case */
     struct pg_config pg_config;
-    struct pg_setup pg_setup[9]; /* worker.c */
+    struct pg_setup pg_setup[WORKER_PG_SETUP];
     char warm_sql[1024];
     struct pg pg;
     struct client_cache clients;
     struct limiter limiter;
     struct keyring_view keys;
     struct spool_writer spool;
-    struct uuid_source uuids;
+    struct issue issue;
     struct auth_log auth_log;
-    struct timer wipe;             /* of what libh2o keeps of requests */
-    struct token_request *granted; /* a token, that is to be issued */
-    struct answer *answers;        /* of this pass, to be sent at its end */
-    unsigned issued[TIER_MAX];     /* tokens of this pass, by tier */
-    bool issued_any;
+    struct timer wipe;       /* of what libh2o keeps of requests */
     uint64_t changes_second; /* monotonic: in which … */
     unsigned changes;        /* … so many clients were told to have changed */
     struct buffer scratch;   /* for whoever builds a body, within one call */
@@ -64,7 +54,7 @@ struct worker {
 
 static inline struct worker *worker_of(const h2o_req_t *req)
 {
-    return H2O_STRUCT_FROM_MEMBER(struct worker, h2o, req->conn->ctx);
+    return H2O_STRUCT_FROM_MEMBER(struct worker, http, http_loop_of(req));
 }
 
 /* Opens all that belongs to it; what fails, such as an address that is taken, is found at start. */

@@ -20,6 +20,14 @@ static long long *number_field(const struct config_option *option, void *fields)
     return (long long *)((char *)fields + option->offset);
 }
 
+static unsigned *choice_field(const struct config_option *option, void *fields)
+{
+    enum any { ANY };
+
+    _Static_assert(sizeof(enum any) == sizeof(unsigned), "an enum has this size");
+    return (unsigned *)((char *)fields + option->offset);
+}
+
 static bool load_number(const struct config_option *option, const char *value, long long *number,
                         struct failure *failure)
 {
@@ -36,7 +44,7 @@ static bool load_number(const struct config_option *option, const char *value, l
     return true;
 }
 
-static bool load_choice(const struct config_option *option, const char *value, long long *index,
+static bool load_choice(const struct config_option *option, const char *value, unsigned *index,
                         struct failure *failure)
 {
     char allowed[200] = "";
@@ -96,7 +104,7 @@ bool config_load(const struct config_option *options, size_t count, void *fields
             loaded = load_number(option, value, number_field(option, fields), failure);
             break;
         case CONFIG_CHOICE:
-            loaded = load_choice(option, value, number_field(option, fields), failure);
+            loaded = load_choice(option, value, choice_field(option, fields), failure);
             break;
         }
         if (!loaded) {
@@ -130,13 +138,11 @@ void config_print(const struct config_option *options, size_t count, const void 
                 config_mask_url(text, masked, sizeof(masked));
             fprintf(out, "%s=%s\n", option->name,
                     option->secret ? masked : (text != NULL ? text : ""));
+        } else if (option->kind == CONFIG_CHOICE) {
+            fprintf(out, "%s=%s\n", option->name,
+                    option->choices[*choice_field(option, (void *)fields)]);
         } else {
-            long long number = *number_field(option, (void *)fields);
-
-            if (option->kind == CONFIG_CHOICE)
-                fprintf(out, "%s=%s\n", option->name, option->choices[number]);
-            else
-                fprintf(out, "%s=%lld\n", option->name, number);
+            fprintf(out, "%s=%lld\n", option->name, *number_field(option, (void *)fields));
         }
     }
 }

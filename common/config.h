@@ -2,8 +2,8 @@
  * bounds, help. The table fills a struct of the caller's, prints the effective values and knows
  * which name a misspelt one was meant to be.
  *
- * A field is `char *` for text (owned by the struct; NULL when empty without a default) and
- * `long long` for numbers and for choices (the choice's index).
+ * A field is `char *` for text (owned by the struct; NULL when empty without a default), `long
+ * long` for numbers, and an enum for choices, whose values are their indexes.
  */
 #ifndef COMMON_CONFIG_H
 #define COMMON_CONFIG_H

@@ -3,7 +3,7 @@
 
 #include <fcntl.h>
 
-#include "common/http/lag.h"
+#include "common/lag.h"
 
 static void on_readable(h2o_socket_t *socket, const char *error)
 {

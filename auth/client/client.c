@@ -68,7 +68,7 @@ static struct client *read_row(const PGresult *rows, int row, uint64_t event, ui
         .fresh_until_ms = now_ms + life_ms,
         .tier = tier_number(tier),
         .enabled = *PQgetvalue(rows, row, ENABLED) == 't',
-        .token_ttl = strtoll(PQgetvalue(rows, row, TOKEN_TTL), NULL, 10),
+        .token_ttl_s = strtoll(PQgetvalue(rows, row, TOKEN_TTL), NULL, 10),
         .quota = quota,
         .scopes = (struct slice *)client->text,
         .scope_count = scopes,
@@ -127,7 +127,7 @@ static bool is_sound(const PGresult *rows, int row, struct failure *failure)
         broken = "client_id";
     else if (!is_tier_name(PQgetvalue(rows, row, TIER)))
         broken = "tier";
-    else if (!is_number(PQgetvalue(rows, row, TOKEN_TTL), CLIENT_MAX_TTL))
+    else if (!is_number(PQgetvalue(rows, row, TOKEN_TTL), CLIENT_MAX_TTL_S))
         broken = "token_ttl";
     else if (!is_scope(PQgetvalue(rows, row, SCOPES)))
         broken = "scopes";
@@ -151,7 +151,7 @@ struct client *client_make(const PGresult *rows, int row, uint64_t event, uint64
 bool client_equal(const struct client *a, const struct client *b)
 {
     return slice_equal(a->id, b->id) && slice_equal(a->tier_name, b->tier_name) &&
-           a->enabled == b->enabled && a->token_ttl == b->token_ttl &&
+           a->enabled == b->enabled && a->token_ttl_s == b->token_ttl_s &&
            slice_equal(a->scope, b->scope) && slice_equal(a->audiences, b->audiences) &&
            memcmp(a->secrets, b->secrets, sizeof(a->secrets)) == 0 &&
            memcmp(&a->quota, &b->quota, sizeof(a->quota)) == 0;

@@ -20,8 +20,8 @@
 #define CLIENT_MAX_SECRETS 4 /* the newest that count; `jotd client rotate` keeps to it */
 
 #define CLIENT_MAX_AUDIENCES 16
-#define CLIENT_AUDIENCE_MAX  512           /* bytes of one */
-#define CLIENT_MAX_TTL       86400         /* seconds */
+#define CLIENT_AUDIENCE_MAX  512 /* bytes of one */
+#define CLIENT_MAX_TTL_S     86400
 #define CLIENT_MAX_LIMIT     1000000000000 /* tokens in a window */
 
 struct client_secret {
@@ -42,7 +42,7 @@ struct client {
     struct slice tier_name;
     bool enabled;
     bool has_authenticated; /* since it was looked up */
-    int64_t token_ttl;      /* seconds; 0: the server's default */
+    int64_t token_ttl_s;    /* 0: the server's default */
     struct slice scope;     /* all that it may have, separated by spaces */
     struct slice *scopes;   /* the same, sorted for scope_grant */
     size_t scope_count;     /* of these */
@@ -54,6 +54,7 @@ struct client {
      * the client or of its tier makes a new record, and so ends it. */
     struct limiter_ask *ask;
     uint64_t refused_until_ms; /* monotonic; 0: it is not refused */
+    uint64_t refused_at_ms;    /* monotonic; this was left then: */
     struct quota_left refused_left;
     _Alignas(struct slice) char text[]; /* `scopes`, then what the slices point into */
 };

@@ -1,9 +1,9 @@
-/* The cache of clients and their look-ups: see client_cache.h.
+/* The cache of clients.
  *
  * A look-up is one row of a statement. It is off the table of look-ups before its waiters are
  * called, so that nobody can join one that is over.
  */
-#include "auth/client/client_lookup.h"
+#include "auth/client/client_cache.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +24,14 @@ struct unknown {
 };
 
 static void on_sweep(struct timer *timer);
+static size_t fill_batch(struct client_batches *batches, struct client_batch *batch, size_t room);
+static void on_row(struct client_lookup *lookup, const PGresult *rows, int row);
+static void on_none(struct client_lookup *lookup);
+static void on_failed(struct client_lookup *lookup, const char *reason);
 
 void client_cache_open(struct client_cache *cache, size_t cache_size, uint64_t fresh_ms,
                        uint64_t stale_ms, struct pg *pg, struct timers *timers,
-                       struct counters *counters)
+                       struct client_cache_counters *counters)
 {
     *cache = (struct client_cache){.records.capacity = cache_size,
                                    .unknown.capacity = cache_size,
@@ -36,16 +40,23 @@ void client_cache_open(struct client_cache *cache, size_t cache_size, uint64_t f
                                    .pg = pg,
                                    .timers = timers,
                                    .sweep.on_time = on_sweep,
+                                   .batches = {.pg = pg,
+                                               .timers = timers,
+                                               .statements = &counters->rechecks,
+                                               .fill = fill_batch,
+                                               .on_row = on_row,
+                                               .on_none = on_none,
+                                               .on_failed = on_failed},
                                    .counters = counters};
     timer_start(timers, &cache->sweep, CLIENT_SWEEP_MS);
-    client_batch_open(cache);
+    client_batch_open(&cache->batches);
 }
 
 /* Of an entry that the cache has let go. */
 static void let_go(struct client_cache *cache, struct lru_entry *entry)
 {
     client_release(H2O_STRUCT_FROM_MEMBER(struct client, entry, entry));
-    counter_add(&cache->counters->cache_removed, 1);
+    counter_add(&cache->counters->removed, 1);
 }
 
 static void drop(struct client_cache *cache, struct lru_entry *entry)
@@ -63,7 +74,7 @@ static void forget_unknown(struct client_cache *cache, struct lru_entry *entry)
 void client_cache_close(struct client_cache *cache)
 {
     timer_stop(cache->timers, &cache->sweep);
-    client_batch_close(cache);
+    client_batch_close(&cache->batches);
     while (lru_oldest(&cache->records) != NULL)
         drop(cache, lru_oldest(&cache->records));
     while (lru_oldest(&cache->unknown) != NULL)
@@ -104,7 +115,7 @@ static void on_sweep(struct timer *timer)
             (!is_fresh(cache, client->event, client->fresh_until_ms, now_ms) &&
              !is_of_use(cache, client->fresh_until_ms, now_ms))) {
             drop(cache, entry);
-            counter_add(&cache->counters->cache_expirations, 1);
+            counter_add(&cache->counters->expirations, 1);
         }
     }
 }
@@ -147,13 +158,13 @@ void client_cache_on_change(struct client_cache *cache, const char *payload)
 
     if (strcmp(payload, "*") == 0) {
         cache->changed_event = ++cache->event;
-        counter_add(&cache->counters->cache_invalidations, lru_count(&cache->records));
-        client_batch_plan_round(cache);
+        counter_add(&cache->counters->invalidations, lru_count(&cache->records));
+        client_batch_plan_round(&cache->batches, cache->event);
         return;
     }
     if ((entry = lru_find(&cache->records, slice_of(payload))) != NULL) {
         drop(cache, entry);
-        counter_add(&cache->counters->cache_invalidations, 1);
+        counter_add(&cache->counters->invalidations, 1);
     }
     if ((entry = lru_find(&cache->unknown, slice_of(payload))) != NULL)
         forget_unknown(cache, entry);
@@ -179,7 +190,7 @@ static void serve_stale(struct client_cache *cache, struct client_waiter *waiter
                  log_str("reason",
                          "PostgreSQL cannot be asked; expired clients go on being served"));
     cache->serving_stale = true;
-    counter_add(&cache->counters->cache_stale, 1);
+    counter_add(&cache->counters->stale, 1);
     waiter->on_client(waiter, CLIENT_FOUND, client, CLIENT_STALE);
 }
 
@@ -190,7 +201,7 @@ static struct client_lookup *lookup(struct client_cache *cache, struct slice id)
 {
     struct client_lookup *found;
 
-    HASH_FIND(hh, cache->lookups, id.bytes, id.length, found);
+    HASH_FIND(hh, cache->batches.lookups, id.bytes, id.length, found);
     return found != NULL ? found : lookup_start(cache, id);
 }
 
@@ -223,7 +234,7 @@ bool client_cache_find(struct client_cache *cache, struct slice id, struct clien
 
     waiter->lookup = NULL;
     if (client != NULL && is_fresh(cache, client->event, client->fresh_until_ms, now_ms)) {
-        counter_add(&cache->counters->cache_hits, 1);
+        counter_add(&cache->counters->hits, 1);
         if (now_ms >= client->refresh_after_ms)
             lookup(cache, id); /* behind the answer; who is in use never waits */
         waiter->on_client(waiter, CLIENT_FOUND, client, CLIENT_HIT);
@@ -233,7 +244,7 @@ bool client_cache_find(struct client_cache *cache, struct slice id, struct clien
         serve_stale(cache, waiter, client);
         return true;
     }
-    counter_add(&cache->counters->cache_misses, 1);
+    counter_add(&cache->counters->misses, 1);
     if (valid && !is_known_to_be_unknown(cache, id, now_ms))
         return false;
     waiter->on_client(waiter, CLIENT_UNKNOWN, NULL, CLIENT_MISS);
@@ -244,7 +255,7 @@ bool client_cache_look_up(struct client_cache *cache, struct slice id, struct cl
 {
     struct client_lookup *found;
 
-    HASH_FIND(hh, cache->lookups, id.bytes, id.length, found);
+    HASH_FIND(hh, cache->batches.lookups, id.bytes, id.length, found);
     waiter->lookup = found != NULL ? found : lookup_start(cache, id);
     if (waiter->lookup == NULL) {
         waiter->on_client(waiter, CLIENT_UNAVAILABLE, NULL, CLIENT_MISS);
@@ -267,7 +278,7 @@ static bool send_lookup(struct client_cache *cache, struct client_lookup *lookup
     return true;
 }
 
-struct client_lookup *client_lookup_make(struct client_cache *cache, struct slice id)
+static struct client_lookup *make_lookup(struct client_cache *cache, struct slice id)
 {
     struct client_lookup *lookup = h2o_mem_alloc(sizeof(*lookup));
 
@@ -275,7 +286,7 @@ struct client_lookup *client_lookup_make(struct client_cache *cache, struct slic
                                      .cache = cache,
                                      .started_us = clock_monotonic_us()};
     memcpy(lookup->id, id.bytes, id.length);
-    HASH_ADD_KEYPTR(hh, cache->lookups, lookup->id, id.length, lookup);
+    HASH_ADD_KEYPTR(hh, cache->batches.lookups, lookup->id, id.length, lookup);
     return lookup;
 }
 
@@ -286,14 +297,14 @@ static struct client_lookup *lookup_start(struct client_cache *cache, struct sli
 
     if (!pg_is_ready(cache->pg) || cache->queued_count == CLIENT_MAX_QUEUED)
         return NULL;
-    lookup = client_lookup_make(cache, id);
+    lookup = make_lookup(cache, id);
     if (entry != NULL && is_void(cache, H2O_STRUCT_FROM_MEMBER(struct client, entry, entry))) {
-        client_batch_add(cache, lookup);
+        client_batch_add(&cache->batches, lookup);
     } else if (cache->sent_count == CLIENT_MAX_LOOKUPS) {
         DL_APPEND(cache->queued, lookup);
         ++cache->queued_count;
     } else if (!send_lookup(cache, lookup)) {
-        HASH_DELETE(hh, cache->lookups, lookup);
+        HASH_DELETE(hh, cache->batches.lookups, lookup);
         free(lookup);
         return NULL;
     }
@@ -317,7 +328,7 @@ static struct client *keep(struct client_cache *cache, struct client *client)
         struct client *replaced = H2O_STRUCT_FROM_MEMBER(struct client, entry, old);
 
         if (!is_fresh(cache, replaced->event, replaced->fresh_until_ms, clock_monotonic_ms()))
-            counter_add(&cache->counters->cache_expirations, 1);
+            counter_add(&cache->counters->expirations, 1);
         if (client_equal(replaced, client)) { /* nor does it change its place in the order of use */
             replaced->event = client->event;
             replaced->refresh_after_ms = client->refresh_after_ms;
@@ -329,10 +340,10 @@ static struct client *keep(struct client_cache *cache, struct client *client)
         drop(cache, old);
     }
     evicted = lru_add(&cache->records, &client->entry);
-    counter_add(&cache->counters->cache_added, 1);
+    counter_add(&cache->counters->added, 1);
     if (evicted != NULL) {
         let_go(cache, evicted);
-        counter_add(&cache->counters->cache_evictions, 1);
+        counter_add(&cache->counters->evictions, 1);
     }
     return client;
 }
@@ -363,7 +374,7 @@ void client_cache_warm(struct client_cache *cache, const PGresult *rows)
             continue;
         }
         keep(cache, client);
-        counter_add(&cache->counters->cache_warmed, 1);
+        counter_add(&cache->counters->warmed, 1);
     }
 }
 
@@ -397,7 +408,7 @@ static void finish(struct client_lookup *lookup, enum client_status status, stru
     counter_add(&cache->counters->lookups[result], 1);
     histogram_observe(&cache->counters->lookup_durations,
                       clock_monotonic_us() - lookup->started_us);
-    HASH_DELETE(hh, cache->lookups, lookup);
+    HASH_DELETE(hh, cache->batches.lookups, lookup);
     if (status == CLIENT_UNAVAILABLE)
         stale = cached(cache, slice_of(lookup->id));
     if (stale != NULL && !is_of_use(cache, stale->fresh_until_ms, clock_monotonic_ms()))
@@ -428,7 +439,7 @@ static void send_queued(struct client_cache *cache)
     }
 }
 
-void client_lookup_found(struct client_lookup *lookup, const PGresult *rows, int row)
+static void on_row(struct client_lookup *lookup, const PGresult *rows, int row)
 {
     struct client_cache *cache = lookup->cache;
     uint64_t life_ms = some_life_ms(cache, cache->fresh_ms / 10 * 9);
@@ -445,7 +456,7 @@ void client_lookup_found(struct client_lookup *lookup, const PGresult *rows, int
         if ((entry = lru_peek(&cache->records, slice_of(lookup->id))) != NULL &&
             is_void(cache, H2O_STRUCT_FROM_MEMBER(struct client, entry, entry)))
             drop(cache, entry); /* or its round would come back to it for ever */
-        client_lookup_failed(lookup, failure.reason);
+        on_failed(lookup, failure.reason);
     } else {
         if ((entry = lru_find(&cache->unknown, client->id)) != NULL)
             forget_unknown(cache, entry);
@@ -453,13 +464,13 @@ void client_lookup_found(struct client_lookup *lookup, const PGresult *rows, int
     }
 }
 
-void client_lookup_none(struct client_lookup *lookup)
+static void on_none(struct client_lookup *lookup)
 {
     keep_unknown(lookup->cache, lookup);
     finish(lookup, CLIENT_UNKNOWN, NULL, LOOKUP_UNKNOWN);
 }
 
-void client_lookup_failed(struct client_lookup *lookup, const char *reason)
+static void on_failed(struct client_lookup *lookup, const char *reason)
 {
     note_error(lookup->cache, reason);
     finish(lookup, CLIENT_UNAVAILABLE, NULL, LOOKUP_ERROR);
@@ -472,11 +483,11 @@ static void on_result(struct pg_query *query, const PGresult *result, const char
 
     --cache->sent_count;
     if (result == NULL || PQresultStatus(result) != PGRES_TUPLES_OK) {
-        client_lookup_failed(lookup, reason != NULL ? reason : "the answer has no rows");
+        on_failed(lookup, reason != NULL ? reason : "the answer has no rows");
     } else if (PQntuples(result) == 0) {
-        client_lookup_none(lookup);
+        on_none(lookup);
     } else {
-        client_lookup_found(lookup, result, 0);
+        on_row(lookup, result, 0);
     }
     send_queued(cache);
 }
@@ -487,4 +498,30 @@ void client_cache_stop_waiting(struct client_waiter *waiter)
         DL_DELETE(waiter->lookup->waiters, waiter);
         waiter->lookup = NULL;
     }
+}
+
+/* Those that were used last first; what is being looked up already will do. */
+static size_t fill_batch(struct client_batches *batches, struct client_batch *batch, size_t room)
+{
+    struct client_cache *cache = H2O_STRUCT_FROM_MEMBER(struct client_cache, batches, batches);
+    struct lru_entry *entry = lru_newest(&cache->records);
+    size_t count = 0;
+
+    for (size_t seen = 0; entry != NULL && seen != CLIENT_ROUND_MAX && count != room;
+         ++seen, entry = lru_older(entry)) {
+        struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, entry, entry);
+        struct client_lookup *lookup;
+
+        HASH_FIND(hh, batches->lookups, client->id.bytes, client->id.length, lookup);
+        if (client->event < batches->round_event && lookup == NULL) {
+            client_batch_take(batch, make_lookup(cache, client->id));
+            ++count;
+        }
+    }
+    return count;
+}
+
+void client_cache_end_pass(struct client_cache *cache)
+{
+    client_batch_end_pass(&cache->batches, cache->event);
 }

@@ -14,15 +14,17 @@
 #include <stdint.h>
 
 #include "auth/client/client.h"
-#include "auth/counters.h"
+#include "auth/client/client_batch.h"
 #include "common/attributes.h"
+#include "common/counter.h"
+#include "common/histogram.h"
 #include "common/lru.h"
 #include "common/pg/pg.h"
 #include "common/slice.h"
 
 #define CLIENT_MAX_LOOKUPS 64    /* sent and not answered, in each worker */
+#define CLIENT_ROUND_MAX   10000 /* most recently used records that a round looks at */
 #define CLIENT_MAX_QUEUED  10000 /* that wait to be sent; past it the answer is "unavailable" */
-#define CLIENT_LOOKUP_MS   5000  /* a look-up that could not be sent within is given up */
 #define CLIENT_SWEEP_MS    300000
 
 enum client_status {
@@ -48,28 +50,26 @@ struct client_waiter {
                       enum client_source source);
 };
 
-struct client_lookup; /* one in flight */
-
-/* A statement that looks many clients up. */
-struct client_batch {
-    struct pg_query query;
-    struct client_cache *cache;
-    struct client_lookup *sent; /* by it; NULL: it is not out */
+enum lookup_result {
+    LOOKUP_FOUND,
+    LOOKUP_UNKNOWN,
+    LOOKUP_ERROR,
+    LOOKUP_RESULT_COUNT,
 };
 
-#define CLIENT_BATCHES 2 /* on their way at once */
-
-/* Look-ups of records that a change of all has made void: client_batch.c. */
-struct client_rechecks {
-    struct client_lookup *due; /* they go with the next statement */
-    struct client_batch batches[CLIENT_BATCHES];
-    bool in_round;
-    bool all_sent;                    /* of the round */
-    struct client_batch *round_batch; /* with a part of it; the next part goes when that is back */
-    uint64_t round_event;             /* the round looks at records of before */
-    uint64_t round_after_ms;          /* monotonic: the next one begins then at the soonest */
-    uint64_t round_gap_ms;
-    struct timer round_timer; /* the next one is due */
+struct client_cache_counters {
+    struct counter hits;
+    struct counter misses;
+    struct counter stale;
+    struct counter invalidations;
+    struct counter evictions;
+    struct counter expirations;
+    struct counter warmed;
+    struct counter added; /* less `removed`: the entries now */
+    struct counter removed;
+    struct counter rechecks; /* statements after a change of all */
+    struct counter lookups[LOOKUP_RESULT_COUNT];
+    struct histogram lookup_durations;
 };
 
 struct client_cache {
@@ -80,10 +80,9 @@ struct client_cache {
     struct pg *pg;
     struct timers *timers;
     struct timer sweep;
-    struct client_lookup *lookups; /* hashed by id */
-    struct client_lookup *queued;  /* those that are not sent yet, in order */
+    struct client_lookup *queued; /* those that are not sent yet, in order */
     size_t queued_count, sent_count;
-    struct client_rechecks rechecks;
+    struct client_batches batches; /* and all look-ups that are under way */
     /* What happened, counted: a loss of the connection, a change of everything. Records of before
      * are expired, or void. */
     uint64_t event;
@@ -91,7 +90,7 @@ struct client_cache {
     uint64_t changed_event;
     bool serving_stale;       /* since the last loss */
     uint64_t error_logged_ms; /* monotonic: a failed look-up was */
-    struct counters *counters;
+    struct client_cache_counters *counters;
 };
 
 /* What a connection for look-ups must have done, in this order: whoever looked up before listening
@@ -102,11 +101,6 @@ struct client_cache {
     "PREPARE client AS SELECT " CLIENT_COLUMNS_SQL                                                 \
     " FROM clients c JOIN tiers t ON t.name = c.tier WHERE c.client_id = $1"
 
-/* By unnest: for = ANY ($1) a generic plan compares every client of a small table with every id. */
-#define CLIENT_PREPARE_BATCH_SQL                                                                   \
-    "PREPARE clients AS SELECT " CLIENT_COLUMNS_SQL " FROM unnest($1::text[]) AS asked (id)"       \
-    " JOIN clients c ON c.client_id = asked.id JOIN tiers t ON t.name = c.tier"
-
 /* For client_cache_warm; has one %zu, how many at most. */
 #define CLIENT_WARM_SQL                                                                            \
     "SELECT " CLIENT_COLUMNS_SQL " FROM active_clients(%zu) a JOIN clients c USING (client_id)"    \
@@ -114,7 +108,7 @@ struct client_cache {
 
 void client_cache_open(struct client_cache *cache, size_t cache_size, uint64_t fresh_ms,
                        uint64_t stale_ms, struct pg *pg, struct timers *timers,
-                       struct counters *counters);
+                       struct client_cache_counters *counters);
 
 /* No look-up may be in flight: close its connection first. */
 void client_cache_close(struct client_cache *cache);

@@ -1,18 +1,11 @@
 /* Client credentials as presented: see credentials.h. */
 #include "auth/client/credentials.h"
 
+#include <string.h>
 #include <strings.h>
 
 #include "common/base64.h"
-
-static enum credentials_error read_body(const struct form *form, struct credentials *credentials)
-{
-    if (form->client_id.length == 0 || form->client_secret.length == 0)
-        return CREDENTIALS_NONE;
-    credentials->id = form->client_id;
-    credentials->secret = form->client_secret;
-    return CREDENTIALS_OK;
-}
+#include "common/http/form.h"
 
 /* Finds what follows the scheme's name, which is case-insensitive (RFC 9110 11.1), and spaces.
  * False when the scheme is another. */
@@ -75,23 +68,26 @@ static enum credentials_error read_basic(struct slice token, struct credentials 
     return CREDENTIALS_OK;
 }
 
-enum credentials_error credentials_read(struct slice authorization, const struct form *form,
-                                        struct credentials *credentials)
+enum credentials_error credentials_read(struct slice authorization, struct slice id,
+                                        struct slice secret, struct credentials *credentials)
 {
     struct slice token;
     enum credentials_error error;
 
-    if (authorization.length == 0)
-        return read_body(form, credentials);
+    if (authorization.length == 0) {
+        credentials->id = id;
+        credentials->secret = secret;
+        return id.length != 0 && secret.length != 0 ? CREDENTIALS_OK : CREDENTIALS_NONE;
+    }
     /* RFC 6749 2.3: no more than one method in a request. */
-    if (form->client_secret.length > 0)
+    if (secret.length != 0)
         return CREDENTIALS_TWO_METHODS;
     if (!basic_token(authorization, &token))
         return CREDENTIALS_NONE;
     error = read_basic(token, credentials);
     if (error != CREDENTIALS_OK)
         return error;
-    if (form->client_id.length > 0 && !slice_equal(form->client_id, credentials->id))
+    if (id.length != 0 && !slice_equal(id, credentials->id))
         return CREDENTIALS_TWO_METHODS;
     return CREDENTIALS_OK;
 }

@@ -6,7 +6,6 @@
 #define AUTH_CLIENT_CREDENTIALS_H
 
 #include "common/attributes.h"
-#include "common/http/form.h"
 #include "common/slice.h"
 
 #define CREDENTIALS_BASIC_MAX 2048 /* bytes of base64 text; more is malformed */
@@ -27,10 +26,11 @@ struct credentials {
     char basic[CREDENTIALS_BASIC_MAX]; /* what the views point into after Basic: wipe after use */
 };
 
-/* `authorization` is the header's value, of length 0 when there is none. The views point into
- * `credentials->basic` or into what `form` points into. */
-MUST_USE enum credentials_error credentials_read(struct slice authorization,
-                                                 const struct form *form,
+/* `authorization` is the header's value, `id` and `secret` are the body's client_id and
+ * client_secret; each is empty when it was not sent. The views point into `credentials->basic` or
+ * are those given. */
+MUST_USE enum credentials_error credentials_read(struct slice authorization, struct slice id,
+                                                 struct slice secret,
                                                  struct credentials *credentials);
 
 #endif

@@ -151,7 +151,7 @@ static int read_option(const struct cli_command *command, int option, char **arg
     case CLIENT_OPTION_AUDIENCE:
         return read_audience(command, arguments);
     case CLIENT_OPTION_TOKEN_TTL:
-        return read_number(command, "--token-ttl", TOKEN_TTL_MAX, &arguments->token_ttl);
+        return read_number(command, "--token-ttl", TOKEN_TTL_MAX_S, &arguments->token_ttl);
     case CLIENT_OPTION_OVERLAP:
         return read_number(command, "--overlap", OVERLAP_MAX, &arguments->overlap);
     case CLIENT_OPTION_LIMIT:

@@ -78,8 +78,8 @@ static void ask_longest_ttl(const struct settings *settings, struct arguments *a
 
     if (result == NULL)
         arguments->no_ttl = failure;
-    else if (!integer_parse(PQgetvalue(result, 0, 0), 0, TOKEN_TTL_MAX, &arguments->longest_ttl))
-        arguments->longest_ttl = TOKEN_TTL_MAX;
+    else if (!integer_parse(PQgetvalue(result, 0, 0), 0, TOKEN_TTL_MAX_S, &arguments->longest_ttl))
+        arguments->longest_ttl = TOKEN_TTL_MAX_S;
     PQclear(result);
     PQfinish(connection);
 }
@@ -243,11 +243,11 @@ static int64_t longest_ttl(const struct settings *settings, const struct argumen
 
     if (arguments->no_ttl.reason[0] != '\0') {
         fprintf(stderr, "jotd: tokens are taken to live up to %d s, the most that is allowed: %s\n",
-                TOKEN_TTL_MAX, arguments->no_ttl.reason);
-        return TOKEN_TTL_MAX;
+                TOKEN_TTL_MAX_S, arguments->no_ttl.reason);
+        return TOKEN_TTL_MAX_S;
     }
-    if (ttl < settings->token_ttl)
-        ttl = settings->token_ttl;
+    if (ttl < settings->token_ttl_s)
+        ttl = settings->token_ttl_s;
     fprintf(stderr, "jotd: tokens live up to %lld s, by JOTD_TOKEN_TTL and the clients\n", ttl);
     return ttl;
 }

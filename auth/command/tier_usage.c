@@ -24,7 +24,8 @@ struct usage {
     const char *client_id;
     char tier[64];
     struct quota quota;
-    struct quota_left left; /* times in Unix milliseconds */
+    struct quota_left left;
+    int64_t now_ms; /* by Redis, Unix milliseconds */
 };
 
 static bool read_quota(PGconn *connection, struct usage *usage, struct failure *failure)
@@ -113,6 +114,7 @@ static bool read_usage(redisContext *redis, struct usage *usage, struct failure 
         return false;
     read = limiter_script_read(reply, call.keys, 0, 0, &usage->quota, &taken) && taken.granted >= 0;
     usage->left = taken.left;
+    usage->now_ms = taken.now_ms;
     freeReplyObject(reply);
     return read || failure_set(failure,
                                "Redis holds something else than a quota under the key "
@@ -128,7 +130,7 @@ static json_t *usage_json(const struct usage *usage)
     for (size_t w = 0; w != QUOTA_WINDOWS; ++w) {
         if (usage->quota.limits[w] == 0)
             continue;
-        time_text_format(usage->left.reset_ms[w], time_text);
+        time_text_format(usage->now_ms + usage->left.reset_in_ms[w], time_text);
         json_array_append_new(
             windows,
             json_pack("{s:s, s:I, s:I, s:I, s:s}", "window",
@@ -157,7 +159,7 @@ static void print_usage(const struct usage *usage)
 
         if (limit == 0)
             continue;
-        time_text_format(usage->left.reset_ms[w], time_text);
+        time_text_format(usage->now_ms + usage->left.reset_in_ms[w], time_text);
         printf("%-8s %14" PRId64 " %14" PRId64 " %14" PRId64 "  %s\n",
                quota_window_name((enum quota_window)w), limit, limit - left, left > 0 ? left : 0,
                limit == left ? "-" : time_text);

@@ -1,107 +1,67 @@
-/* Reading a request for a token: see authenticate.h. */
+/* Authenticating a request, in the order in which it happens: credentials, form of the secret,
+ * client, secret; and how one that fails is answered.
+ */
 #include "auth/endpoint/authenticate.h"
 
 #include <openssl/crypto.h>
-#include <string.h>
 
+#include "auth/client/credentials.h"
 #include "auth/endpoint/oauth_reply.h"
-#include "common/http/connection.h"
+#include "common/clock.h"
+#include "common/http/access_log.h"
+#include "common/http/peer.h"
+#include "common/http/reply.h"
+#include "common/http/request.h"
 
-/* The value of a header that may come once at most; false when it comes twice. */
-static bool single_header(const h2o_req_t *req, const h2o_token_t *name, struct slice *value)
+/* A request that fails to authenticate is answered so long after it came, at the soonest. A look-up
+ * usually takes less: so the time does not tell whether there was one, that is, which ids exist. */
+#define FAILURE_MS 5
+
+static void find(struct authentication *authentication);
+static void on_client(struct client_waiter *waiter, enum client_status status,
+                      struct client *client, enum client_source source);
+static void fail(struct authentication *authentication, enum auth_failure reason, bool exists);
+static void on_hold_over(struct timer *timer);
+
+/* Counts and logs why an authentication failed: for the operator only, the answers are the same.
+ * `client_id` is what was presented. */
+static void note_failure(h2o_req_t *req, enum auth_failure reason, struct slice client_id)
 {
-    ssize_t at = h2o_find_header(&req->headers, name, -1);
+    struct worker *worker = worker_of(req);
+    struct network_address peer = peer_of(req);
+    char text[NETWORK_TEXT_MAX];
 
-    *value = (struct slice){"", 0};
-    if (at == -1)
-        return true;
-    *value =
-        (struct slice){req->headers.entries[at].value.base, req->headers.entries[at].value.len};
-    return h2o_find_header(&req->headers, name, at) == -1;
+    counter_add(&worker->counters.auth_failures[reason], 1);
+    auth_log_refused(&worker->auth_log, reason, client_id, network_address_format(&peer, text));
 }
 
-static bool is_form(struct slice content_type)
-{
-    struct slice form = SLICE("application/x-www-form-urlencoded");
-
-    if (content_type.length < form.length ||
-        strncasecmp(content_type.bytes, form.bytes, form.length) != 0)
-        return false;
-    return content_type.length == form.length || strchr("; \t", content_type.bytes[form.length]);
-}
-
-static const char *form_complaint(enum form_error error)
-{
-    switch (error) {
-    case FORM_BAD_ESCAPE:
-        return "The body has a % that two hex digits do not follow.";
-    case FORM_NUL:
-        return "The body has a NUL byte.";
-    case FORM_DUPLICATE:
-        return "A parameter is there twice; only resource and audience may repeat.";
-    default:
-        return "The body has too many parameters.";
-    }
-}
-
-/* Reads the body into `form`; answers and returns false when that cannot be. */
-static bool read_form(h2o_req_t *req, struct form *form)
-{
-    struct slice content_type;
-    enum form_error error;
-
-    if (req->entity.len > TOKEN_MAX_BODY) {
-        oauth_reply_error_with_status(req, OAUTH_INVALID_REQUEST, 413, CONNECTION_BODY_COMPLAINT);
-    } else if (!single_header(req, H2O_TOKEN_CONTENT_TYPE, &content_type) ||
-               !is_form(content_type)) {
-        oauth_reply_error(req, OAUTH_INVALID_REQUEST,
-                          "Send one Content-Type: application/x-www-form-urlencoded.");
-    } else if (req->entity.len == 0) {
-        oauth_reply_error(req, OAUTH_INVALID_REQUEST,
-                          "Send grant_type=client_credentials in the body.");
-    } else if ((error = form_parse(req->entity.base, req->entity.len, form)) != FORM_OK) {
-        oauth_reply_error(req, OAUTH_INVALID_REQUEST, form_complaint(error));
-    } else if (form->grant_type.length == 0) {
-        oauth_reply_error(req, OAUTH_INVALID_REQUEST,
-                          "grant_type is missing; send client_credentials.");
-    } else if (!slice_equal(form->grant_type, SLICE("client_credentials"))) {
-        oauth_reply_error(req, OAUTH_UNSUPPORTED_GRANT_TYPE,
-                          "The only grant_type here is "
-                          "client_credentials.");
-    } else {
-        return true;
-    }
-    return false;
-}
-
-/* Reads the credentials; answers and returns false when there are none. */
+/* Answers and returns false when there are no credentials. */
 static bool read_credentials(h2o_req_t *req, const struct form *form,
                              struct credentials *credentials)
 {
-    struct slice authorization;
-    enum credentials_error error;
+    struct slice authorization, client_id = form_get(form, SLICE("client_id"));
 
-    if (!single_header(req, H2O_TOKEN_AUTHORIZATION, &authorization)) {
+    if (!request_single_header(req, H2O_TOKEN_AUTHORIZATION, &authorization)) {
         oauth_reply_error(req, OAUTH_INVALID_REQUEST, "Send one Authorization header.");
         return false;
     }
-    error = credentials_read(authorization, form, credentials);
-    switch (error) {
+    switch (credentials_read(authorization, client_id, form_get(form, SLICE("client_secret")),
+                             credentials)) {
     case CREDENTIALS_OK:
         return true;
     case CREDENTIALS_NONE:
-        token_note_failure(req, AUTH_NO_CREDENTIALS, form->client_id);
+        note_failure(req, AUTH_NO_CREDENTIALS, client_id);
         oauth_reply_invalid_client(req);
         break;
     case CREDENTIALS_CONTROL:
-        token_note_failure(req, AUTH_MALFORMED_CREDENTIALS, credentials->id);
+        note_failure(req, AUTH_MALFORMED_CREDENTIALS, credentials->id);
         oauth_reply_error(
             req, OAUTH_INVALID_REQUEST,
-            "The Basic credentials hold a control character, such as the line end of the "
-            "file that they are read from: send them without it.");
+            "The Basic credentials hold a control character, such as the line end of the file that "
+            "they are read from: send them without it.");
         break;
     case CREDENTIALS_MALFORMED:
-        token_note_failure(req, AUTH_MALFORMED_CREDENTIALS, form->client_id);
+        note_failure(req, AUTH_MALFORMED_CREDENTIALS, client_id);
         oauth_reply_error(
             req, OAUTH_INVALID_REQUEST,
             "The Basic credentials cannot be read: send base64 of id, colon and secret, each "
@@ -115,44 +75,159 @@ static bool read_credentials(h2o_req_t *req, const struct form *form,
     return false;
 }
 
-static void wipe(struct slice secret)
+static void wipe_secret(h2o_req_t *req, const struct form *form, struct credentials *credentials)
 {
+    struct slice secret = form_get(form, SLICE("client_secret"));
+
     OPENSSL_cleanse((char *)secret.bytes, secret.length);
-}
-
-/* All of them: a second one is refused, but may be right. */
-static void wipe_authorization(h2o_req_t *req)
-{
-    ssize_t at = -1;
-
-    while ((at = h2o_find_header(&req->headers, H2O_TOKEN_AUTHORIZATION, at)) != -1) {
-        const h2o_iovec_t *value = &req->headers.entries[at].value;
-
-        wipe((struct slice){value->base, value->len});
-    }
-}
-
-void token_wipe(h2o_req_t *req, struct form *form, struct credentials *credentials)
-{
-    wipe(form->client_secret);
     OPENSSL_cleanse(credentials->basic, sizeof(credentials->basic));
-    wipe_authorization(req);
+    request_wipe_authorization(req);
 }
 
-void token_wipe_unread(h2o_req_t *req)
+void authenticate_begin(struct authentication *authentication, h2o_req_t *req,
+                        const struct form *form)
 {
-    wipe((struct slice){req->entity.base, req->entity.len});
-    wipe_authorization(req);
-}
+    struct credentials credentials;
 
-bool token_read(h2o_req_t *req, struct form *form, struct credentials *credentials)
-{
-    if (!read_form(req, form)) {
-        token_wipe_unread(req);
-        return false;
+    authentication->req = req;
+    authentication->worker = worker_of(req);
+    authentication->came_ms = clock_monotonic_ms();
+    authentication->is_guess = true;
+    authentication->hold.on_time = on_hold_over;
+    authentication->waiter.on_client = on_client;
+    if (read_credentials(req, form, &credentials)) {
+        authentication->id = request_keep(req, credentials.id);
+        /* A mistyped secret shows by its checksum, at no cost for the database. */
+        if (!secret_is_well_formed(credentials.secret)) {
+            fail(authentication, AUTH_MALFORMED_SECRET, false);
+        } else {
+            secret_digest(credentials.secret, &authentication->digest);
+            find(authentication);
+        }
     }
-    if (read_credentials(req, form, credentials))
-        return true;
-    token_wipe(req, form, credentials);
-    return false;
+    wipe_secret(req, form, &credentials);
+}
+
+/* Answers that it is not authenticated, when it is time for that; what is no guess at an id is
+ * answered at once. */
+static void refuse(struct authentication *authentication)
+{
+    uint64_t now_ms = clock_monotonic_ms(), answer_ms = authentication->came_ms + FAILURE_MS;
+
+    if (!authentication->is_guess) {
+        on_hold_over(&authentication->hold);
+        return;
+    }
+    timer_start(&authentication->worker->http.timers, &authentication->hold,
+                answer_ms > now_ms ? answer_ms - now_ms : 1);
+}
+
+/* Without PostgreSQL nobody can tell whether the id, or the secret, is a new one. */
+static void refuse_untold(struct authentication *authentication)
+{
+    authentication->cannot_tell = true;
+    refuse(authentication);
+}
+
+/* Finds the client, by a look-up when it has to be, unless too much has failed before. */
+static void find(struct authentication *authentication)
+{
+    struct worker *worker = authentication->worker;
+    struct network_address peer;
+
+    if (client_cache_find(&worker->clients, authentication->id, &authentication->waiter))
+        return;
+    if (!pg_is_ready(&worker->pg)) {
+        refuse_untold(authentication);
+        return;
+    }
+    peer = peer_of(authentication->req);
+    authentication->throttled =
+        throttle_check(&worker->process->throttle, &peer, authentication->id, clock_monotonic_ms());
+    if (authentication->throttled.wait_ms != 0)
+        refuse(authentication);
+    else
+        authentication->is_looked_up =
+            client_cache_look_up(&worker->clients, authentication->id, &authentication->waiter);
+}
+
+static struct slice cache_status(enum client_source source)
+{
+    switch (source) {
+    case CLIENT_HIT:
+        return SLICE("HIT");
+    case CLIENT_STALE:
+        return SLICE("STALE");
+    default:
+        return SLICE("MISS");
+    }
+}
+
+static void on_client(struct client_waiter *waiter, enum client_status status,
+                      struct client *client, enum client_source source)
+{
+    struct authentication *authentication =
+        H2O_STRUCT_FROM_MEMBER(struct authentication, waiter, waiter);
+    h2o_req_t *req = authentication->req;
+    enum auth_failure reason;
+
+    if (status == CLIENT_UNAVAILABLE) {
+        refuse_untold(authentication);
+        return;
+    }
+    if (!client_authenticate(client, &authentication->digest, clock_unix_ms(), &reason)) {
+        fail(authentication, reason, client != NULL);
+        return;
+    }
+    access_log_add(req, "client", client->id);
+    if (!client->has_authenticated)
+        throttle_know(&authentication->worker->process->throttle, client->id);
+    client->has_authenticated = true;
+    REPLY_HEADER(req, "x-cache-status", "X-Cache-Status", cache_status(source));
+    authentication->on_client(authentication, client);
+}
+
+static void fail(struct authentication *authentication, enum auth_failure reason, bool exists)
+{
+    struct worker *worker = authentication->worker;
+
+    authentication->is_guess =
+        reason != AUTH_MALFORMED_SECRET && client_id_is_valid(authentication->id);
+    note_failure(authentication->req, reason, authentication->id);
+    if (authentication->is_guess && !pg_is_ready(&worker->pg)) {
+        refuse_untold(authentication);
+        return;
+    }
+    authentication->throttled =
+        throttle_fail(&worker->process->throttle,
+                      &(struct throttle_failure){
+                          .peer = peer_of(authentication->req),
+                          .id = authentication->is_guess ? authentication->id : SLICE(""),
+                          .exists = exists,
+                          .looked_up = authentication->is_looked_up,
+                      },
+                      clock_monotonic_ms());
+    refuse(authentication);
+}
+
+static void on_hold_over(struct timer *timer)
+{
+    struct authentication *authentication =
+        H2O_STRUCT_FROM_MEMBER(struct authentication, hold, timer);
+
+    if (authentication->cannot_tell)
+        oauth_reply_try_later(authentication->req,
+                              "The client cannot be looked up at the moment; try again later.");
+    else if (authentication->throttled.wait_ms != 0)
+        oauth_reply_slow_down(authentication->req, authentication->throttled);
+    else
+        oauth_reply_invalid_client(authentication->req);
+}
+
+void authenticate_stop(struct authentication *authentication)
+{
+    if (authentication->worker == NULL)
+        return;
+    timer_stop(&authentication->worker->http.timers, &authentication->hold);
+    client_cache_stop_waiting(&authentication->waiter);
 }

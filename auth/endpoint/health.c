@@ -47,11 +47,11 @@ void health_handle_ready(h2o_req_t *req)
     bool verified = process_is_verified(worker->process);
     bool postgres = pg_is_ready(&worker->pg);
     bool keys = access_token_signer_is_set(&worker->keys.signer);
-    bool draining = worker->draining;
+    bool draining = worker->http.draining;
     bool full = atomic_load(&worker->spool.full);
     bool redis = worker->limiter.mode != LIMITER_REDIS || redis_is_there(&worker->limiter.redis);
     bool unreadable = atomic_load(&worker->process->ledger.unreadable_directories) != 0;
-    bool refusing = full && worker->process->settings.spool_full == SPOOL_FULL_REFUSE;
+    bool refusing = full && worker->process->settings.spool_full == ISSUE_REFUSE;
     bool ready = verified && keys && !refusing && !draining;
     char *body = h2o_mem_alloc_pool(&req->pool, BODY_MAX);
     int length = snprintf(body, BODY_MAX,

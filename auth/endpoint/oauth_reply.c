@@ -1,54 +1,22 @@
-/* The answers of /token: see oauth_reply.h. */
 #include "auth/endpoint/oauth_reply.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "auth/client/auth_log.h"
 #include "auth/worker.h"
 #include "common/clock.h"
-#include "common/http/peer.h"
 #include "common/http/reply.h"
-
-static const struct {
-    const char *name;
-    int status;
-} errors[OAUTH_ERROR_COUNT] = {
-    [OAUTH_INVALID_REQUEST] = {"invalid_request", 400},
-    [OAUTH_UNSUPPORTED_GRANT_TYPE] = {"unsupported_grant_type", 400},
-    [OAUTH_INVALID_CLIENT] = {"invalid_client", 401},
-    [OAUTH_SLOW_DOWN] = {"slow_down", 429},
-    [OAUTH_INVALID_SCOPE] = {"invalid_scope", 400},
-    [OAUTH_INVALID_TARGET] = {"invalid_target", 400},
-    [OAUTH_RATE_LIMIT_EXCEEDED] = {"rate_limit_exceeded", 429},
-    [OAUTH_TEMPORARILY_UNAVAILABLE] = {"temporarily_unavailable", 503},
-};
-
-const char *oauth_error_name(enum oauth_error error)
-{
-    return errors[error].name;
-}
 
 void oauth_reply_error_with_status(h2o_req_t *req, enum oauth_error error, int status,
                                    const char *description)
 {
     counter_add(&worker_of(req)->counters.oauth_errors[error], 1);
-    reply_error(req, status, errors[error].name, description);
+    reply_error(req, status, oauth_error_name(error), description);
 }
 
 void oauth_reply_error(h2o_req_t *req, enum oauth_error error, const char *description)
 {
-    oauth_reply_error_with_status(req, error, errors[error].status, description);
-}
-
-void token_note_failure(h2o_req_t *req, enum auth_failure reason, struct slice client_id)
-{
-    struct worker *worker = worker_of(req);
-    struct network_address peer = peer_of(req);
-    char text[NETWORK_TEXT_MAX];
-
-    counter_add(&worker->counters.auth_failures[reason], 1);
-    auth_log_refused(&worker->auth_log, reason, client_id, network_address_format(&peer, text));
+    oauth_reply_error_with_status(req, error, oauth_error_status(error), description);
 }
 
 /* One answer for an unknown client, a wrong or expired secret and a disabled client: which it was
@@ -115,11 +83,9 @@ void oauth_reply_slow_down(h2o_req_t *req, struct throttle_refusal refusal)
 }
 
 /* How long until more of the window comes back, in milliseconds. */
-static uint64_t time_to_reset(const struct quota_left *left, enum quota_window window)
+static uint64_t wait_for(const struct quota_left *left, enum quota_window window)
 {
-    int64_t wait_ms = left->reset_ms[window] - (int64_t)clock_monotonic_ms();
-
-    return wait_ms > 0 ? (uint64_t)wait_ms : 0;
+    return left->reset_in_ms[window] > 0 ? (uint64_t)left->reset_in_ms[window] : 0;
 }
 
 /* draft-ietf-httpapi-ratelimit-headers, and the X- headers that clients knew before it; of the
@@ -139,7 +105,7 @@ void oauth_reply_quota_headers(h2o_req_t *req, const struct client *client,
         return;
     window = quota_binding(quota, left);
     remaining = left->remaining[window] > 0 ? (uint64_t)left->remaining[window] : 0;
-    wait_ms = time_to_reset(left, window);
+    wait_ms = wait_for(left, window);
     state = end = h2o_mem_alloc_pool(&req->pool, 80);
     end = append(end, SLICE("\""));
     end = append(end, slice_of(quota_window_name(window)));
@@ -160,7 +126,7 @@ void oauth_reply_quota_used_up(h2o_req_t *req, const struct client *client,
 {
     const struct quota *quota = &client->quota;
     enum quota_window window = quota_binding(quota, left);
-    uint64_t wait_ms = time_to_reset(left, window);
+    uint64_t wait_ms = wait_for(left, window);
     uint64_t seconds = wait_ms != 0 ? whole_seconds(wait_ms) : 1;
     char *description = h2o_mem_alloc_pool(&req->pool, 160);
 
@@ -170,23 +136,4 @@ void oauth_reply_quota_used_up(h2o_req_t *req, const struct client *client,
              quota->limits[window], quota_window_name(window), seconds, seconds == 1 ? "" : "s");
     retry_after(req, seconds * 1000);
     oauth_reply_error(req, OAUTH_RATE_LIMIT_EXCEEDED, description);
-}
-
-/* RFC 6749 5.1. */
-void token_answer(h2o_req_t *req, struct slice token, int64_t expires_in, struct slice scope)
-{
-    char *body = h2o_mem_alloc_pool(&req->pool, token.length + scope.length + 112), *end = body;
-
-    end = append(end, SLICE("{\"access_token\":\""));
-    end = append(end, token);
-    end = append(end, SLICE("\",\"token_type\":\"Bearer\",\"expires_in\":"));
-    end = append_integer(end, expires_in);
-    if (scope.length != 0) {
-        end = append(end, SLICE(",\"scope\":\""));
-        end = append(end, scope);
-        end = append(end, SLICE("\""));
-    }
-    end = append(end, SLICE("}"));
-    reply_no_store(req);
-    reply_json(req, 200, (struct slice){body, (size_t)(end - body)});
 }

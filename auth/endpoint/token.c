@@ -1,9 +1,5 @@
-/* POST /token, in the order in which it happens: form and credentials (authenticate.c), client,
- * secret, scope and resource, room for the record, quota, signature, record, answer.
- *
- * Up to the quota a request goes as fast as it can. The signature is what takes long, so those that
- * are granted a token stand in a line, of which each turn of the loop takes as many as it has time
- * for: however many come at once, nothing else waits for all of them.
+/* POST /token. Functions stand in the order in which a request comes to them: form, client, scope
+ * and resource, quota, signature and record, answer.
  *
  * Once the client is authenticated, every answer tells what is left of its quota: so a request that
  * is to be refused goes on as far as the limiter, and only does not ask it for a token.
@@ -11,197 +7,105 @@
 #include "auth/endpoint/token.h"
 
 #include <string.h>
-#include <utlist.h>
 
-#include "auth/client/client_cache.h"
 #include "auth/client/scope.h"
-#include "auth/client/throttle.h"
 #include "auth/endpoint/authenticate.h"
+#include "auth/endpoint/oauth_form.h"
 #include "auth/endpoint/oauth_reply.h"
-#include "auth/ledger/ledger_row.h"
 #include "auth/quota/limiter.h"
-#include "auth/token/access_token.h"
+#include "auth/token/issue.h"
 #include "auth/worker.h"
-#include "common/clock.h"
 #include "common/http/access_log.h"
-#include "common/http/lag.h"
-#include "common/http/peer.h"
 #include "common/http/reply.h"
+#include "common/http/request.h"
 
-#define TURN_US 600 /* for which a turn issues: together with the rest of it, about 1 ms */
+#define RESOURCES_MAX 16 /* `resource` may repeat (RFC 8707 2), and `audience` likewise */
 
-/* A request that fails to authenticate is answered so long after it came, at the soonest. A look-up
- * usually takes less: so the time does not tell whether there was one, that is, which ids exist. */
-#define FAILURE_MS 5
-
-_Static_assert(FORM_MAX_RESOURCES >= CLIENT_MAX_AUDIENCES,
-               "all that a client has have their place");
-
-struct audiences {
-    struct slice items[FORM_MAX_RESOURCES];
-    size_t count;
-};
+_Static_assert(RESOURCES_MAX >= CLIENT_MAX_AUDIENCES, "all that a client has have their place");
 
 struct token_request {
-    struct token_request *prev, *next; /* in the line */
-    bool is_granted;                   /* it stands there */
     h2o_req_t *req;
     struct worker *worker;
-    struct form form;
-    uint64_t came_ms;            /* monotonic */
-    struct slice id;             /* as presented; from the pool */
-    bool is_guess;               /* at the secret of an id that may exist */
-    bool is_looked_up;           /* and nobody else's look-up was joined */
-    struct secret_digest digest; /* of the secret that was presented */
-    struct client_waiter waiter;
-    struct timer hold;                 /* of the answer to one that failed to authenticate: */
-    struct throttle_refusal throttled; /* it failed too often, … */
-    bool cannot_tell;                  /* … PostgreSQL cannot be asked, or neither: 401 */
-    struct client *client;             /* kept; NULL: not authenticated */
-    struct slice scope;                /* to be granted */
-    struct audiences audiences;
+    struct slice asked_scope;              /* in the body, as are the resources */
+    struct slice audiences[RESOURCES_MAX]; /* asked for, then granted */
+    size_t audience_count;
+    struct authentication authentication;
+    struct client *client; /* kept; NULL: not authenticated */
     const char *complaint; /* why it is refused, as `error`; NULL: it is not */
     enum oauth_error error;
     struct limiter_waiter limiter_waiter;
+    struct issue_request issue;
+    size_t kept_headers; /* of an answer that is taken back */
 };
 
-static void on_hold_over(struct timer *timer)
-{
-    struct token_request *request = H2O_STRUCT_FROM_MEMBER(struct token_request, hold, timer);
-
-    if (request->cannot_tell)
-        oauth_reply_try_later(request->req,
-                              "The client cannot be looked up at the moment; try again later.");
-    else if (request->throttled.wait_ms != 0)
-        oauth_reply_slow_down(request->req, request->throttled);
-    else
-        oauth_reply_invalid_client(request->req);
-}
-
-/* Answers that it is not authenticated, when it is time for that; what is no guess at an id is
- * answered at once. */
-static void refuse(struct token_request *request)
-{
-    uint64_t now_ms = clock_monotonic_ms(), answer_ms = request->came_ms + FAILURE_MS;
-
-    if (!request->is_guess) {
-        on_hold_over(&request->hold);
-        return;
-    }
-    timer_start(&request->worker->timers, &request->hold,
-                answer_ms > now_ms ? answer_ms - now_ms : 1);
-}
-
-/* Without PostgreSQL nobody can tell whether the id, or the secret, is a new one. */
-static void refuse_untold(struct token_request *request)
-{
-    request->cannot_tell = true;
-    refuse(request);
-}
-
-/* The authentication has failed. */
-static void fail(struct token_request *request, enum auth_failure reason, bool exists)
-{
-    struct worker *worker = request->worker;
-
-    request->is_guess = reason != AUTH_MALFORMED_SECRET && client_id_is_valid(request->id);
-    token_note_failure(request->req, reason, request->id);
-    if (request->is_guess && !pg_is_ready(&worker->pg)) {
-        refuse_untold(request);
-        return;
-    }
-    request->throttled = throttle_fail(&worker->process->throttle,
-                                       &(struct throttle_failure){
-                                           .peer = peer_of(request->req),
-                                           .id = request->is_guess ? request->id : SLICE(""),
-                                           .exists = exists,
-                                           .looked_up = request->is_looked_up,
-                                       },
-                                       clock_monotonic_ms());
-    refuse(request);
-}
-
-static void on_request_gone(void *data)
-{
-    struct token_request *request = data;
-
-    timer_stop(&request->worker->timers, &request->hold);
-    client_cache_stop_waiting(&request->waiter);
-    limiter_stop_waiting(&request->limiter_waiter);
-    if (request->is_granted)
-        DL_DELETE(request->worker->granted, request);
-    if (request->client != NULL)
-        client_release(request->client);
-}
-
-static void on_client(struct client_waiter *waiter, enum client_status status,
-                      struct client *client, enum client_source source);
+static void on_client(struct authentication *authentication, struct client *client);
 static void on_decision(struct limiter_waiter *waiter, enum limiter_decision decision,
                         const struct quota_left *left);
+static void on_token(struct issue_request *issue, const struct issue_token *token);
+static void on_refused(struct issue_request *issue, const char *why);
+static void on_gone(void *data);
 
-/* Finds the client, by a look-up when it has to be, unless too much has failed before. */
-static void find(struct token_request *request)
+static void add_audience(struct token_request *request, struct slice audience)
 {
-    struct worker *worker = request->worker;
-    struct network_address peer;
-
-    if (client_cache_find(&worker->clients, request->id, &request->waiter))
-        return;
-    if (!pg_is_ready(&worker->pg)) {
-        refuse_untold(request);
-        return;
+    for (size_t i = 0; i != request->audience_count; ++i) {
+        if (slice_equal(request->audiences[i], audience))
+            return;
     }
-    peer = peer_of(request->req);
-    request->throttled =
-        throttle_check(&worker->process->throttle, &peer, request->id, clock_monotonic_ms());
-    if (request->throttled.wait_ms != 0)
-        refuse(request);
-    else
-        request->is_looked_up =
-            client_cache_look_up(&worker->clients, request->id, &request->waiter);
+    request->audiences[request->audience_count++] = audience;
 }
 
-static void authenticate(struct token_request *request, const struct credentials *credentials)
+/* The resources, each once. False when there are too many. */
+static bool read_resources(struct token_request *request, const struct form *form)
 {
-    struct slice id = credentials->id;
+    size_t count = 0;
 
-    request->id =
-        (struct slice){h2o_strdup(&request->req->pool, id.bytes, id.length).base, id.length};
-    /* A mistyped secret shows by its checksum, at no cost for the database. */
-    if (!secret_is_well_formed(credentials->secret)) {
-        fail(request, AUTH_MALFORMED_SECRET, false);
-        return;
+    for (size_t i = 0; i != form->count; ++i) {
+        struct slice name = form->parameters[i].name, value = form->parameters[i].value;
+
+        if (value.length == 0 ||
+            (!slice_equal(name, SLICE("resource")) && !slice_equal(name, SLICE("audience"))))
+            continue;
+        if (count++ == RESOURCES_MAX)
+            return false;
+        add_audience(request, value);
     }
-    secret_digest(credentials->secret, &request->digest);
-    find(request);
+    return true;
+}
+
+/* Refuses and returns false when it asks for what there is not. */
+static bool read_form(struct token_request *request, const struct form *form)
+{
+    struct slice grant_type = form_get(form, SLICE("grant_type"));
+
+    if (grant_type.length == 0)
+        oauth_form_refuse(request->req, OAUTH_INVALID_REQUEST,
+                          "grant_type is missing; send client_credentials.");
+    else if (!slice_equal(grant_type, SLICE("client_credentials")))
+        oauth_form_refuse(request->req, OAUTH_UNSUPPORTED_GRANT_TYPE,
+                          "The only grant_type here is client_credentials.");
+    else if (!read_resources(request, form))
+        oauth_form_refuse(request->req, OAUTH_INVALID_REQUEST, "The body has too many parameters.");
+    else
+        return true;
+    return false;
 }
 
 void token_handle(h2o_req_t *req)
 {
-    struct worker *worker = worker_of(req);
-    struct token_request *request =
-        h2o_mem_alloc_shared(&req->pool, sizeof(*request), on_request_gone);
-    struct credentials credentials;
+    struct token_request *request = h2o_mem_alloc_shared(&req->pool, sizeof(*request), on_gone);
+    struct form form;
 
-    request->came_ms = clock_monotonic_ms();
-    request->is_granted = false;
-    request->is_guess = true;
-    request->is_looked_up = false;
-    request->hold = (struct timer){.on_time = on_hold_over};
-    request->cannot_tell = false;
-    request->req = req;
-    request->worker = worker;
-    request->waiter.on_client = on_client;
-    request->waiter.lookup = NULL;
-    request->client = NULL;
-    request->complaint = NULL;
-    request->limiter_waiter.on_decision = on_decision;
-    request->limiter_waiter.ask = NULL;
-    if (!token_read(req, &request->form, &credentials))
+    *request = (struct token_request){.req = req,
+                                      .worker = worker_of(req),
+                                      .authentication.on_client = on_client,
+                                      .limiter_waiter.on_decision = on_decision,
+                                      .issue = {.on_token = on_token, .on_refused = on_refused}};
+    if (!oauth_form_read(req, "Send grant_type=client_credentials in the body.", &form) ||
+        !read_form(request, &form))
         return;
-    access_log_scope(req, request->form.scope);
-    authenticate(request, &credentials);
-    token_wipe(req, &request->form, &credentials);
+    request->asked_scope = form_get(&form, SLICE("scope"));
+    access_log_add(req, "scope", request->asked_scope);
+    authenticate_begin(&request->authentication, req, &form);
 }
 
 /* The answer that is to come; the first complaint stands. */
@@ -213,34 +117,23 @@ static void complain(struct token_request *request, enum oauth_error error, cons
     request->complaint = complaint;
 }
 
-/* What the form asks for of the client's scope; all of it when it asks for nothing. */
+/* What was asked for of the client's scope; all of it when nothing was. */
 static void grant_scope(struct token_request *request)
 {
-    struct slice asked = request->form.scope;
+    struct slice asked = request->asked_scope;
     const struct client *client = request->client;
     char granted[SCOPE_MAX];
     size_t length;
 
     if (asked.length > SCOPE_MAX ||
-        !scope_grant(asked, client->scopes, client->scope_count, granted, &length)) {
+        !scope_grant(asked, client->scopes, client->scope_count, granted, &length))
         complain(request, OAUTH_INVALID_SCOPE,
                  "Ask for scopes that this client may have, separated by spaces, or for none to "
                  "get them all.");
-        return;
-    }
-    request->scope =
-        length == 0 ? client->scope
-                    : (struct slice){h2o_strdup(&request->req->pool, granted, length).base, length};
-}
-
-static void add_audience(struct audiences *audiences, struct slice audience)
-{
-    for (size_t i = 0; i != audiences->count; ++i) {
-        if (slice_equal(audiences->items[i], audience))
-            return;
-    }
-    if (audiences->count != FORM_MAX_RESOURCES)
-        audiences->items[audiences->count++] = audience;
+    else
+        request->issue.scope = length == 0
+                                   ? client->scope
+                                   : request_keep(request->req, (struct slice){granted, length});
 }
 
 static struct slice without_slash(struct slice uri)
@@ -270,158 +163,57 @@ static const char *audience_complaint(struct slice allowed, struct slice asked)
  * without any has the issuer. */
 static void grant_audiences(struct token_request *request)
 {
-    const struct form *form = &request->form;
     const struct client *client = request->client;
-    struct audiences *granted = &request->audiences;
     struct slice allowed = client->audiences.length != 0
                                ? client->audiences
                                : slice_of(request->worker->process->settings.issuer);
     struct slice item;
 
-    granted->count = 0;
-    for (size_t i = 0; i != form->resource_count; ++i)
-        add_audience(granted, form->resources[i]);
-    for (size_t i = 0; i != granted->count; ++i) {
-        if (!scope_has(allowed, granted->items[i]))
-            complain(request, OAUTH_INVALID_TARGET, audience_complaint(allowed, granted->items[i]));
+    for (size_t i = 0; i != request->audience_count; ++i) {
+        if (!scope_has(allowed, request->audiences[i]))
+            complain(request, OAUTH_INVALID_TARGET,
+                     audience_complaint(allowed, request->audiences[i]));
     }
-    if (granted->count == 0) {
+    if (request->audience_count == 0) {
         while (scope_next(&allowed, &item))
-            add_audience(granted, item);
+            add_audience(request, item);
     }
 }
 
-/* Without them no token is issued, so the quota is not touched. */
-static void check_means(struct token_request *request)
+static void on_client(struct authentication *authentication, struct client *client)
 {
-    struct worker *worker = request->worker;
+    struct token_request *request =
+        H2O_STRUCT_FROM_MEMBER(struct token_request, authentication, authentication);
+    struct limiter *limiter = &request->worker->limiter;
+    const char *obstacle;
 
-    if (!access_token_signer_is_set(&worker->keys.signer))
-        complain(request, OAUTH_TEMPORARILY_UNAVAILABLE,
-                 "There is no active signing key; try again later.");
-    else if (!spool_has_room(&worker->spool) &&
-             worker->process->settings.spool_full == SPOOL_FULL_REFUSE)
-        complain(request, OAUTH_TEMPORARILY_UNAVAILABLE,
-                 "There is no room to record tokens; try again later.");
+    client_keep(client);
+    request->client = client;
+    request->limiter_waiter.asks = true;
+    if (limiter_refuse_again(limiter, client, &request->limiter_waiter))
+        return; /* whatever it asks for */
+    grant_scope(request);
+    grant_audiences(request);
+    /* Without the means no token is issued, so the quota is not touched. */
+    if (request->complaint == NULL && (obstacle = issue_obstacle(&request->worker->issue)) != NULL)
+        complain(request, OAUTH_TEMPORARILY_UNAVAILABLE, obstacle);
+    request->limiter_waiter.asks = request->complaint == NULL;
+    limiter_take(limiter, client, &request->limiter_waiter);
 }
 
-/* They become refusals, or leave all the same where records may be dropped. */
-static void revoke_answers(struct worker *worker)
+static void join_line(struct token_request *request)
 {
-    h2o_req_t *req;
-
-    if (worker->process->settings.spool_full == SPOOL_FULL_DROP) {
-        counter_add(&worker->counters.ledger_dropped, worker->spool.lost_rows);
-        return;
-    }
-    memset(worker->issued, 0, sizeof(worker->issued));
-    while ((req = reply_take_back(worker)) != NULL) {
-        access_log_token(req, NULL);
-        oauth_reply_try_later(req, "The token could not be recorded; try again later.");
-    }
-}
-
-void token_end_pass(struct worker *worker, bool recorded)
-{
-    if (!worker->issued_any)
-        return;
-    if (!recorded)
-        revoke_answers(worker);
-    for (size_t tier = 0; tier != TIER_MAX; ++tier) {
-        if (worker->issued[tier] != 0)
-            counter_add(&worker->counters.tokens_issued[tier], worker->issued[tier]);
-        worker->issued[tier] = 0;
-    }
-    worker->issued_any = false;
-}
-
-static void issue(struct token_request *request)
-{
-    struct worker *worker = request->worker;
-    const struct settings *settings = &worker->process->settings;
     const struct client *client = request->client;
-    struct access_token_signer *signer = &worker->keys.signer;
-    int64_t ttl = client->token_ttl != 0 ? client->token_ttl : settings->token_ttl;
-    int64_t now_ms = clock_unix_ms();
-    struct access_token_claims claims = {
-        .issuer = slice_of(settings->issuer),
-        .client_id = client->id,
-        .audiences = request->audiences.items,
-        .audience_count = request->audiences.count,
-        .scope = request->scope,
-        .issued_at = now_ms / 1000,
-    };
-    uint64_t started_us = clock_monotonic_us();
-    size_t kept_headers;
-    bool room;
+    struct issue_request *issue = &request->issue;
 
-    /* No token outlives the publication of its key. */
-    if (signer->retire_at != 0 && claims.issued_at + ttl > signer->retire_at)
-        ttl = signer->retire_at - claims.issued_at;
-    claims.expires_at = claims.issued_at + ttl;
-    if (ttl <= 0 || !access_token_signer_is_set(signer)) {
-        oauth_reply_try_later(request->req, "There is no active signing key; try again later.");
-        return;
-    }
-    room = spool_has_room(&worker->spool); /* it may have gone while the limiter was asked */
-    if (!room && settings->spool_full == SPOOL_FULL_REFUSE) {
-        oauth_reply_try_later(request->req, "There is no room to record tokens; try again later.");
-        return;
-    }
-    buffer_clear(&worker->scratch);
-    if (!uuid_v7_make(&worker->uuids, now_ms, &claims.jti) ||
-        !access_token_sign(signer, &claims, &worker->scratch)) {
-        oauth_reply_try_later(request->req,
-                              "No token can be signed at the moment; try again later.");
-        return;
-    }
-    histogram_observe(&worker->counters.sign_durations[signer->alg],
-                      clock_monotonic_us() - started_us);
-    ++worker->issued[client->tier];
-    worker->issued_any = true;
-    kept_headers = request->req->res.headers.size;
-    access_log_token(request->req, &claims.jti);
-    token_answer(request->req, (struct slice){worker->scratch.bytes, worker->scratch.size}, ttl,
-                 request->scope);
-    if (room) {
-        ledger_row_append(&worker->spool, &claims, client->tier_name, signer->kid, now_ms);
-        reply_depends_on_record(request->req, kept_headers);
-    } else {
-        counter_add(&worker->counters.ledger_dropped, 1);
-    }
-}
-
-static struct token_request *next_granted(struct worker *worker)
-{
-    struct token_request *request = worker->granted;
-
-    DL_DELETE(worker->granted, request);
-    request->is_granted = false;
-    return request;
-}
-
-/* As long as the rest of the turn took at least: who floods the server with what is refused at
- * little cost gets half of its time, and not nearly all. */
-bool token_issue(struct worker *worker)
-{
-    uint64_t now_us, until_us;
-
-    if (worker->granted == NULL)
-        return false;
-    lag_begin();
-    now_us = clock_monotonic_us();
-    until_us = now_us + (now_us - lag_since_us > TURN_US ? now_us - lag_since_us : TURN_US);
-    while (worker->granted != NULL && now_us < until_us) {
-        issue(next_granted(worker));
-        now_us = clock_monotonic_us();
-    }
-    return worker->granted != NULL;
-}
-
-void token_refuse_granted(struct worker *worker)
-{
-    while (worker->granted != NULL)
-        oauth_reply_try_later(next_granted(worker)->req, "The server is stopping; try again.");
+    issue->client_id = client->id;
+    issue->tier = client->tier;
+    issue->tier_name = client->tier_name;
+    issue->ttl_s = client->token_ttl_s != 0 ? client->token_ttl_s
+                                            : request->worker->process->settings.token_ttl_s;
+    issue->audiences = request->audiences;
+    issue->audience_count = request->audience_count;
+    issue_join(&request->worker->issue, issue);
 }
 
 static void on_decision(struct limiter_waiter *waiter, enum limiter_decision decision,
@@ -429,64 +221,87 @@ static void on_decision(struct limiter_waiter *waiter, enum limiter_decision dec
 {
     struct token_request *request =
         H2O_STRUCT_FROM_MEMBER(struct token_request, limiter_waiter, waiter);
+    h2o_req_t *req = request->req;
 
-    oauth_reply_quota_headers(request->req, request->client, left);
-    if (request->complaint != NULL) {
-        if (request->error == OAUTH_TEMPORARILY_UNAVAILABLE)
-            oauth_reply_try_later(request->req, request->complaint);
-        else
-            oauth_reply_error(request->req, request->error, request->complaint);
-    } else if (decision == LIMITER_REFUSED) {
-        oauth_reply_quota_used_up(request->req, request->client, left);
-    } else if (decision == LIMITER_DENIED) {
-        oauth_reply_try_later(request->req,
-                              "The quota cannot be checked at the moment; try again later.");
-    } else {
-        DL_APPEND(request->worker->granted, request);
-        request->is_granted = true;
-    }
+    oauth_reply_quota_headers(req, request->client, left);
+    if (request->complaint != NULL && request->error == OAUTH_TEMPORARILY_UNAVAILABLE)
+        oauth_reply_try_later(req, request->complaint);
+    else if (request->complaint != NULL)
+        oauth_reply_error(req, request->error, request->complaint);
+    else if (decision == LIMITER_REFUSED)
+        oauth_reply_quota_used_up(req, request->client, left);
+    else if (decision == LIMITER_DENIED)
+        oauth_reply_try_later(req, "The quota cannot be checked at the moment; try again later.");
+    else
+        join_line(request);
 }
 
-static struct slice cache_status(enum client_source source)
+/* printf would cost more than the rest of the answer. */
+static char *append(char *to, struct slice text)
 {
-    switch (source) {
-    case CLIENT_HIT:
-        return SLICE("HIT");
-    case CLIENT_STALE:
-        return SLICE("STALE");
-    default:
-        return SLICE("MISS");
-    }
+    memcpy(to, text.bytes, text.length);
+    return to + text.length;
 }
 
-static void on_client(struct client_waiter *waiter, enum client_status status,
-                      struct client *client, enum client_source source)
+/* RFC 6749 5.1. */
+static struct slice write_body(h2o_req_t *req, const struct issue_token *token, struct slice scope)
 {
-    struct token_request *request = H2O_STRUCT_FROM_MEMBER(struct token_request, waiter, waiter);
-    int64_t now_ms = clock_unix_ms();
-    enum auth_failure reason;
+    char *body = h2o_mem_alloc_pool(&req->pool, token->text.length + scope.length + 112),
+         *end = body;
 
-    if (status == CLIENT_UNAVAILABLE) {
-        refuse_untold(request);
-        return;
+    end = append(end, SLICE("{\"access_token\":\""));
+    end = append(end, token->text);
+    end = append(end, SLICE("\",\"token_type\":\"Bearer\",\"expires_in\":"));
+    end += integer_write(token->ttl_s, end);
+    if (scope.length != 0) {
+        end = append(end, SLICE(",\"scope\":\""));
+        end = append(end, scope);
+        end = append(end, SLICE("\""));
     }
-    if (!client_authenticate(client, &request->digest, now_ms, &reason)) {
-        fail(request, reason, client != NULL);
+    end = append(end, SLICE("}"));
+    return (struct slice){body, (size_t)(end - body)};
+}
+
+static void note_token(h2o_req_t *req, const struct uuid *jti)
+{
+    char text[UUID_TEXT_LENGTH];
+
+    if (!access_log_is_on(req))
         return;
+    uuid_format(jti, text);
+    access_log_add(req, "jti", (struct slice){text, sizeof(text)});
+}
+
+static void on_token(struct issue_request *issue, const struct issue_token *token)
+{
+    struct token_request *request = H2O_STRUCT_FROM_MEMBER(struct token_request, issue, issue);
+    h2o_req_t *req = request->req;
+
+    request->kept_headers = req->res.headers.size;
+    note_token(req, &token->jti);
+    reply_no_store(req);
+    reply_json(req, 200, write_body(req, token, issue->scope));
+}
+
+/* It may have been answered with a token in this pass, whose record could not be written. */
+static void on_refused(struct issue_request *issue, const char *why)
+{
+    struct token_request *request = H2O_STRUCT_FROM_MEMBER(struct token_request, issue, issue);
+
+    if (request->kept_headers != 0) {
+        reply_take_back(request->req, request->kept_headers);
+        access_log_remove(request->req, "jti");
     }
-    access_log_client(request->req, client->id);
-    if (!client->has_authenticated)
-        throttle_know(&request->worker->process->throttle, client->id);
-    client->has_authenticated = true;
-    client_keep(client);
-    request->client = client;
-    REPLY_HEADER(request->req, "x-cache-status", "X-Cache-Status", cache_status(source));
-    request->limiter_waiter.asks = true;
-    if (limiter_refuse_again(&request->worker->limiter, client, &request->limiter_waiter))
-        return; /* whatever it asks for */
-    grant_scope(request);
-    grant_audiences(request);
-    check_means(request);
-    request->limiter_waiter.asks = request->complaint == NULL;
-    limiter_take(&request->worker->limiter, client, &request->limiter_waiter);
+    oauth_reply_try_later(request->req, why);
+}
+
+static void on_gone(void *data)
+{
+    struct token_request *request = data;
+
+    authenticate_stop(&request->authentication);
+    limiter_stop_waiting(&request->limiter_waiter);
+    issue_leave(&request->issue);
+    if (request->client != NULL)
+        client_release(request->client);
 }

@@ -81,25 +81,16 @@ static struct local_windows *find_local(struct limiter_shared *shared, struct sl
     return local;
 }
 
-/* Unix or Redis's milliseconds to monotonic ones. */
-static void make_monotonic(struct quota_left *left, int64_t now_ms)
-{
-    int64_t difference_ms = (int64_t)clock_monotonic_ms() - now_ms;
-
-    for (size_t w = 0; w != QUOTA_WINDOWS; ++w)
-        left->reset_ms[w] += difference_ms;
-}
-
 static void decide(struct limiter *limiter, const struct client *client,
                    struct limiter_waiter *waiter, enum limiter_decision decision,
                    const struct quota_left *left)
 {
     if (waiter->asks)
-        counter_add(&limiter->counters->limiter_decisions[client->tier][decision], 1);
+        counter_add(&limiter->counters->decisions[client->tier][decision], 1);
     for (size_t w = 0; left != NULL && decision == LIMITER_GRANTED && w != QUOTA_WINDOWS; ++w) {
         if (waiter->asks && client->quota.limits[w] != 0 &&
             quota_is_near_limit(client->quota.limits[w], left->remaining[w])) {
-            counter_add(&limiter->counters->limiter_near_limit[client->tier], 1);
+            counter_add(&limiter->counters->near_limit[client->tier], 1);
             break;
         }
     }
@@ -125,7 +116,6 @@ static void decide_locally(struct limiter *limiter, const struct client *client,
     granted = windows_take(&find_local(shared, client->id)->windows, &client->quota, waiter->asks,
                            now_ms, &left);
     pthread_mutex_unlock(&shared->mutex);
-    make_monotonic(&left, now_ms);
     decide(limiter, client, waiter, granted == waiter->asks ? LIMITER_GRANTED : LIMITER_REFUSED,
            &left);
 }
@@ -134,7 +124,7 @@ static void decide_without_redis(struct limiter *limiter, const struct client *c
                                  struct limiter_waiter *waiter)
 {
     if (limiter->mode == LIMITER_REDIS)
-        counter_add(&limiter->counters->limiter_without_redis, 1);
+        counter_add(&limiter->counters->without_redis, 1);
     if (limiter->mode == LIMITER_LOCAL || limiter->on_error == LIMITER_ON_ERROR_LOCAL)
         decide_locally(limiter, client, waiter);
     else
@@ -148,14 +138,21 @@ static void decide_without_redis(struct limiter *limiter, const struct client *c
 bool limiter_refuse_again(struct limiter *limiter, struct client *client,
                           struct limiter_waiter *waiter)
 {
+    struct quota_left left;
+    uint64_t now_ms;
+
     if (client->refused_until_ms == 0)
         return false;
-    if (clock_monotonic_ms() >= client->refused_until_ms) {
+    now_ms = clock_monotonic_ms();
+    if (now_ms >= client->refused_until_ms) {
         client->refused_until_ms = 0;
         return false;
     }
+    left = client->refused_left;
+    for (size_t w = 0; w != QUOTA_WINDOWS; ++w)
+        left.reset_in_ms[w] -= (int64_t)(now_ms - client->refused_at_ms);
     waiter->ask = NULL;
-    decide(limiter, client, waiter, LIMITER_REFUSED, &client->refused_left);
+    decide(limiter, client, waiter, LIMITER_REFUSED, &left);
     return true;
 }
 
@@ -283,7 +280,9 @@ void limiter_end_pass(struct limiter *limiter)
 static void remember_refusal(struct client *client, const struct quota_left *left)
 {
     client->refused_left = *left;
-    client->refused_until_ms = (uint64_t)left->reset_ms[quota_binding(&client->quota, left)];
+    client->refused_at_ms = clock_monotonic_ms();
+    client->refused_until_ms =
+        client->refused_at_ms + (uint64_t)left->reset_in_ms[quota_binding(&client->quota, left)];
 }
 
 /* In order of arrival; each is told what is left after it. */
@@ -336,7 +335,7 @@ static void note_error(struct limiter *limiter, struct slice client_id, const ch
 {
     uint64_t now_ms = clock_monotonic_ms();
 
-    counter_add(&limiter->counters->limiter_backend_errors, 1);
+    counter_add(&limiter->counters->backend_errors, 1);
     if (now_ms - limiter->error_logged_ms < 1000)
         return;
     limiter->error_logged_ms = now_ms;
@@ -392,7 +391,6 @@ static void on_answer(struct limiter_call *call, const redisReply *reply)
             give_up_ask(limiter, ask);
             continue;
         }
-        make_monotonic(&taken.left, taken.now_ms);
         answer(limiter, ask, taken.granted, &taken.left);
     }
     give_up(call); /* what is left */
@@ -408,12 +406,11 @@ static void on_reply(struct redis_call *redis_call, const redisReply *reply, con
         on_error_reply(call, reply->str);
         return;
     }
-    histogram_observe(&limiter->counters->limiter_durations,
-                      clock_monotonic_us() - call->started_us);
+    histogram_observe(&limiter->counters->durations, clock_monotonic_us() - call->started_us);
     if (reply != NULL) {
         on_answer(call, reply);
     } else {
-        counter_add(&limiter->counters->limiter_backend_errors, 1);
+        counter_add(&limiter->counters->backend_errors, 1);
         give_up(call);
     }
 }
@@ -446,24 +443,24 @@ static void on_change(void *owner, bool ready, const char *reason)
         log_info("limiter.fallback_ended", log_str("reason", "Redis answers again"));
 }
 
-void limiter_open(struct limiter *limiter, const struct settings *settings,
+void limiter_open(struct limiter *limiter, const struct limiter_config *config,
                   struct limiter_shared *shared, h2o_loop_t *loop, struct timers *timers,
-                  struct counters *counters)
+                  struct limiter_counters *counters)
 {
     *limiter = (struct limiter){
-        .mode = (enum limiter_mode)settings->limiter,
-        .on_error = (enum limiter_on_error)settings->limiter_on_error,
+        .mode = config->mode,
+        .on_error = config->on_error,
         .shared = shared,
         .counters = counters,
         .keys_per_call = LIMITER_SCRIPT_MAX,
-        .config = {.setup = limiter->setup,
-                   .connect_timeout_ms = CONNECT_TIMEOUT_MS,
-                   .call_timeout_ms = (uint64_t)settings->limiter_timeout_ms,
-                   .owner = limiter,
-                   .on_change = on_change},
+        .redis_config = {.setup = limiter->setup,
+                         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                         .call_timeout_ms = config->timeout_ms,
+                         .owner = limiter,
+                         .on_change = on_change},
     };
     if (limiter->mode != LIMITER_REDIS ||
-        !redis_url_parse(settings->redis_url, &limiter->config.url)) {
+        !redis_url_parse(config->redis_url, &limiter->redis_config.url)) {
         limiter->settled = true;
         atomic_fetch_add(&shared->settled, 1);
         return;
@@ -479,11 +476,11 @@ void limiter_open(struct limiter *limiter, const struct settings *settings,
         limiter_script_ask(probe, slice_of(id), 1, &(struct quota){{1000000000, 0, 0}});
         limiter->setup[i] = (struct redis_setup){probe->count, probe->arguments, probe->lengths};
     }
-    redis_open(&limiter->redis, &limiter->config, loop, timers);
+    redis_open(&limiter->redis, &limiter->redis_config, loop, timers);
 }
 
 void limiter_close(struct limiter *limiter)
 {
     redis_close(&limiter->redis);
-    OPENSSL_cleanse(&limiter->config.url, sizeof(limiter->config.url));
+    OPENSSL_cleanse(&limiter->redis_config.url, sizeof(limiter->redis_config.url));
 }

@@ -5,7 +5,7 @@
  * for one client are asked for together, and granted in order of arrival. A refusal is remembered
  * until the instant at which one more token would be granted, so that a flood of refused requests
  * costs no call. Nobody waits for a Redis that is away, nor longer than the time-out for one that
- * is slow: then JOTD_LIMITER_ON_ERROR decides.
+ * is slow: then `on_error` decides.
  */
 #ifndef AUTH_QUOTA_LIMITER_H
 #define AUTH_QUOTA_LIMITER_H
@@ -15,14 +15,40 @@
 #include <stdbool.h>
 
 #include "auth/client/client.h"
-#include "auth/counters.h"
+#include "auth/quota/limiter_mode.h"
 #include "auth/quota/limiter_script.h"
-#include "auth/settings.h"
+#include "auth/quota/tier.h"
 #include "common/attributes.h"
+#include "common/counter.h"
+#include "common/histogram.h"
 #include "common/redis/redis.h"
 
 #define LIMITER_PROBES    16    /* calls by which a new connection shows that it is of use */
 #define LIMITER_LOCAL_MAX 50000 /* clients in the table of the process, some 400 bytes each */
+
+/* What is said to a client that asks for a token. */
+enum limiter_decision {
+    LIMITER_GRANTED,
+    LIMITER_REFUSED, /* the quota is used up */
+    LIMITER_ALLOWED, /* without Redis (LIMITER_ON_ERROR_ALLOW) */
+    LIMITER_DENIED,  /* likewise (LIMITER_ON_ERROR_DENY) */
+    LIMITER_DECISION_COUNT,
+};
+
+struct limiter_counters {
+    struct counter decisions[TIER_MAX][LIMITER_DECISION_COUNT];
+    struct counter near_limit[TIER_MAX]; /* granted past 80 % of a window */
+    struct counter backend_errors;
+    struct counter without_redis; /* decisions, while it should be there */
+    struct histogram durations;   /* from asking Redis to its answer */
+};
+
+struct limiter_config {
+    enum limiter_mode mode;
+    enum limiter_on_error on_error;
+    const char *redis_url;
+    uint64_t timeout_ms; /* of a call */
+};
 
 /* What the workers share. */
 struct limiter_shared {
@@ -39,7 +65,7 @@ struct limiter_waiter {
     struct limiter_ask *ask; /* NULL: not waiting */
     bool asks;               /* for a token; else only for what is left */
     /* `left` is NULL where nothing is known of it: an unlimited tier, a limiter that is off or
-     * without Redis. Its times are monotonic. Called once, at once or later. */
+     * without Redis. Called once, at once or later. */
     void (*on_decision)(struct limiter_waiter *, enum limiter_decision decision,
                         const struct quota_left *left);
 };
@@ -48,7 +74,7 @@ struct limiter {
     enum limiter_mode mode;
     enum limiter_on_error on_error;
     struct limiter_shared *shared;
-    struct counters *counters;
+    struct limiter_counters *counters;
     struct limiter_ask *asks; /* of this pass */
     size_t keys_per_call;     /* at most */
     bool fallen_back;         /* counted in `shared` */
@@ -56,17 +82,17 @@ struct limiter {
     uint64_t error_logged_ms; /* monotonic */
     struct limiter_script_call probes[LIMITER_PROBES];
     struct redis_setup setup[LIMITER_PROBES + 1];
-    struct redis_config config;
+    struct redis_config redis_config;
     struct redis redis;
 };
 
 void limiter_shared_open(struct limiter_shared *shared);
 void limiter_shared_close(struct limiter_shared *shared);
 
-/* Begins to connect, where JOTD_LIMITER=redis. */
-void limiter_open(struct limiter *limiter, const struct settings *settings,
+/* Begins to connect, in the mode LIMITER_REDIS. */
+void limiter_open(struct limiter *limiter, const struct limiter_config *config,
                   struct limiter_shared *shared, h2o_loop_t *loop, struct timers *timers,
-                  struct counters *counters);
+                  struct limiter_counters *counters);
 
 /* Who waits is answered as without Redis. */
 void limiter_close(struct limiter *limiter);

@@ -82,7 +82,7 @@ static bool is_possible(const struct limiter_script_taken *taken, int64_t asked,
     for (size_t w = 0; w != QUOTA_WINDOWS; ++w) {
         if (quota->limits[w] != 0 &&
             (!is_within(taken->left.remaining[w], -NUMBER_MAX, quota->limits[w]) ||
-             !is_within(taken->left.reset_ms[w], taken->now_ms, taken->now_ms + RESET_MAX_MS)))
+             !is_within(taken->left.reset_in_ms[w], 0, RESET_MAX_MS)))
             return false;
     }
     return true;
@@ -103,7 +103,7 @@ bool limiter_script_read(const redisReply *reply, size_t keys, size_t index, int
         if (quota->limits[w] == 0)
             continue;
         taken->left.remaining[w] = (int64_t)le64toh(numbers[2 + 2 * w]);
-        taken->left.reset_ms[w] = (int64_t)le64toh(numbers[3 + 2 * w]);
+        taken->left.reset_in_ms[w] = (int64_t)(le64toh(numbers[3 + 2 * w]) - le64toh(numbers[1]));
     }
     return taken->granted == WRONG_TYPE || is_possible(taken, asked, quota);
 }

@@ -25,7 +25,7 @@ static bool binds_before(const struct quota_left *left, size_t a, size_t b)
 
     if (used_up != (left->remaining[b] <= 0))
         return used_up;
-    return used_up ? left->reset_ms[a] > left->reset_ms[b]
+    return used_up ? left->reset_in_ms[a] > left->reset_in_ms[b]
                    : left->remaining[a] < left->remaining[b];
 }
 

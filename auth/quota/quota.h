@@ -23,7 +23,8 @@ struct quota {
 /* Of windows that are limited. */
 struct quota_left {
     int64_t remaining[QUOTA_WINDOWS]; /* tokens; below 0 when the limit has been lowered */
-    int64_t reset_ms[QUOTA_WINDOWS];  /* Unix milliseconds: when more comes back */
+    int64_t
+        reset_in_ms[QUOTA_WINDOWS]; /* milliseconds until more comes back, when it was decided */
 };
 
 /* "minute", "hour", "month". */

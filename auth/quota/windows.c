@@ -97,9 +97,11 @@ int64_t windows_take(struct windows *windows, const struct quota *quota, int64_t
         int64_t remaining = quota->limits[w] - used[w] - granted;
 
         left->remaining[w] = remaining;
-        left->reset_ms[w] =
-            w == QUOTA_MONTH ? month_begin_ms(windows->month + 1)
-                             : time_to_free(windows, w, remaining > 0 ? 1 : 1 - remaining, now_ms);
+        left->reset_in_ms[w] =
+            (w == QUOTA_MONTH
+                 ? month_begin_ms(windows->month + 1)
+                 : time_to_free(windows, w, remaining > 0 ? 1 : 1 - remaining, now_ms)) -
+            now_ms;
     }
     return granted;
 }

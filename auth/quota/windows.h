@@ -26,7 +26,7 @@ struct windows {
 };
 
 /* Grants as many of the tokens asked for as all the windows have room for, and counts them in all
- * of these. `now_ms`, and the times in `left`, in Unix milliseconds. */
+ * of these. `now_ms` in Unix milliseconds. */
 int64_t windows_take(struct windows *windows, const struct quota *quota, int64_t asked,
                      int64_t now_ms, struct quota_left *left);
 

@@ -3,29 +3,17 @@
 
 #include <string.h>
 
-#include "auth/client/secret.h"
-#include "auth/worker.h"
 #include "common/clock.h"
-#include "common/http/connections.h"
+#include "common/http/connection.h"
 #include "common/http/peer.h"
 #include "common/http/reply.h"
 #include "common/http/request.h"
 #include "common/log.h"
 
 #define MAX_METHOD     16
-#define MAX_FIELDS     12
+#define MAX_FIELDS     (9 + ACCESS_NOTE_FIELDS)
 #define MAX_REQUEST_ID 128
 #define TRACE_ID       32 /* hex digits */
-
-static enum access_log which(const h2o_req_t *req)
-{
-    return (enum access_log)worker_of(req)->process->settings.access_log;
-}
-
-static struct slice kept(h2o_req_t *req, struct slice text)
-{
-    return (struct slice){h2o_strdup(&req->pool, text.bytes, text.length).base, text.length};
-}
 
 static bool consists_of(struct slice text, const char *allowed)
 {
@@ -36,9 +24,10 @@ static bool consists_of(struct slice text, const char *allowed)
     return i == text.length;
 }
 
-static bool is_request_id(struct slice id)
+static bool is_request_id(const h2o_req_t *req, struct slice id)
 {
-    return id.length != 0 && id.length <= MAX_REQUEST_ID && !secret_is_suspected(id) &&
+    return id.length != 0 && id.length <= MAX_REQUEST_ID &&
+           !http_loop_of(req)->http->is_secret(id) &&
            consists_of(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+=");
 }
 
@@ -58,7 +47,7 @@ static struct slice make_request_id(h2o_req_t *req)
     char *text = h2o_mem_alloc_pool(&req->pool, UUID_TEXT_LENGTH);
     struct uuid id;
 
-    if (!uuid_v7_make(&worker_of(req)->uuids, clock_unix_ms(), &id))
+    if (!uuid_v7_make(&http_loop_of(req)->uuids, clock_unix_ms(), &id))
         return SLICE("");
     uuid_format(&id, text);
     return (struct slice){text, UUID_TEXT_LENGTH};
@@ -69,43 +58,37 @@ void access_log_begin(h2o_req_t *req)
     struct access_note *note = &connection_of(req)->note;
     struct slice id = request_header(req, SLICE("x-request-id"));
 
-    if (is_request_id(id))
-        note->request_id = kept(req, id);
-    else if (which(req) != ACCESS_LOG_OFF)
+    if (is_request_id(req, id))
+        note->request_id = request_keep(req, id);
+    else if (access_log_is_on(req))
         note->request_id = make_request_id(req);
     if (note->request_id.length != 0)
         REPLY_HEADER(req, "x-request-id", "X-Request-Id", note->request_id);
-    if (which(req) != ACCESS_LOG_OFF)
-        note->trace_id = kept(req, trace_id_of(req));
+    if (access_log_is_on(req))
+        note->trace_id = request_keep(req, trace_id_of(req));
 }
 
-/* Copies, since what they are views of may go before the request does. */
-void access_log_client(h2o_req_t *req, struct slice client_id)
+void access_log_add(h2o_req_t *req, const char *name, struct slice value)
 {
-    if (which(req) != ACCESS_LOG_OFF)
-        connection_of(req)->note.client_id = kept(req, client_id);
+    struct access_field *fields = connection_of(req)->note.fields;
+
+    if (!access_log_is_on(req) || http_loop_of(req)->http->is_secret(value))
+        return;
+    for (size_t i = 0; i != ACCESS_NOTE_FIELDS; ++i) {
+        if (fields[i].name == NULL) {
+            fields[i] = (struct access_field){name, request_keep(req, value)};
+            return;
+        }
+    }
 }
 
-void access_log_scope(h2o_req_t *req, struct slice scope)
+void access_log_remove(h2o_req_t *req, const char *name)
 {
-    if (which(req) != ACCESS_LOG_OFF && !secret_is_suspected(scope))
-        connection_of(req)->note.scope = kept(req, scope);
-}
+    struct access_field *fields = connection_of(req)->note.fields;
 
-void access_log_error(h2o_req_t *req, const char *error)
-{
-    connection_of(req)->note.error = error;
-}
-
-void access_log_token(h2o_req_t *req, const struct uuid *jti)
-{
-    char *text = connection_of(req)->note.jti;
-
-    if (jti != NULL && which(req) == ACCESS_LOG_ALL) {
-        uuid_format(jti, text);
-        text[UUID_TEXT_LENGTH] = '\0';
-    } else {
-        text[0] = '\0';
+    for (size_t i = 0; i != ACCESS_NOTE_FIELDS; ++i) {
+        if (fields[i].name != NULL && strcmp(fields[i].name, name) == 0)
+            fields[i].name = NULL;
     }
 }
 
@@ -121,7 +104,8 @@ static void write_line(const h2o_req_t *req, const struct access_note *note, str
     method.length = method.length < MAX_METHOD ? method.length : MAX_METHOD;
     fields[count++] = log_slice("method", method);
     /* Who sends a secret to a path that is none has shown enough of it. */
-    fields[count++] = log_slice("path", secret_is_suspected(path) ? SLICE("other") : path);
+    fields[count++] =
+        log_slice("path", http_loop_of(req)->http->is_secret(path) ? SLICE("other") : path);
     fields[count++] = log_int("status", req->res.status);
     fields[count++] = log_int("duration_us", (int64_t)duration_us);
     fields[count++] = log_int("bytes", (int64_t)req->bytes_sent);
@@ -132,21 +116,20 @@ static void write_line(const h2o_req_t *req, const struct access_note *note, str
         fields[count++] = log_slice("trace_id", note->trace_id);
     if (note->error != NULL)
         fields[count++] = log_str("error", note->error);
-    if (note->scope.length != 0)
-        fields[count++] = log_slice("scope", note->scope);
-    if (note->client_id.length != 0)
-        fields[count++] = log_slice("client", note->client_id);
-    if (note->jti[0] != '\0')
-        fields[count++] = log_str("jti", note->jti);
+    for (size_t i = 0; i != ACCESS_NOTE_FIELDS; ++i) {
+        if (note->fields[i].name != NULL && note->fields[i].value.length != 0)
+            fields[count++] = log_slice(note->fields[i].name, note->fields[i].value);
+    }
     log_always("http.request", fields, count);
 }
 
-void access_log_request(h2o_req_t *req, struct slice path, uint64_t duration_us)
+void access_log_write(h2o_req_t *req, struct slice path, uint64_t duration_us)
 {
     struct access_note *note = &connection_of(req)->note;
+    enum access_log which = http_loop_of(req)->http->access_log;
     bool failed = req->res.status < 200 || req->res.status >= 400;
 
-    if (which(req) == ACCESS_LOG_ALL || (which(req) == ACCESS_LOG_ERRORS && failed))
+    if (which == ACCESS_LOG_ALL || (which == ACCESS_LOG_ERRORS && failed))
         write_line(req, note, path, duration_us);
     *note = (struct access_note){0}; /* the next request has another pool */
 }

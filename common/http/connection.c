@@ -8,9 +8,8 @@
 #include <utlist.h>
 
 #include "common/clock.h"
-#include "common/http/connections.h"
 #include "common/http/http_head.h"
-#include "common/http/lag.h"
+#include "common/lag.h"
 #include "common/log.h"
 
 #define BODY_MAX        65536   /* bytes of a body that is not whole */
@@ -34,7 +33,7 @@ _Static_assert(sizeof(BODY(CONNECTION_BODY_COMPLAINT)) - 1 == 92, "as Content-Le
 static void unlist(struct connection *connection)
 {
     if (connection->state != CONNECTION_CLOSING)
-        DL_DELETE(connection->owner->in_state[connection->state], connection);
+        DL_DELETE(connection->pool->in_state[connection->state], connection);
 }
 
 static void enlist(struct connection *connection, enum connection_state state)
@@ -42,7 +41,7 @@ static void enlist(struct connection *connection, enum connection_state state)
     lag_begin();
     connection->state = state;
     connection->since_ms = lag_since_us / 1000; /* of this turn */
-    DL_APPEND(connection->owner->in_state[state], connection);
+    DL_APPEND(connection->pool->in_state[state], connection);
 }
 
 static void move(struct connection *connection, enum connection_state state)
@@ -65,39 +64,39 @@ void connection_shut(struct connection *connection, const char *reason)
 static void on_close(void *data)
 {
     struct connection *connection = data;
-    struct connections *owner = connection->owner;
+    struct connection_pool *pool = connection->pool;
 
     unlist(connection);
     memory_budget_hold(&connection->memory, 0, 0);
-    if (owner->at_hand == connection)
-        owner->at_hand = NULL;
-    atomic_fetch_sub(&owner->count, 1);
-    atomic_fetch_sub(&owner->bound->count, 1);
+    if (pool->at_hand == connection)
+        pool->at_hand = NULL;
+    atomic_fetch_sub(&pool->count, 1);
+    atomic_fetch_sub(&pool->bound->count, 1);
     free(connection);
-    connections_resume(owner);
+    pool->on_room(pool);
 }
 
-static void warn_of_memory(struct connections *connections)
+static void warn_of_memory(struct connection_pool *pool)
 {
     uint64_t now_ms = clock_monotonic_ms();
 
-    if (connections->warned_ms != 0 && now_ms - connections->warned_ms < WARN_EVERY_MS)
+    if (pool->warned_ms != 0 && now_ms - pool->warned_ms < WARN_EVERY_MS)
         return;
-    connections->warned_ms = now_ms;
+    pool->warned_ms = now_ms;
     log_warn("connections.over_budget",
              log_str("reason", "requests that are not whole hold more than JOTD_MEMORY_BUDGET; the "
                                "connections that hold most are closed"));
 }
 
-void connection_end_condemned(struct connections *connections)
+void connection_end_condemned(struct connection_pool *pool)
 {
     struct memory_piece *piece;
 
-    while ((piece = memory_budget_take_condemned(&connections->memory)) != NULL) {
+    while ((piece = memory_budget_take_condemned(&pool->memory)) != NULL) {
         struct connection *connection = H2O_STRUCT_FROM_MEMBER(struct connection, memory, piece);
 
-        warn_of_memory(connections);
-        connections->h2o_on_read(connection->socket, "too much memory"); /* h2o frees it */
+        warn_of_memory(pool);
+        pool->h2o_on_read(connection->socket, "too much memory"); /* h2o frees it */
     }
 }
 
@@ -120,7 +119,7 @@ static void weigh(struct connection *connection)
 
     memory_budget_hold(&connection->memory, held_by(connection),
                        input->capacity > SMALLEST_BUFFER ? input->capacity : input->size);
-    connection_end_condemned(connection->owner);
+    connection_end_condemned(connection->pool);
 }
 
 static void on_dropped(h2o_socket_t *socket, const char *error)
@@ -134,7 +133,7 @@ static void on_dropped(h2o_socket_t *socket, const char *error)
     connection->dropped += count > 0 ? (size_t)count : 0;
     if (count == 0 || (count == -1 && errno != EAGAIN && errno != EINTR) ||
         connection->dropped > DROPPED_MAX)
-        connection->owner->h2o_on_read(socket, "refused"); /* h2o frees it */
+        connection->pool->h2o_on_read(socket, "refused"); /* h2o frees it */
 }
 
 /* A socket that is closed with something unread is reset, and the answer may be lost with it: so
@@ -146,7 +145,7 @@ static void on_refused(h2o_socket_t *socket, const char *error)
     lag_begin();
     h2o_buffer_consume(&socket->input, socket->input->size);
     if (error != NULL || connection->state == CONNECTION_CLOSING) {
-        connection->owner->h2o_on_read(socket, "refused");
+        connection->pool->h2o_on_read(socket, "refused");
         return;
     }
     memory_budget_hold(&connection->memory, 0, 0);
@@ -156,8 +155,7 @@ static void on_refused(h2o_socket_t *socket, const char *error)
 
 static void refuse(struct connection *connection, int status, h2o_iovec_t answer)
 {
-    counter_add(
-        &connection->owner->counters->requests[ENDPOINT_OTHER][counters_status_index(status)], 1);
+    connection->pool->on_refused(connection->pool, status);
     move(connection, CONNECTION_REFUSED);
     h2o_socket_read_stop(connection->socket);
     h2o_socket_write(connection->socket, &answer, 1, on_refused);
@@ -192,7 +190,7 @@ static void settle(struct connection *connection)
 {
     h2o_socket_t *socket = connection->socket;
 
-    if (socket->_cb.read == connection->owner->h2o_on_read)
+    if (socket->_cb.read == connection->pool->h2o_on_read)
         socket->_cb.read = on_read;
     /* 100 Continue, or an error that h2o answers by itself. */
     if (h2o_socket_is_writing(socket) && socket->_cb.write != on_written) {
@@ -208,16 +206,16 @@ static void settle(struct connection *connection)
 
 static void pass_on(struct connection *connection, h2o_socket_cb callback, const char *error)
 {
-    struct connections *owner = connection->owner;
+    struct connection_pool *pool = connection->pool;
 
     lag_begin();
-    owner->at_hand = connection;
-    connection_end_condemned(owner); /* by another worker, since the last turn */
-    if (owner->at_hand != NULL)
+    pool->at_hand = connection;
+    connection_end_condemned(pool); /* by another worker, since the last turn */
+    if (pool->at_hand != NULL)
         callback(connection->socket, error);
-    if (owner->at_hand != NULL)
+    if (pool->at_hand != NULL)
         settle(connection);
-    owner->at_hand = NULL;
+    pool->at_hand = NULL;
 }
 
 /* By itself h2o reads on as long as more comes: megabytes at once. */
@@ -239,7 +237,7 @@ static void on_read(h2o_socket_t *socket, const char *error)
     struct connection *connection = socket->on_close.data;
 
     (void)error;
-    pass_on(connection, connection->owner->h2o_on_read, read_some(socket));
+    pass_on(connection, connection->pool->h2o_on_read, read_some(socket));
 }
 
 /* Whether or not the answer could be sent, h2o would work on the requests that it has read behind.
@@ -250,28 +248,26 @@ static void on_written(h2o_socket_t *socket, const char *error)
     bool is_over = error != NULL || connection->state == CONNECTION_CLOSING;
 
     connection->head_length = 0;
-    pass_on(connection, is_over ? connection->owner->h2o_on_read : connection->h2o_on_written,
+    pass_on(connection, is_over ? connection->pool->h2o_on_read : connection->h2o_on_written,
             is_over ? "no answer can be sent" : NULL);
 }
 
-void connection_adopt(struct connections *owner, h2o_socket_t *socket, bool operations)
+void connection_adopt(struct connection_pool *pool, h2o_socket_t *socket, unsigned listener)
 {
     struct connection *connection = h2o_mem_alloc(sizeof(*connection));
     struct timeval now;
 
-    *connection = (struct connection){.owner = owner,
-                                      .socket = socket,
-                                      .operations = operations,
-                                      .memory = {.holder = &owner->memory}};
+    *connection = (struct connection){
+        .pool = pool, .socket = socket, .listener = listener, .memory = {.holder = &pool->memory}};
     socket->on_close.cb = on_close;
     socket->on_close.data = connection;
     h2o_socket_dont_read(socket, true); /* on_read does */
     enlist(connection, CONNECTION_IDLE);
-    atomic_fetch_add(&owner->count, 1);
-    atomic_fetch_add(&owner->bound->count, 1);
+    atomic_fetch_add(&pool->count, 1);
+    atomic_fetch_add(&pool->bound->count, 1);
     gettimeofday(&now, NULL);
-    h2o_http1_accept(&owner->accept, socket, now);
-    owner->h2o_on_read = socket->_cb.read;
+    h2o_http1_accept(&pool->accept, socket, now);
+    pool->h2o_on_read = socket->_cb.read;
     settle(connection);
 }
 

@@ -12,7 +12,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
-#include "common/http/lag.h"
+#include "common/lag.h"
 #include "common/log.h"
 
 #define TICK_MS         100
@@ -24,18 +24,27 @@
 static void on_tick(struct timer *timer);
 static void on_accept(h2o_socket_t *socket, const char *error);
 
-void connections_open(struct connections *connections, h2o_context_t *h2o,
-                      struct counters *counters, struct timers *timers,
-                      struct connection_bound *bound, uint64_t idle_ms)
+/* There may be room again. */
+static void on_room(struct connection_pool *pool)
 {
-    *connections = (struct connections){.h2o = h2o,
-                                        .counters = counters,
-                                        .timers = timers,
-                                        .accept = {.ctx = h2o, .hosts = h2o->globalconf->hosts},
-                                        .tick.on_time = on_tick,
-                                        .bound = bound,
-                                        .memory = {.budget = &bound->memory},
-                                        .idle_ms = idle_ms};
+    connections_resume(H2O_STRUCT_FROM_MEMBER(struct connections, pool, pool));
+}
+
+void connections_open(struct connections *connections, h2o_context_t *h2o, struct timers *timers,
+                      struct connection_bound *bound, uint64_t idle_ms,
+                      void (*on_refused)(struct connection_pool *, int status))
+{
+    *connections = (struct connections){
+        .pool = {.accept = {.ctx = h2o, .hosts = h2o->globalconf->hosts},
+                 .bound = bound,
+                 .memory = {.budget = &bound->memory},
+                 .on_room = on_room,
+                 .on_refused = on_refused},
+        .h2o = h2o,
+        .timers = timers,
+        .tick.on_time = on_tick,
+        .idle_ms = idle_ms,
+    };
     timer_start(timers, &connections->tick, TICK_MS);
 }
 
@@ -89,47 +98,47 @@ static int open_socket(const struct address *address, struct failure *failure)
     return fd;
 }
 
-static void open_listener(struct connections *connections, int fd, bool operations)
+static void open_listener(struct connections *connections, unsigned number, int fd)
 {
-    struct listener *listener = &connections->listeners[operations];
+    struct connections_listener *listener = &connections->listeners[number];
 
     set_peer_options(fd);
-    *listener = (struct listener){.connections = connections, .operations = operations};
+    *listener = (struct connections_listener){.connections = connections, .number = number};
     listener->socket =
         h2o_evloop_socket_create(connections->h2o->loop, fd, H2O_SOCKET_FLAG_DONT_READ);
     listener->socket->data = listener;
 }
 
-bool connections_listen(struct connections *connections, const struct address *address,
-                        bool operations, struct failure *failure)
+bool connections_listen(struct connections *connections, unsigned listener,
+                        const struct address *address, struct failure *failure)
 {
     int fd = open_socket(address, failure);
 
     if (fd == -1)
         return false;
-    open_listener(connections, fd, operations);
-    connections->listeners[operations].is_ours = true;
-    connections->listeners[operations].is_shared = address->socket.any.sa_family != AF_UNIX;
+    open_listener(connections, listener, fd);
+    connections->listeners[listener].is_ours = true;
+    connections->listeners[listener].is_shared = address->socket.any.sa_family != AF_UNIX;
     return true;
 }
 
-bool connections_listen_with(struct connections *connections, int fd, bool operations,
+bool connections_listen_with(struct connections *connections, unsigned listener, int fd,
                              bool inherited, struct failure *failure)
 {
     int own_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
     if (own_fd == -1)
         return failure_set(failure, "%s", strerror(errno));
-    open_listener(connections, own_fd, operations);
-    connections->listeners[operations].is_ours = !inherited;
+    open_listener(connections, listener, own_fd);
+    connections->listeners[listener].is_ours = !inherited;
     return true;
 }
 
-static void close_listener(struct listener *listener)
+static void close_listener(struct connections_listener *listener)
 {
     if (listener->socket != NULL)
         h2o_socket_close(listener->socket);
-    *listener = (struct listener){0};
+    *listener = (struct connections_listener){0};
 }
 
 /* While there is no room, what comes waits in the kernel's queue. A close or the tick resumes. */
@@ -161,7 +170,7 @@ void connections_accept(struct connections *connections)
 
 static bool is_full(const struct connections *connections)
 {
-    return atomic_load(&connections->bound->count) >= connections->bound->max;
+    return atomic_load(&connections->pool.bound->count) >= connections->pool.bound->max;
 }
 
 /* The one that waits for its request, or for the rest of it, for longest. Else, since clients that
@@ -169,10 +178,10 @@ static bool is_full(const struct connections *connections)
  * worked on wait for us. */
 static bool give_up_one(struct connections *connections)
 {
-    struct connection *refused = connections->in_state[CONNECTION_REFUSED],
-                      *idle = connections->in_state[CONNECTION_IDLE],
-                      *unfinished = connections->in_state[CONNECTION_UNFINISHED],
-                      *unread = connections->in_state[CONNECTION_ANSWERED];
+    struct connection *refused = connections->pool.in_state[CONNECTION_REFUSED],
+                      *idle = connections->pool.in_state[CONNECTION_IDLE],
+                      *unfinished = connections->pool.in_state[CONNECTION_UNFINISHED],
+                      *unread = connections->pool.in_state[CONNECTION_ANSWERED];
 
     if (refused != NULL)
         connection_shut(refused, "the bound of connections is reached, this one was refused");
@@ -189,20 +198,20 @@ static bool give_up_one(struct connections *connections)
 }
 
 /* At the bound, the longest idle one has to go before another may come, or one that does not read:
- * one of this worker's, else one of another's. Until then, what comes waits. */
+ * one of this loop's, else one of another's. Until then, what comes waits. */
 static bool has_room(struct connections *connections)
 {
     if (!is_full(connections))
         return true;
     if (!give_up_one(connections))
-        atomic_store(&connections->bound->wanted, true);
+        atomic_store(&connections->pool.bound->wanted, true);
     pause_listeners(connections);
     return false;
 }
 
 /* The peer is known from here on: the kernel would not tell it any more once the connection is
  * reset, and h2o's own accept does not ask. NULL, with errno, when there is none. */
-static h2o_socket_t *accept_socket(struct listener *listener)
+static h2o_socket_t *accept_socket(struct connections_listener *listener)
 {
     h2o_loop_t *loop = listener->connections->h2o->loop;
     struct sockaddr_storage peer;
@@ -219,7 +228,7 @@ static h2o_socket_t *accept_socket(struct listener *listener)
     return socket;
 }
 
-static bool accept_one(struct listener *listener)
+static bool accept_one(struct connections_listener *listener)
 {
     h2o_socket_t *socket = accept_socket(listener);
 
@@ -234,13 +243,13 @@ static bool accept_one(struct listener *listener)
         return false;
     }
     listener->connections->out_of_files = false;
-    connection_adopt(listener->connections, socket, listener->operations);
+    connection_adopt(&listener->connections->pool, socket, listener->number);
     return true;
 }
 
 static void on_accept(h2o_socket_t *socket, const char *error)
 {
-    struct listener *listener = socket->data;
+    struct connections_listener *listener = socket->data;
     struct connections *connections = listener->connections;
 
     (void)error; /* a listening socket has none */
@@ -259,7 +268,7 @@ static void end_overdue(struct connections *connections, enum connection_state s
     uint64_t now_ms = clock_monotonic_ms();
     struct connection *connection;
 
-    while ((connection = connections->in_state[state]) != NULL &&
+    while ((connection = connections->pool.in_state[state]) != NULL &&
            now_ms - connection->since_ms > allowed_ms)
         connection_shut(connection, reason); /* it leaves the list */
 }
@@ -278,10 +287,10 @@ static void on_tick(struct timer *timer)
     struct connections *connections = H2O_STRUCT_FROM_MEMBER(struct connections, tick, timer);
 
     timer_start(connections->timers, &connections->tick, TICK_MS);
-    if (atomic_exchange(&connections->bound->wanted, false) && !give_up_one(connections))
-        atomic_store(&connections->bound->wanted, true); /* another worker may have one */
+    if (atomic_exchange(&connections->pool.bound->wanted, false) && !give_up_one(connections))
+        atomic_store(&connections->pool.bound->wanted, true); /* another loop may have one */
     connections_resume(connections);
-    connection_end_condemned(connections);
+    connection_end_condemned(&connections->pool);
     end_overdue(connections, CONNECTION_IDLE, connections->idle_ms, "idle");
     end_overdue(connections, CONNECTION_UNFINISHED, CONNECTIONS_SLOW_MS,
                 "the request was not whole in time");
@@ -291,8 +300,8 @@ static void on_tick(struct timer *timer)
                 "the answer was not read in time");
     end_overdue(connections, CONNECTION_REFUSED, CONNECTIONS_REFUSED_MS, "it was refused");
     if (connections->drain_at_ms != 0 && clock_monotonic_ms() >= connections->drain_at_ms) {
-        stop_reading(connections->in_state[CONNECTION_IDLE]);
-        stop_reading(connections->in_state[CONNECTION_UNFINISHED]);
+        stop_reading(connections->pool.in_state[CONNECTION_IDLE]);
+        stop_reading(connections->pool.in_state[CONNECTION_UNFINISHED]);
     }
 }
 
@@ -300,7 +309,7 @@ void connections_drain(struct connections *connections, uint64_t end_idle_at_ms)
 {
     connections->drain_at_ms = end_idle_at_ms;
     for (size_t i = 0; i != COUNT_OF(connections->listeners); ++i) {
-        struct listener *listener = connections->listeners + i;
+        struct connections_listener *listener = connections->listeners + i;
 
         /* What waits in the queue would be reset by closing. */
         while (listener->is_ours && accept_one(listener))
@@ -312,8 +321,8 @@ void connections_drain(struct connections *connections, uint64_t end_idle_at_ms)
 void connections_abort(struct connections *connections)
 {
     for (int state = 0; state != CONNECTION_STATES; ++state) {
-        while (connections->in_state[state] != NULL)
-            connection_shut(connections->in_state[state], "the time to drain is over");
+        while (connections->pool.in_state[state] != NULL)
+            connection_shut(connections->pool.in_state[state], "the time to drain is over");
     }
 }
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "auth/worker.h"
+#include "common/http/http.h"
 #include "common/http/origin.h"
 #include "common/http/reply.h"
 #include "common/http/request.h"
@@ -15,7 +15,7 @@
 
 static bool is_preflight(const h2o_req_t *req)
 {
-    return h2o_memis(req->method.base, req->method.len, H2O_STRLIT("OPTIONS")) &&
+    return request_has_method(req, SLICE("OPTIONS")) &&
            request_header(req, SLICE("access-control-request-method")).length != 0;
 }
 
@@ -31,7 +31,7 @@ static void answer_preflight(h2o_req_t *req, const char *methods)
 
 bool cors_begin(h2o_req_t *req, enum cors cors, const char *methods)
 {
-    const char *origins = worker_of(req)->process->settings.cors_origins;
+    const char *origins = http_loop_of(req)->http->cors_origins;
     struct slice allowed = SLICE("*");
 
     if (cors == CORS_NONE || (cors == CORS_LISTED && origins == NULL))

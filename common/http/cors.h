@@ -1,6 +1,5 @@
-/* Which pages of other origins may read our answers (Fetch, "CORS protocol"): those of the keys and
- * the metadata, which hold no secret, any; those of /token the origins that JOTD_CORS_ORIGINS
- * names.
+/* Which pages of other origins may read our answers (Fetch, "CORS protocol"): none, all, or those
+ * of the origins that are listed (struct http).
  */
 #ifndef COMMON_HTTP_CORS_H
 #define COMMON_HTTP_CORS_H

@@ -48,50 +48,30 @@ static enum form_error decode_pair(char *pair, size_t length, struct slice *name
     return form_decode(pair + value_start, length - value_start, &value->length);
 }
 
-static bool is_among(struct slice name, const struct slice *names, size_t count)
+static bool may_repeat(struct slice name, const char *const *repeatable)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (slice_equal(name, names[i]))
+    for (; *repeatable != NULL; ++repeatable) {
+        if (slice_equal(name, slice_of(*repeatable)))
             return true;
     }
     return false;
 }
 
-static enum form_error add_resource(struct form *form, struct slice value)
+static bool is_there(const struct form *form, struct slice name)
 {
-    if (value.length == 0)
-        return FORM_OK;
-    if (form->resource_count == FORM_MAX_RESOURCES)
-        return FORM_TOO_MANY;
-    form->resources[form->resource_count++] = value;
-    return FORM_OK;
-}
-
-static void set_field(struct form *form, struct slice name, struct slice value)
-{
-    const struct {
-        struct slice name;
-        struct slice *value;
-    } fields[] = {
-        {SLICE("grant_type"), &form->grant_type},
-        {SLICE("scope"), &form->scope},
-        {SLICE("client_id"), &form->client_id},
-        {SLICE("client_secret"), &form->client_secret},
-    };
-
-    for (size_t i = 0; i < COUNT_OF(fields); i++) {
-        if (slice_equal(name, fields[i].name))
-            *fields[i].value = value;
+    for (size_t i = 0; i != form->count; ++i) {
+        if (slice_equal(name, form->parameters[i].name))
+            return true;
     }
+    return false;
 }
 
-enum form_error form_parse(char *bytes, size_t length, struct form *form)
+enum form_error form_parse(char *bytes, size_t length, const char *const *repeatable,
+                           struct form *form)
 {
-    struct slice names[FORM_MAX_PARAMETERS];
-    size_t count = 0;
     size_t pair_length;
 
-    *form = (struct form){0};
+    form->count = 0;
     for (size_t start = 0; start < length; start += pair_length + 1) {
         char *pair = bytes + start;
         const char *ampersand = memchr(pair, '&', length - start);
@@ -101,22 +81,24 @@ enum form_error form_parse(char *bytes, size_t length, struct form *form)
         pair_length = ampersand ? (size_t)(ampersand - pair) : length - start;
         if (pair_length == 0)
             continue;
-        if (count == FORM_MAX_PARAMETERS)
+        if (form->count == FORM_MAX_PARAMETERS)
             return FORM_TOO_MANY;
         error = decode_pair(pair, pair_length, &name, &value);
         if (error != FORM_OK)
             return error;
-
-        if (slice_equal(name, SLICE("resource")) || slice_equal(name, SLICE("audience"))) {
-            error = add_resource(form, value);
-            if (error != FORM_OK)
-                return error;
-        } else if (is_among(name, names, count)) {
+        if (is_there(form, name) && !may_repeat(name, repeatable))
             return FORM_DUPLICATE;
-        } else {
-            set_field(form, name, value);
-        }
-        names[count++] = name;
+        form->parameters[form->count].name = name;
+        form->parameters[form->count++].value = value;
     }
     return FORM_OK;
+}
+
+struct slice form_get(const struct form *form, struct slice name)
+{
+    for (size_t i = 0; i != form->count; ++i) {
+        if (slice_equal(name, form->parameters[i].name))
+            return form->parameters[i].value;
+    }
+    return SLICE("");
 }

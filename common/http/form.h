@@ -9,32 +9,32 @@
 #include "common/attributes.h"
 #include "common/slice.h"
 
-#define FORM_MAX_PARAMETERS 64 /* of any name, in one body */
-#define FORM_MAX_RESOURCES  16 /* `resource` may repeat (RFC 8707 2), and `audience` likewise */
+#define FORM_MAX_PARAMETERS 64 /* in one body */
 
 enum form_error {
     FORM_OK,
     FORM_BAD_ESCAPE, /* a % that two hex digits do not follow */
     FORM_NUL,        /* a NUL byte, literal or escaped, in a name or a value */
-    FORM_DUPLICATE,  /* another name twice, known or not (RFC 6749 3.2) */
-    FORM_TOO_MANY,   /* past one of the bounds above */
+    FORM_DUPLICATE,  /* a name twice that may not repeat (RFC 6749 3.2) */
+    FORM_TOO_MANY,   /* past the bound above */
 };
 
-/* A parameter that was not sent, or was sent without a value, has length 0 (RFC 6749 3.2: both
- * mean the same). Unknown parameters are checked like the others, then ignored. */
+/* In the order sent. */
 struct form {
-    struct slice grant_type;
-    struct slice scope;
-    struct slice client_id;
-    struct slice client_secret;
-    /* By both names, in the order sent, without empty ones. */
-    struct slice resources[FORM_MAX_RESOURCES];
-    size_t resource_count;
+    struct {
+        struct slice name, value;
+    } parameters[FORM_MAX_PARAMETERS];
+    size_t count;
 };
 
-/* Decodes `bytes` in place and fills `form`. After an error `form` and the bytes are unspecified.
- */
-MUST_USE enum form_error form_parse(char *bytes, size_t length, struct form *form);
+/* Decodes `bytes` in place and fills `form`. `repeatable` are the names that may be sent more than
+ * once, ended by NULL. After an error `form` and the bytes are unspecified. */
+MUST_USE enum form_error form_parse(char *bytes, size_t length, const char *const *repeatable,
+                                    struct form *form);
+
+/* The value of the first parameter of that name. One that was not sent, or was sent without a
+ * value, is empty (RFC 6749 3.2: both mean the same). */
+struct slice form_get(const struct form *form, struct slice name);
 
 /* Form-decodes `length` bytes in place (+ is a space, %XX a byte) and stores the new length.
  * FORM_OK, FORM_BAD_ESCAPE or FORM_NUL. Also what RFC 6749 2.3.1 asks for the halves of Basic. */

@@ -13,15 +13,9 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#include "auth/worker.h"
 #include "common/address.h"
 #include "common/http/reuseport.h"
 #include "common/log.h"
-
-static const char *address_text(const struct process *process, bool operations)
-{
-    return operations ? process->settings.metrics_listen : process->settings.listen;
-}
 
 /* 0: none. */
 static in_port_t port_of(const struct sockaddr *address)
@@ -32,47 +26,57 @@ static in_port_t port_of(const struct sockaddr *address)
 }
 
 /* The issuer's default and `jotd healthcheck` go by the setting. */
-static void warn_of_other_address(int fd, const char *name, const char *text)
+static void warn_of_other_address(int fd, const struct http_address *where)
 {
     struct sockaddr_storage socket = {0};
     struct address given;
     socklen_t length = sizeof(socket);
 
-    if (getsockname(fd, (struct sockaddr *)&socket, &length) == 0 && address_parse(text, &given) &&
+    if (getsockname(fd, (struct sockaddr *)&socket, &length) == 0 &&
+        address_parse(where->text, &given) &&
         port_of((struct sockaddr *)&socket) != port_of(&given.socket.any))
-        log_warn("serve.other_address", log_str("setting", name), log_str("value", text),
+        log_warn("serve.other_address", log_str("setting", where->setting),
+                 log_str("value", where->text),
                  log_str("reason", "the socket that was handed over is at another port; set this "
                                    "to its address"));
 }
 
-static bool take(struct process *process, int fd, bool operations, struct failure *failure)
+static bool take(struct http_address *where, int fd, struct failure *failure)
 {
-    const char *name = operations ? "JOTD_METRICS_LISTEN" : "JOTD_LISTEN";
-
-    if (process->handover.inherited[operations] != -1)
+    if (where->inherited != -1)
         return failure_set(failure,
-                           "two sockets were handed over for %s: give at most one for JOTD_LISTEN "
-                           "and one, FileDescriptorName=metrics, for JOTD_METRICS_LISTEN",
-                           name);
-    process->handover.inherited[operations] = fd;
+                           "two sockets were handed over for %s: give at most one for each "
+                           "address, told apart by FileDescriptorName=",
+                           where->setting);
+    where->inherited = fd;
     if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0)
         return failure_set(failure,
                            "descriptor %d that was handed over is no listening stream socket: use "
                            "ListenStream=",
                            fd);
-    if (address_text(process, operations) == NULL)
-        return failure_set(failure,
-                           "a socket for metrics was handed over: set JOTD_METRICS_LISTEN to its "
-                           "address");
+    if (where->text == NULL)
+        return failure_set(failure, "a socket for %s was handed over: set it to its address",
+                           where->setting);
     if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == -1)
-        return failure_set(failure, "cannot use the socket for %s: %s", name, strerror(errno));
-    log_info("serve.inherited", log_int("fd", fd), log_str("for", name));
-    warn_of_other_address(fd, name, address_text(process, operations));
+        return failure_set(failure, "cannot use the socket for %s: %s", where->setting,
+                           strerror(errno));
+    log_info("serve.inherited", log_int("fd", fd), log_str("for", where->setting));
+    warn_of_other_address(fd, where);
     return true;
 }
 
-/* The one that is named `metrics` is for that; without names, the second one. */
-bool handover_open(struct process *process, struct failure *failure)
+/* The listener that a name stands for; 0 when it stands for none. */
+static unsigned listener_of(const struct http *http, const char *name)
+{
+    for (unsigned i = 0; i != http->listener_count; ++i) {
+        if (http->addresses[i].fd_name != NULL && strcmp(http->addresses[i].fd_name, name) == 0)
+            return i;
+    }
+    return 0;
+}
+
+/* By their names; without any, in the order of the listeners. */
+bool handover_open(struct http *http, struct failure *failure)
 {
     char **names = NULL;
     int count = sd_listen_fds_with_names(1, &names);
@@ -81,98 +85,100 @@ bool handover_open(struct process *process, struct failure *failure)
     if (count < 0)
         return failure_set(failure, "LISTEN_FDS: %s", strerror(-count));
     for (int i = 0; i < count; ++i)
-        named = named || strcmp(names[i], "metrics") == 0;
+        named = named || listener_of(http, names[i]) != 0;
     for (int i = 0; i < count; ++i) {
-        bool operations = named ? strcmp(names[i], "metrics") == 0 : i == 1;
+        unsigned listener = named                                ? listener_of(http, names[i])
+                            : (unsigned)i < http->listener_count ? (unsigned)i
+                                                                 : 0;
 
-        taken = taken && take(process, SD_LISTEN_FDS_START + i, operations, failure);
+        taken = taken && take(&http->addresses[listener], SD_LISTEN_FDS_START + i, failure);
         free(names[i]);
     }
     free(names);
     return taken;
 }
 
-void handover_close(struct process *process)
+void handover_close(struct http *http)
 {
-    for (int i = 0; i != 2; ++i) {
-        if (process->handover.inherited[i] != -1)
-            close(process->handover.inherited[i]);
+    for (unsigned i = 0; i != http->listener_count; ++i) {
+        if (http->addresses[i].inherited != -1)
+            close(http->addresses[i].inherited);
     }
 }
 
-/* The worker's socket at an address that we share with whoever comes; -1 when there is none. */
-static int own_socket(const struct process *process, size_t worker, int operations)
+/* The loop's socket at an address that we share with whoever comes; -1 when there is none. */
+static int own_socket(const struct http *http, unsigned loop, unsigned listener)
 {
-    const struct listener *listener = &process->workers[worker].connections.listeners[operations];
+    const struct connections_listener *own = &http->loops[loop]->connections.listeners[listener];
 
-    return listener->is_shared ? h2o_socket_get_fd(listener->socket) : -1;
+    return own->is_shared ? h2o_socket_get_fd(own->socket) : -1;
 }
 
 /* -1 where that is not to be found out. */
-static int count_others(const struct process *process, int operations)
+static int count_others(const struct http *http, unsigned listener)
 {
-    int count = reuseport_count(own_socket(process, 0, operations));
+    int count = reuseport_count(own_socket(http, 0, listener));
 
-    return count == -1 ? -1 : count - (int)process->worker_count;
+    return count == -1 ? -1 : count - (int)http->loop_count;
 }
 
-void handover_tell(const struct process *process)
+void handover_tell(const struct http *http)
 {
-    for (int i = 0; i != 2; ++i) {
-        int others = own_socket(process, 0, i) != -1 ? count_others(process, i) : 0;
+    for (unsigned i = 0; i != http->listener_count; ++i) {
+        int others = own_socket(http, 0, i) != -1 ? count_others(http, i) : 0;
 
         if (others > 0)
-            log_info("serve.joined", log_str("address", address_text(process, i)),
+            log_info("serve.joined", log_str("address", http->addresses[i].text),
                      log_int("sockets", others),
                      log_str("reason", "another process listens at this address: until it ends, "
                                        "each gets a part of the connections"));
     }
 }
 
-void handover_watch(struct process *process)
+void handover_watch(struct http *http)
 {
-    for (int i = 0; i != 2; ++i) {
-        int fd = own_socket(process, 0, i);
+    for (unsigned i = 0; i != http->listener_count; ++i) {
+        int fd = own_socket(http, 0, i);
 
-        if (fd == -1 || process->handover.first[i] || count_others(process, i) != 0)
+        if (fd == -1 || http->addresses[i].is_first || count_others(http, i) != 0)
             continue;
-        process->handover.first[i] = true;
+        http->addresses[i].is_first = true;
         reuseport_unsteer(fd); /* to us, by the process before */
-        log_debug("serve.alone", log_str("address", address_text(process, i)));
+        log_debug("serve.alone", log_str("address", http->addresses[i].text));
     }
 }
 
-static void ignore_new(const struct process *process, int operations)
+static void ignore_new(const struct http *http, unsigned listener)
 {
-    for (size_t w = 0; w != process->worker_count; ++w) {
-        if (!reuseport_ignore_new(own_socket(process, w, operations)))
+    for (unsigned loop = 0; loop != http->loop_count; ++loop) {
+        if (!reuseport_ignore_new(own_socket(http, loop, listener)))
             log_warn("serve.not_steered", log_str("reason", strerror(errno)));
     }
 }
 
-bool handover_begin(struct process *process)
+bool handover_begin(struct http *http)
 {
     bool shared = false;
 
-    for (int i = 0; i != 2; ++i) {
-        int fd = own_socket(process, 0, i), others;
+    for (unsigned i = 0; i != http->listener_count; ++i) {
+        int fd = own_socket(http, 0, i), others;
 
-        if (fd == -1 || (others = count_others(process, i)) == 0)
+        if (fd == -1 || (others = count_others(http, i)) == 0)
             continue;
         shared = true;
-        if (!process->handover.first[i] || others == -1 ||
-            !reuseport_steer(fd, (unsigned)process->worker_count, (unsigned)others))
-            ignore_new(process, i);
+        if (!http->addresses[i].is_first || others == -1 ||
+            !reuseport_steer(fd, http->loop_count, (unsigned)others))
+            ignore_new(http, i);
     }
     return shared;
 }
 
 /* From here on sockets are closed one after the other, places change, and the hash may choose any:
  * what comes to ours all the same has to come again. */
-void handover_end(struct process *process)
+void handover_end(struct http *http)
 {
-    for (int i = 0; i != 2; ++i) {
-        if (own_socket(process, 0, i) != -1)
-            ignore_new(process, i);
+    for (unsigned i = 0; i != http->listener_count; ++i) {
+        if (own_socket(http, 0, i) != -1)
+            ignore_new(http, i);
     }
 }

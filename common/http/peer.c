@@ -1,7 +1,7 @@
 /* Peers: see peer.h. */
 #include "common/http/peer.h"
 
-#include "auth/worker.h"
+#include "common/http/http.h"
 
 #define HEADERS_MAX 16 /* X-Forwarded-For lines of a request that are looked at: the last ones */
 
@@ -50,7 +50,7 @@ static struct network_address other_end(const h2o_req_t *req)
 
 struct network_address peer_of(const h2o_req_t *req)
 {
-    const struct network_list *trusted = &worker_of(req)->process->settings.trusted_proxies;
+    const struct network_list *trusted = http_loop_of(req)->http->trusted_proxies;
     struct network_address peer = other_end(req);
     struct slice lines[HEADERS_MAX];
     size_t count = 0;

@@ -4,18 +4,16 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "auth/worker.h"
-#include "common/http/access_log.h"
+#include "common/http/connection.h"
+#include "common/http/request.h"
 
 #define KEPT_BODY 16384 /* bytes of a request's body after which its connection may go on */
 
 struct answer {
     struct answer *prev, *next;
-    struct worker *worker; /* NULL: not in its list */
+    struct http_loop *loop; /* NULL: not in its list */
     h2o_req_t *req;
     h2o_iovec_t body;
-    bool depends_on_record;
-    size_t kept_headers;
 };
 
 static const char *reason_phrase(int status)
@@ -68,16 +66,16 @@ static void on_dispose(void *data)
 {
     struct answer *answer = data;
 
-    if (answer->worker != NULL)
-        DL_DELETE(answer->worker->answers, answer);
+    if (answer->loop != NULL)
+        DL_DELETE(answer->loop->answers, answer);
 }
 
 void reply(h2o_req_t *req, int status, struct slice content_type, struct slice body)
 {
-    struct worker *worker = worker_of(req);
+    struct http_loop *loop = http_loop_of(req);
     struct answer *answer = h2o_mem_alloc_shared(&req->pool, sizeof(*answer), on_dispose);
 
-    if (worker->draining)
+    if (loop->draining)
         req->http1_is_persistent = 0;
     req->res.status = status;
     req->res.reason = reason_phrase(status);
@@ -85,9 +83,8 @@ void reply(h2o_req_t *req, int status, struct slice content_type, struct slice b
     req->res.content_length = status != 204 && status != 304 ? body.length : SIZE_MAX;
     if (content_type.length != 0)
         REPLY_HEADER(req, "content-type", "Content-Type", content_type);
-    *answer =
-        (struct answer){.worker = worker, .req = req, .body = {(char *)body.bytes, body.length}};
-    DL_APPEND(worker->answers, answer);
+    *answer = (struct answer){.loop = loop, .req = req, .body = {(char *)body.bytes, body.length}};
+    DL_APPEND(loop->answers, answer);
 }
 
 void reply_json(h2o_req_t *req, int status, struct slice body)
@@ -102,57 +99,49 @@ void reply_error(h2o_req_t *req, int status, const char *error, const char *desc
     int length =
         snprintf(body, size, "{\"error\":\"%s\",\"error_description\":\"%s\"}", error, description);
 
-    access_log_error(req, error);
+    connection_of(req)->note.error = error;
     reply_no_store(req);
     reply_json(req, status, (struct slice){body, (size_t)length});
 }
 
-void reply_depends_on_record(h2o_req_t *req, size_t kept_headers)
+void reply_take_back(h2o_req_t *req, size_t kept_headers)
 {
-    struct answer *last = worker_of(req)->answers->prev; /* the head points back to the last */
-
-    last->depends_on_record = true;
-    last->kept_headers = kept_headers;
-}
-
-h2o_req_t *reply_take_back(struct worker *worker)
-{
+    struct http_loop *loop = http_loop_of(req);
     struct answer *answer;
 
-    DL_FOREACH (worker->answers, answer) {
-        if (answer->depends_on_record) {
-            DL_DELETE(worker->answers, answer);
-            answer->worker = NULL;
-            answer->req->res.headers.size = answer->kept_headers;
-            return answer->req;
-        }
+    DL_FOREACH (loop->answers, answer) {
+        if (answer->req == req)
+            break;
     }
-    return NULL;
+    if (answer == NULL)
+        return;
+    DL_DELETE(loop->answers, answer);
+    answer->loop = NULL;
+    req->res.headers.size = kept_headers;
 }
 
 static void send_answer(struct answer *answer)
 {
     static h2o_generator_t generator;
     h2o_req_t *req = answer->req;
-    bool bodiless =
-        answer->body.len == 0 || h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
+    bool bodiless = answer->body.len == 0 || request_has_method(req, SLICE("HEAD"));
 
     if (req->entity.len > KEPT_BODY) /* h2o would keep the buffer as large */
         req->http1_is_persistent = 0;
-    answer->worker = NULL;
+    answer->loop = NULL;
     h2o_start_response(req, &generator);
     h2o_send(req, &answer->body, bodiless ? 0 : 1, H2O_SEND_STATE_FINAL);
     connection_answer(connection_of(req));
 }
 
-bool reply_send_all(struct worker *worker)
+bool reply_send_all(struct http_loop *loop)
 {
-    bool any = worker->answers != NULL;
+    bool any = loop->answers != NULL;
 
-    while (worker->answers != NULL) {
-        struct answer *answer = worker->answers;
+    while (loop->answers != NULL) {
+        struct answer *answer = loop->answers;
 
-        DL_DELETE(worker->answers, answer);
+        DL_DELETE(loop->answers, answer);
         send_answer(answer);
     }
     return any;

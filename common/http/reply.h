@@ -7,9 +7,9 @@
 #include <h2o.h>
 #include <stdbool.h>
 
+#include "common/attributes.h"
+#include "common/http/http.h"
 #include "common/slice.h"
-
-struct worker;
 
 /* Adds a header. Both names must be constants: `name` in lower case, `shown` as it is sent. The
  * value must live as long as the request. */
@@ -34,16 +34,13 @@ void reply_error(h2o_req_t *req, int status, const char *error, const char *desc
 /* RFC 6749 5.1: no cache may keep it. */
 void reply_no_store(h2o_req_t *req);
 
-/* The answer that was just made for `req` tells of what is to be recorded in this pass. When it is
- * taken back, the first `kept_headers` headers stay. */
-void reply_depends_on_record(h2o_req_t *req, size_t kept_headers);
-
-/* The first answer of this pass that does so, which then no longer counts as made: the caller makes
- * another one. NULL when there is none left. */
-h2o_req_t *reply_take_back(struct worker *worker);
+/* The answer of this pass to `req` no longer counts as made: the caller makes another one. The
+ * first `kept_headers` headers stay. */
+void reply_take_back(h2o_req_t *req, size_t kept_headers);
 
 /* Sends the answers of this pass. True when there were any: then the loop must run again without
- * waiting, since h2o has queued their completion (see worker.c). */
-bool reply_send_all(struct worker *worker);
+ * waiting, since h2o queues the completion of what is sent outside its run and would sleep before
+ * it looks there. */
+bool reply_send_all(struct http_loop *loop);
 
 #endif

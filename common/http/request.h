@@ -1,19 +1,32 @@
-/* Headers of a request that libh2o has no token for. */
+/* What a request says: its headers, its body, and how they are forgotten. */
 #ifndef COMMON_HTTP_REQUEST_H
 #define COMMON_HTTP_REQUEST_H
 
 #include <h2o.h>
+#include <stdbool.h>
 
+#include "common/attributes.h"
 #include "common/slice.h"
 
-/* The value of the first one of this name, in lower case; empty when there is none. */
-static inline struct slice request_header(const h2o_req_t *req, struct slice name)
-{
-    ssize_t at = h2o_find_header_by_str(&req->headers, name.bytes, name.length, -1);
+/* The value of the first header of this name, in lower case, that libh2o has no token for; empty
+ * when there is none. */
+struct slice request_header(const h2o_req_t *req, struct slice name);
 
-    return at == -1 ? SLICE("")
-                    : (struct slice){req->headers.entries[at].value.base,
-                                     req->headers.entries[at].value.len};
-}
+/* The value of a header that may come once at most; empty when there is none. False when it comes
+ * twice. */
+MUST_USE bool request_single_header(const h2o_req_t *req, const h2o_token_t *name,
+                                    struct slice *value);
+
+MUST_USE bool request_has_method(const h2o_req_t *req, struct slice method);
+
+/* Whether the one Content-Type is `type`, in any case and with any parameters. */
+MUST_USE bool request_has_type(const h2o_req_t *req, struct slice type);
+
+/* Copies text into the request's pool: it lives as long as the request. */
+struct slice request_keep(h2o_req_t *req, struct slice text);
+
+/* Wipes the body, and every Authorization header: a second one is refused, but may be right. */
+void request_wipe(h2o_req_t *req);
+void request_wipe_authorization(h2o_req_t *req);
 
 #endif

@@ -17,7 +17,7 @@
 #include <utlist.h>
 
 #include "common/clock.h"
-#include "common/http/lag.h"
+#include "common/lag.h"
 
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 500

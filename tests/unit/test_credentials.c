@@ -1,4 +1,4 @@
-/* Client credentials by Basic or in the body: auth/client_auth.h. */
+/* Client credentials by Basic or in the body: auth/client/credentials.h. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,9 +16,7 @@ static struct credentials credentials;
 static enum credentials_error read_both(const char *authorization, const char *id,
                                         const char *secret)
 {
-    struct form form = {.client_id = slice_of(id), .client_secret = slice_of(secret)};
-
-    return credentials_read(slice_of(authorization), &form, &credentials);
+    return credentials_read(slice_of(authorization), slice_of(id), slice_of(secret), &credentials);
 }
 
 static enum credentials_error read_header(const char *authorization)
@@ -143,7 +141,7 @@ static void basic_without_id_or_secret_is_no_credentials(void **state)
 
 static void basic_is_bounded(void **state)
 {
-    struct form none = {0};
+    struct slice none = SLICE("");
     char header[6 + CREDENTIALS_BASIC_MAX + 5];
     char text[CREDENTIALS_BASIC_MAX / 4 * 3];
 
@@ -153,7 +151,7 @@ static void basic_is_bounded(void **state)
     text[1] = ':';
     memcpy(header, "Basic ", 6);
     EVP_EncodeBlock((unsigned char *)header + 6, (unsigned char *)text, sizeof(text));
-    assert_int_equal(credentials_read((struct slice){header, 6 + CREDENTIALS_BASIC_MAX}, &none,
+    assert_int_equal(credentials_read((struct slice){header, 6 + CREDENTIALS_BASIC_MAX}, none, none,
                                       &credentials),
                      CREDENTIALS_OK);
     assert_int_equal(credentials.secret.length, sizeof(text) - 2);
@@ -162,7 +160,7 @@ static void basic_is_bounded(void **state)
     for (size_t more = 1; more <= 4; more++) {
         struct slice longer = {header, 6 + CREDENTIALS_BASIC_MAX + more};
 
-        assert_int_equal(credentials_read(longer, &none, &credentials), CREDENTIALS_MALFORMED);
+        assert_int_equal(credentials_read(longer, none, none, &credentials), CREDENTIALS_MALFORMED);
     }
 }
 

@@ -32,14 +32,14 @@ static void grants_up_to_the_limit_and_no_more(void **state)
     (void)state;
     assert_int_equal(windows_take(&windows, &quota, 0, START, &left), 0);
     assert_int_equal(left.remaining[QUOTA_MINUTE], 20);
-    assert_int_equal(left.reset_ms[QUOTA_MINUTE], START);
+    assert_int_equal(left.reset_in_ms[QUOTA_MINUTE], 0);
     assert_int_equal(windows_take(&windows, &quota, 15, START, &left), 15);
     assert_int_equal(left.remaining[QUOTA_MINUTE], 5);
     assert_int_equal(left.remaining[QUOTA_HOUR], 185);
     assert_int_equal(left.remaining[QUOTA_MONTH], 4985);
-    assert_int_equal(left.reset_ms[QUOTA_MINUTE], START + MINUTE + 5000);
-    assert_int_equal(left.reset_ms[QUOTA_HOUR], START + HOUR + 300000);
-    assert_int_equal(left.reset_ms[QUOTA_MONTH], START + 31 * DAY);
+    assert_int_equal(left.reset_in_ms[QUOTA_MINUTE], MINUTE + 5000);
+    assert_int_equal(left.reset_in_ms[QUOTA_HOUR], HOUR + 300000);
+    assert_int_equal(left.reset_in_ms[QUOTA_MONTH], 31 * DAY);
     assert_int_equal(take(&windows, &quota, 15, START + 4999), 5);
     assert_int_equal(take(&windows, &quota, 1, START + MINUTE + 4999), 0);
     assert_int_equal(take(&windows, &quota, 100, START + MINUTE + 5000), 20);
@@ -97,7 +97,7 @@ static void waits_until_enough_has_left_when_a_limit_is_lowered(void **state)
     assert_int_equal(windows_take(&windows, &narrow, 1, START + MINUTE, &left), 0);
     assert_int_equal(left.remaining[QUOTA_MINUTE], -8);
     /* When the ninth has left. */
-    assert_int_equal(left.reset_ms[QUOTA_MINUTE], START + 8 * 5000 + MINUTE + 5000);
+    assert_int_equal(left.reset_in_ms[QUOTA_MINUTE], 8 * 5000 + 5000);
 }
 
 #define ASKS 20000
@@ -124,8 +124,9 @@ static void holds_in_every_span(void **state)
         if (granted[count++] < asked && count < ASKS && random() % 50 == 0) {
             enum quota_window window = quota_binding(&quota, &left);
 
-            assert_int_equal(take(&windows, &quota, 1, left.reset_ms[window] - 1), 0);
-            at_ms[count] = now_ms = left.reset_ms[window];
+            now_ms += left.reset_in_ms[window];
+            assert_int_equal(take(&windows, &quota, 1, now_ms - 1), 0);
+            at_ms[count] = now_ms;
             granted[count] = take(&windows, &quota, 1, now_ms);
             assert_int_equal(granted[count++], 1);
             ++i;
@@ -161,13 +162,13 @@ static void says_what_the_policy_is(void **state)
 static void binds_by_the_window_that_keeps_one_waiting_longest(void **state)
 {
     struct quota quota = {{10, 100, 1000}};
-    struct quota_left left = {.remaining = {0, -5, 3}, .reset_ms = {55000, 3000, 99000}};
+    struct quota_left left = {.remaining = {0, -5, 3}, .reset_in_ms = {55000, 3000, 99000}};
 
     (void)state;
     assert_int_equal(quota_binding(&quota, &left), QUOTA_MINUTE);
-    left.reset_ms[QUOTA_HOUR] = 56000;
+    left.reset_in_ms[QUOTA_HOUR] = 56000;
     assert_int_equal(quota_binding(&quota, &left), QUOTA_HOUR);
-    left = (struct quota_left){.remaining = {5, 4, 3}, .reset_ms = {1, 1, 1}};
+    left = (struct quota_left){.remaining = {5, 4, 3}, .reset_in_ms = {1, 1, 1}};
     assert_int_equal(quota_binding(&quota, &left), QUOTA_MONTH);
     quota.limits[QUOTA_MONTH] = 0;
     assert_int_equal(quota_binding(&quota, &left), QUOTA_HOUR);

@@ -4,8 +4,8 @@
  * h2o may call first in a turn says that it was called; what h2o itself has done before, reading
  * and parsing one request, is left out.
  */
-#ifndef COMMON_HTTP_LAG_H
-#define COMMON_HTTP_LAG_H
+#ifndef COMMON_LAG_H
+#define COMMON_LAG_H
 
 #include <stdint.h>
 
