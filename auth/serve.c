@@ -33,22 +33,6 @@
 #define STUCK_MS         3000 /* after the time to drain, by when every worker should have ended */
 #define LOG_STOP_MS      500  /* for the reader of the log to take the last lines */
 
-static const struct cli_command help = {
-    .name = "serve",
-    .summary = "issue tokens until SIGTERM",
-    .help =
-        "Usage: jotd serve\n"
-        "\n"
-        "Serves POST /token, the discovery documents, /health, /ready and /metrics.\n"
-        "Configured by environment variables only: `jotd config check` prints them with\n"
-        "their effective values. Needs DATABASE_URL, a schema (`jotd migrate`) and a signing\n"
-        "key (`jotd key create`).\n"
-        "\n"
-        "Signals: SIGTERM and SIGINT drain (what is on the wire is answered) and end, a second\n"
-        "one ends at once; SIGHUP reads the key directory and JOTD_LOG_LEVEL_FILE again, at\n"
-        "most once a second.\n",
-};
-
 /* A descriptor for each connection and some for the rest, as far as the system allows. */
 static void raise_descriptor_limit(struct settings *settings)
 {
@@ -343,18 +327,13 @@ static int run(struct process *process, struct failure *failure)
     return status;
 }
 
-int serve(int argc, char **argv)
+static int serve(const struct cli_command *command, const void *values)
 {
     struct process process = {0};
     struct failure failure;
     int status = CLI_FAILED;
 
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(help.help, stdout);
-        return CLI_DONE;
-    }
-    if (argc > 1)
-        return cli_usage(&help, "unexpected argument: %s", argv[1]);
+    (void)command, (void)values;
     if (!log_start())
         failure_set(&failure, "cannot start a thread");
     else if (settings_load(&process.settings,
@@ -371,3 +350,18 @@ int serve(int argc, char **argv)
     settings_dispose(&process.settings);
     return status;
 }
+
+const struct cli_command serve_command = {
+    .path = "jotd serve",
+    .summary = "issue tokens until SIGTERM",
+    .help =
+        "Serves POST /token, the discovery documents, /health, /ready and /metrics.\n"
+        "Configured by environment variables only: `jotd config check` prints them with\n"
+        "their effective values. Needs DATABASE_URL, a schema (`jotd migrate`) and a signing\n"
+        "key (`jotd key create`).\n"
+        "\n"
+        "Signals: SIGTERM and SIGINT drain (what is on the wire is answered) and end, a second\n"
+        "one ends at once; SIGHUP reads the key directory and JOTD_LOG_LEVEL_FILE again, at\n"
+        "most once a second.",
+    .run = serve,
+};

@@ -2,7 +2,9 @@
 #ifndef AUTH_SERVE_H
 #define AUTH_SERVE_H
 
-/* Serves until a signal ends it. Returns the exit status (cli.h). */
-int serve(int argc, char **argv);
+#include "auth/command/cli.h"
+
+/* Serves until a signal ends it. */
+extern const struct cli_command serve_command;
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/integer.h"
+#include "common/nearest.h"
 
 extern char **environ;
 
@@ -147,32 +148,6 @@ void config_print(const struct config_option *options, size_t count, const void 
     }
 }
 
-/* Levenshtein distance, of names up to 63 bytes. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[64];
-    size_t b_length = strnlen(b, 63);
-
-    for (size_t j = 0; j <= b_length; ++j)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1] != '\0' && i < 64; ++i) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= b_length; ++j) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-
-            diagonal = row[j];
-            if (row[j - 1] + 1 < change)
-                change = row[j - 1] + 1;
-            if (row[j] + 1 < change)
-                change = row[j] + 1;
-            row[j] = change;
-        }
-    }
-    return row[b_length];
-}
-
 void config_find_unknown(const struct config_option *options, size_t count, const char *prefix,
                          bool (*ignored)(const char *name),
                          void (*on_unknown)(const char *name, const char *nearest))
@@ -186,7 +161,7 @@ void config_find_unknown(const struct config_option *options, size_t count, cons
             continue;
         snprintf(name, sizeof(name), "%.*s", (int)(equals - *variable), *variable);
         for (i = 0; i != count && strcmp(options[i].name, name) != 0; ++i) {
-            size_t d = distance(name, options[i].name);
+            size_t d = nearest_distance(name, options[i].name);
 
             if (d < best) {
                 best = d;

@@ -217,13 +217,13 @@ def print_steps(bench, signs, answer, tokens):
         "HTTP: read, parse, write (b)": answer,
         "signature (a)": signs["ES256"],
         "claims, base64url": us["access_token_sign, ES256"] - signs["ES256"],
-        "form, Basic, secret": us["form_parse"] + us["client_auth_read, Basic"]
+        "form, Basic, secret": us["form_parse"] + us["credentials_read, Basic"]
         + us["secret: checksum and digest"],
-        "client cache": us["client_find, cached, any of all"],
+        "client cache": us["client_cache_find, cached, any of all"],
         "uuid": us["uuid_v7_make and uuid_format"],
         "limiter (with it, less without)": limiter_cost(bench),
-        "headers and body of the answer": us["token_tell_quota and token_answer"],
-        "ledger: row and write": us["ledger_record, and the write of 16 rows"],
+        "headers and body of the answer": us["quota headers and reply"],
+        "ledger: row and write": us["ledger_row_append, and the write of 16 rows"],
         "ledger: its thread": tokens["ES256", 1000]["ledger_us"],
     }
     parts["the rest"] = whole - sum(parts.values())

@@ -17,10 +17,15 @@
 #include "auth/client/client_cache.h"
 #include "auth/client/credentials.h"
 #include "auth/endpoint/oauth_reply.h"
-#include "auth/ledger/ledger.h"
+#include "auth/ledger/ledger_row.h"
 #include "auth/token/access_token.h"
+#include "auth/token/key_directory.h"
+#include "auth/token/key_file.h"
 #include "auth/worker.h"
 #include "common/clock.h"
+#include "common/http/form.h"
+#include "common/http/reply.h"
+#include "common/spool/spool.h"
 
 #define MAX_CLIENTS 5000
 #define RUNS        5
@@ -205,11 +210,12 @@ static struct secret_digest digest;
 
 static void parse_form(size_t number)
 {
+    static const char *const repeatable[] = {"resource", "audience", NULL};
     static char bytes[sizeof(FORM)];
 
     (void)number;
     memcpy(bytes, FORM, sizeof(FORM));
-    if (form_parse(bytes, sizeof(FORM) - 1, &form) != FORM_OK)
+    if (form_parse(bytes, sizeof(FORM) - 1, repeatable, &form) != FORM_OK)
         fail("form_parse");
 }
 
@@ -217,8 +223,9 @@ static void decode_basic(size_t number)
 {
     size_t i = order[number % COUNT_OF(order)];
 
-    if (credentials_read(slice_of(asked[i].authorization), &form, &credentials) != CREDENTIALS_OK)
-        fail("client_auth_read");
+    if (credentials_read(slice_of(asked[i].authorization), form_get(&form, SLICE("client_id")),
+                         form_get(&form, SLICE("client_secret")), &credentials) != CREDENTIALS_OK)
+        fail("credentials_read");
 }
 
 static void check_secret(size_t number)
@@ -291,20 +298,19 @@ static void measure_signing(const char *directory)
 /* Answering */
 
 static struct worker worker; /* of which an answer needs little */
-static h2o_conn_t connection = {.ctx = &worker.h2o};
+static h2o_conn_t connection = {.ctx = &worker.http.h2o};
 static struct client limited = {.quota = {{1000000000, 100000000000, 0}},
                                 .policy = SLICE("\"minute\";q=1000000000;w=60")};
 
 static void answer(size_t number)
 {
     h2o_req_t req = {.conn = &connection};
-    int64_t now_ms = (int64_t)clock_monotonic_ms();
-    struct quota_left left = {{999999999 - (int64_t)number, 99999999999, 0},
-                              {now_ms + 5000, now_ms + 300000, 0}};
+    struct quota_left left = {{999999999 - (int64_t)number, 99999999999, 0}, {5000, 300000, 0}};
 
     h2o_mem_init_pool(&req.pool);
     oauth_reply_quota_headers(&req, &limited, &left);
-    token_answer(&req, (struct slice){token.bytes, token.size}, 3600, claims.scope);
+    reply_no_store(&req);
+    reply_json(&req, 200, (struct slice){token.bytes, token.size});
     h2o_mem_clear_pool(&req.pool);
 }
 
@@ -346,7 +352,7 @@ static void measure_ledger(const char *directory)
     if (!spool_open(&spool, &config, &failure))
         fail(failure.reason);
     spool_writer_open(&writer, &spool);
-    measure("ledger_record, and the write of 16 rows", record);
+    measure("ledger_row_append, and the write of 16 rows", record);
     spool_writer_close(&writer);
     discard_closed();
     spool_close(&spool);
@@ -368,16 +374,16 @@ int main(int argc, char **argv)
     }
     read_credentials(argv[1]);
     fill_cache();
-    measure("client_find, cached, any of all", find);
+    measure("client_cache_find, cached, any of all", find);
     measure("form_parse", parse_form);
-    measure("client_auth_read, Basic", decode_basic);
+    measure("credentials_read, Basic", decode_basic);
     measure("secret: checksum and digest", check_secret);
     measure("uuid_v7_make and uuid_format", make_uuid);
     measure("clock_monotonic_us", read_clock);
     if (mkdtemp(directory) == NULL)
         fail("cannot make a directory here");
     measure_signing(directory);
-    measure("token_tell_quota and token_answer", answer);
+    measure("quota headers and reply", answer);
     measure_ledger(directory);
     rmdir(directory);
     pg_close(&pg);

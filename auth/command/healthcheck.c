@@ -7,18 +7,22 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "auth/command/command.h"
+#include "auth/command/commands.h"
 #include "auth/settings.h"
 #include "common/address.h"
 #include "common/clock.h"
 
 #define BOUND_MS 3000 /* for everything */
 
-enum { OPTION_READY = ADMIN_FIRST_OPTION };
+struct values {
+    bool ready;
+};
 
-static const struct option options[] = {
-    {"ready", no_argument, NULL, OPTION_READY},
-    ADMIN_HELP_OPTION,
+static const struct cli_option options[] = {
+    {.name = "ready",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct values, ready),
+     .help = "ask /ready: whether it can issue tokens"},
     {0},
 };
 
@@ -109,44 +113,27 @@ static bool ask(const char *listen, const char *path, struct failure *failure)
     return status == 200;
 }
 
-static int run(const struct cli_command *command, int argc, char **argv)
+static int run(const struct cli_command *command, const void *given)
 {
-    const char *path = "/health";
+    const struct values *values = given;
     struct settings settings;
     struct failure failure;
     bool healthy = false;
-    int option;
 
-    admin_start_options();
-    while ((option = getopt_long(argc, argv, ADMIN_SHORT_OPTIONS, options, NULL)) != -1) {
-        if (option != OPTION_READY)
-            return admin_other_option(command, option, argv);
-        path = "/ready";
-    }
-    if (optind != argc)
-        return cli_usage(command, "unexpected argument: %s", argv[optind]);
-
+    (void)command;
     if (settings_load(&settings, SETTINGS_NEED_NOTHING, &failure))
         healthy = ask(settings.metrics_listen != NULL ? settings.metrics_listen : settings.listen,
-                      path, &failure);
+                      values->ready ? "/ready" : "/health", &failure);
     settings_dispose(&settings);
     return healthy ? CLI_DONE : cli_fail(&failure);
 }
 
-int admin_healthcheck(int argc, char **argv)
-{
-    static const struct cli_command command = {
-        .name = "healthcheck",
-        .summary = "ask the server of this environment how it is",
-        .help =
-            "Usage: jotd healthcheck [--ready]\n"
-            "\n"
-            "Asks /health at JOTD_METRICS_LISTEN or JOTD_LISTEN. Exit status 0 when the answer\n"
-            "is 200 and comes within 3 seconds, else 1.\n"
-            "\n"
-            "  --ready   ask /ready: whether it can issue tokens\n",
-        .run = run,
-    };
-
-    return command.run(&command, argc, argv);
-}
+const struct cli_command command_healthcheck = {
+    .path = "jotd healthcheck",
+    .summary = "ask a running server whether it is alive",
+    .help = "Asks /health at JOTD_METRICS_LISTEN or JOTD_LISTEN. Exit status 0 when the answer\n"
+            "is 200 and comes within 3 seconds, else 1.",
+    .options = options,
+    .values_size = sizeof(struct values),
+    .run = run,
+};

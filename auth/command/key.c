@@ -1,12 +1,17 @@
 /* `jotd key`: create, list, rotate and prune signing keys. The key directory is the whole state; a
  * server that runs looks at it every second. */
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
-#include "auth/command/command.h"
+#include "auth/command/commands.h"
+#include "auth/command/database.h"
+#include "auth/command/print.h"
+#include "auth/settings.h"
+#include "auth/store/client_store.h"
 #include "auth/token/key_directory.h"
 #include "auth/token/key_file.h"
 #include "auth/token/key_name.h"
@@ -14,109 +19,53 @@
 #include "common/owner.h"
 #include "common/time_text.h"
 
-#define LEAD_DEFAULT 900      /* seconds; those who read the JWKS cache it for 5 to 10 minutes */
-#define DELAY_MAX    31536000 /* seconds: a year */
+#define LEAD_DEFAULT_S 900      /* those who read the JWKS cache it for 5 to 10 minutes */
+#define DELAY_MAX_S    31536000 /* a year */
 
 struct arguments {
-    bool has_alg;
-    enum key_alg alg;
-    bool has_delay;
-    long long delay; /* --activate-in or --lead, seconds */
+    const char *alg;
+    struct cli_number delay_s; /* --activate-in or --lead */
     bool now;
     bool json;
-    bool asks_ttl;         /* the command needs what follows */
-    long long longest_ttl; /* of the clients, seconds */
-    struct failure no_ttl; /* why it is not known; empty: it is */
 };
 
-enum {
-    OPTION_ALG = ADMIN_FIRST_OPTION,
-    OPTION_DELAY,
-    OPTION_NOW,
-    OPTION_JSON,
-};
+#define OPTION(member) .offset = offsetof(struct arguments, member)
 
-static int take_option(const struct cli_command *command, int option, char **argv,
-                       struct arguments *arguments)
-{
-    switch (option) {
-    case OPTION_ALG:
-        arguments->has_alg = true;
-        if (!key_alg_parse(optarg, &arguments->alg))
-            return cli_usage(command, "--alg is one of ES256, RS256, HS256");
-        return CLI_DONE;
-    case OPTION_DELAY:
-        if (!integer_parse(optarg, 0, DELAY_MAX, &arguments->delay))
-            return cli_usage(command, "seconds are a whole number from 0 to %d", DELAY_MAX);
-        if (arguments->now)
-            return cli_usage(command, "--now and --activate-in exclude each other");
-        arguments->has_delay = true;
-        return CLI_DONE;
-    case OPTION_NOW:
-        arguments->now = true;
-        if (arguments->has_delay)
-            return cli_usage(command, "--now and --activate-in exclude each other");
-        return CLI_DONE;
-    case OPTION_JSON:
-        arguments->json = true;
-        return CLI_DONE;
-    default:
-        return admin_other_option(command, option, argv);
+#define ALG_OPTION(text)                                                                           \
+    {                                                                                              \
+        .name = "alg", .kind = CLI_TEXT, OPTION(alg), .value = "ALG", .help = (text)               \
     }
-}
+#define JSON_OPTION(text)                                                                          \
+    {                                                                                              \
+        .name = "json", .kind = CLI_FLAG, OPTION(json), .help = (text)                             \
+    }
 
-static void ask_longest_ttl(const struct settings *settings, struct arguments *arguments)
+/* False with the exit status when it is none. */
+static bool read_alg(const struct cli_command *command, const struct arguments *arguments,
+                     enum key_alg *alg, int *status)
 {
-    struct failure failure = {"DATABASE_URL is not set"};
-    PGconn *connection =
-        settings->database_url != NULL ? cli_connect(settings, true, &failure) : NULL;
-    PGresult *result =
-        connection != NULL
-            ? admin_query(connection, "SELECT coalesce(max(token_ttl), 0) FROM clients", 0, NULL,
-                          &failure)
-            : NULL;
-
-    if (result == NULL)
-        arguments->no_ttl = failure;
-    else if (!integer_parse(PQgetvalue(result, 0, 0), 0, TOKEN_TTL_MAX_S, &arguments->longest_ttl))
-        arguments->longest_ttl = TOKEN_TTL_MAX_S;
-    PQclear(result);
-    PQfinish(connection);
+    if (arguments->alg == NULL || key_alg_parse(arguments->alg, alg))
+        return true;
+    *status = cli_usage(command, "--alg is one of ES256, RS256, HS256");
+    return false;
 }
 
-/* PostgreSQL is asked as root, perhaps, whose the password may be; the directory is not. */
-static bool prepare(const struct settings *settings, struct arguments *arguments,
-                    struct failure *failure)
-{
-    if (arguments->asks_ttl)
-        ask_longest_ttl(settings, arguments);
-    return owner_become(settings->keys_dir, failure);
-}
-
-/* The frame of every command. `arguments` holds the defaults. */
-static int run(const struct cli_command *command, int argc, char **argv,
-               const struct option *options, struct arguments arguments,
-               bool (*action)(const struct settings *, const struct arguments *, struct failure *))
+/* Runs what a command does in the key directory. PostgreSQL is asked before, as root perhaps, whose
+ * the password may be; the directory is not. */
+static int run(const struct arguments *arguments,
+               void (*ask_database)(const struct settings *settings),
+               bool (*act)(const struct settings *settings, const struct arguments *arguments,
+                           struct failure *failure))
 {
     struct settings settings;
     struct failure failure;
-    int option, status;
+    bool done = settings_load(&settings, SETTINGS_NEED_NOTHING, &failure);
 
-    admin_start_options();
-    while ((option = getopt_long(argc, argv, ADMIN_SHORT_OPTIONS, options, NULL)) != -1) {
-        status = take_option(command, option, argv, &arguments);
-        if (option == 'h' || status != CLI_DONE)
-            return status;
-    }
-    if (optind < argc)
-        return cli_usage(command, "unexpected argument %s", argv[optind]);
-    status = settings_load(&settings, SETTINGS_NEED_NOTHING, &failure) &&
-                     prepare(&settings, &arguments, &failure) &&
-                     action(&settings, &arguments, &failure)
-                 ? CLI_DONE
-                 : cli_fail(&failure);
+    if (done && ask_database != NULL)
+        ask_database(&settings);
+    done = done && owner_become(settings.keys_dir, &failure) && act(&settings, arguments, &failure);
     settings_dispose(&settings);
-    return status;
+    return done ? CLI_DONE : cli_fail(&failure);
 }
 
 /* jotd key create */
@@ -127,7 +76,7 @@ static bool check_takeover(const struct settings *settings, const struct argumen
 {
     struct failure unreadable; /* or not there yet */
     struct key_set *set = key_directory_load(settings->keys_dir, &unreadable);
-    bool fine = arguments->has_delay || arguments->now || set == NULL ||
+    bool fine = arguments->delay_s.is_given || arguments->now || set == NULL ||
                 key_set_signing(set, time(NULL)) == NULL ||
                 failure_set(failure,
                             "a key signs in %s already: give --activate-in SECONDS, so that "
@@ -141,41 +90,68 @@ static bool check_takeover(const struct settings *settings, const struct argumen
 static bool create_key(const struct settings *settings, const struct arguments *arguments,
                        struct failure *failure)
 {
-    int64_t activate_at = time(NULL) + arguments->delay;
-    struct signing_key key = {.alg = arguments->alg, .activate_at = activate_at};
+    struct signing_key key = {.alg = KEY_ES256,
+                              .activate_at = time(NULL) + arguments->delay_s.value};
     char name[KEY_NAME_SIZE];
 
+    if (arguments->alg != NULL && !key_alg_parse(arguments->alg, &key.alg))
+        return failure_set(failure, "there is no algorithm %s", arguments->alg);
     if (!check_takeover(settings, arguments, failure) ||
-        !key_file_create(settings->keys_dir, arguments->alg, activate_at, key.kid, failure))
+        !key_file_create(settings->keys_dir, key.alg, key.activate_at, key.kid, failure))
         return false;
     key_name_write(&key, name);
     fprintf(stderr, "jotd: made %s/%s\n", settings->keys_dir, name);
     if (arguments->json)
-        return admin_print_json(json_pack("{s:s, s:s, s:I, s:s}", "kid", key.kid, "alg",
-                                          key_alg_name(arguments->alg), "activate_at",
-                                          (json_int_t)activate_at, "file", name),
-                                failure);
+        return print_json(json_pack("{s:s, s:s, s:I, s:s}", "kid", key.kid, "alg",
+                                    key_alg_name(key.alg), "activate_at",
+                                    (json_int_t)key.activate_at, "file", name),
+                          failure);
     puts(key.kid);
     return true;
 }
 
-static int create(const struct cli_command *command, int argc, char **argv)
+static int run_create(const struct cli_command *command, const void *values)
 {
-    static const struct option options[] = {{"alg", required_argument, NULL, OPTION_ALG},
-                                            {"activate-in", required_argument, NULL, OPTION_DELAY},
-                                            {"now", no_argument, NULL, OPTION_NOW},
-                                            {"json", no_argument, NULL, OPTION_JSON},
-                                            ADMIN_HELP_OPTION,
-                                            {NULL, 0, NULL, 0}};
+    const struct arguments *arguments = values;
+    enum key_alg alg;
+    int status;
 
-    return run(command, argc, argv, options, (struct arguments){.alg = KEY_ES256}, create_key);
+    if (!read_alg(command, arguments, &alg, &status))
+        return status;
+    if (arguments->now && arguments->delay_s.is_given)
+        return cli_usage(command, "--now and --activate-in exclude each other");
+    return run(arguments, NULL, create_key);
 }
 
-/* jotd key list */
+static const struct cli_option create_options[] = {
+    ALG_OPTION("ES256 (default), RS256, or HS256, which is never published"),
+    {.name = "activate-in",
+     .kind = CLI_NUMBER,
+     OPTION(delay_s),
+     .value = "SECONDS",
+     .max = DELAY_MAX_S,
+     .help = "when it begins to sign"},
+    {.name = "now",
+     .kind = CLI_FLAG,
+     OPTION(now),
+     .help = "it signs at once, which is the default where no key signs: beside\n"
+             "one that does, one of the two has to be given"},
+    JSON_OPTION("print kid, alg, activate_at and file"),
+    {0},
+};
 
-static const struct option options_of_listing[] = {{"json", no_argument, NULL, OPTION_JSON},
-                                                   ADMIN_HELP_OPTION,
-                                                   {NULL, 0, NULL, 0}};
+static const struct cli_command command_create = {
+    .path = "jotd key create",
+    .summary = "make a signing key",
+    .help = "Makes a signing key in JOTD_KEYS_DIR and prints its kid, and its file on stderr.\n"
+            "Servers see it within a second.",
+    .options = create_options,
+    .notes = "To replace a key that is in use, run jotd key rotate instead.",
+    .values_size = sizeof(struct arguments),
+    .run = run_create,
+};
+
+/* jotd key list */
 
 static json_t *key_json(const struct key_set *set, const struct signing_key *key, int64_t now)
 {
@@ -190,16 +166,16 @@ static json_t *key_json(const struct key_set *set, const struct signing_key *key
                      name);
 }
 
-static bool print_json(const struct key_set *set, int64_t now, struct failure *failure)
+static bool print_keys_json(const struct key_set *set, int64_t now, struct failure *failure)
 {
     json_t *keys = json_array();
 
     for (size_t i = 0; i < set->count; ++i)
         json_array_append_new(keys, key_json(set, &set->keys[i], now));
-    return admin_print_json(keys, failure);
+    return print_json(keys, failure);
 }
 
-static void print_table(const struct key_set *set, int64_t now)
+static void print_keys(const struct key_set *set, int64_t now)
 {
     char activate[TIME_TEXT_SIZE], retire[TIME_TEXT_SIZE];
 
@@ -222,34 +198,74 @@ static bool list_keys(const struct settings *settings, const struct arguments *a
     bool done = set != NULL;
 
     if (done && arguments->json)
-        done = print_json(set, time(NULL), failure);
+        done = print_keys_json(set, time(NULL), failure);
     else if (done)
-        print_table(set, time(NULL));
+        print_keys(set, time(NULL));
     key_set_release(set);
     return done;
 }
 
-static int list(const struct cli_command *command, int argc, char **argv)
+static int run_list(const struct cli_command *command, const void *values)
 {
-    return run(command, argc, argv, options_of_listing, (struct arguments){0}, list_keys);
+    (void)command;
+    return run(values, NULL, list_keys);
 }
+
+static const struct cli_option list_options[] = {
+    JSON_OPTION("print an array of kid, alg, state, activate_at, retire_at (epoch seconds),\nfile"),
+    {0},
+};
+
+static const struct cli_command command_list = {
+    .path = "jotd key list",
+    .summary = "show the signing keys",
+    .help = "Shows the keys in JOTD_KEYS_DIR by their time of activation, in UTC. States:\n"
+            "\n"
+            "  next      published, does not sign yet\n"
+            "  signing   signs now\n"
+            "  retiring  signs no more, published for the tokens that it signed\n"
+            "  retired   no longer published; jotd key prune removes it",
+    .options = list_options,
+    .values_size = sizeof(struct arguments),
+    .run = run_list,
+};
 
 /* jotd key rotate */
 
-/* Seconds. Says on stderr where it is from. */
-static int64_t longest_ttl(const struct settings *settings, const struct arguments *arguments)
-{
-    long long ttl = arguments->longest_ttl;
+/* What the database says of the clients' token_ttl. */
+static struct {
+    long long longest_s;
+    struct failure unknown; /* why it is not known; empty: it is */
+} clients_ttl;
 
-    if (arguments->no_ttl.reason[0] != '\0') {
+static void ask_longest_ttl(const struct settings *settings)
+{
+    struct store_failure failure = {.why = {"DATABASE_URL is not set"}};
+    PGconn *connection =
+        settings->database_url != NULL
+            ? store_connect(settings->database_url, DATABASE_APPLICATION, true, &failure.why)
+            : NULL;
+
+    if (connection == NULL ||
+        !client_store_longest_ttl(connection, &clients_ttl.longest_s, &failure))
+        clients_ttl.unknown = failure.why;
+    PQfinish(connection);
+}
+
+/* How long a token may live. Says on stderr where that is from. */
+static int64_t longest_ttl_s(const struct settings *settings)
+{
+    long long ttl_s = clients_ttl.longest_s;
+
+    if (clients_ttl.unknown.reason[0] != '\0') {
         fprintf(stderr, "jotd: tokens are taken to live up to %d s, the most that is allowed: %s\n",
-                TOKEN_TTL_MAX_S, arguments->no_ttl.reason);
+                TOKEN_TTL_MAX_S, clients_ttl.unknown.reason);
         return TOKEN_TTL_MAX_S;
     }
-    if (ttl < settings->token_ttl_s)
-        ttl = settings->token_ttl_s;
-    fprintf(stderr, "jotd: tokens live up to %lld s, by JOTD_TOKEN_TTL and the clients\n", ttl);
-    return ttl;
+    if (ttl_s < settings->token_ttl_s)
+        ttl_s = settings->token_ttl_s;
+    fprintf(stderr, "jotd: tokens live up to %lld s, by JOTD_TOKEN_TTL and the clients\n", ttl_s);
+    return ttl_s;
 }
 
 static bool print_rotation(const struct key_rotation *rotation, bool json, struct failure *failure)
@@ -269,10 +285,10 @@ static bool print_rotation(const struct key_rotation *rotation, bool json, struc
                                                  "retire_at", (json_int_t)rotation->retire_at));
     }
     if (json)
-        return admin_print_json(json_pack("{s:s, s:s, s:I, s:o}", "kid", rotation->kid, "alg",
-                                          key_alg_name(rotation->alg), "activate_at",
-                                          (json_int_t)rotation->activate_at, "retired", retired),
-                                failure);
+        return print_json(json_pack("{s:s, s:s, s:I, s:o}", "kid", rotation->kid, "alg",
+                                    key_alg_name(rotation->alg), "activate_at",
+                                    (json_int_t)rotation->activate_at, "retired", retired),
+                          failure);
     json_decref(retired);
     puts(rotation->kid);
     return true;
@@ -281,7 +297,9 @@ static bool print_rotation(const struct key_rotation *rotation, bool json, struc
 static bool rotate_keys(const struct settings *settings, const struct arguments *arguments,
                         struct failure *failure)
 {
-    struct key_rotation rotation = {.alg = arguments->alg, .lead = arguments->delay};
+    struct key_rotation rotation = {.alg = KEY_ES256,
+                                    .lead_s = arguments->delay_s.is_given ? arguments->delay_s.value
+                                                                          : LEAD_DEFAULT_S};
     const struct signing_key *signing;
     struct key_set *set;
     bool done;
@@ -289,28 +307,52 @@ static bool rotate_keys(const struct settings *settings, const struct arguments 
     if ((set = key_directory_load(settings->keys_dir, failure)) == NULL)
         return false;
     signing = key_set_signing(set, time(NULL));
-    if (!arguments->has_alg && signing != NULL)
+    if (arguments->alg != NULL)
+        (void)!key_alg_parse(arguments->alg, &rotation.alg); /* it was checked */
+    else if (signing != NULL)
         rotation.alg = signing->alg;
     if (set->count != 0)
-        rotation.longest_ttl = longest_ttl(settings, arguments);
+        rotation.longest_ttl_s = longest_ttl_s(settings);
     done = key_rotation_run(&rotation, settings->keys_dir, set, time(NULL), failure) &&
            print_rotation(&rotation, arguments->json, failure);
     key_set_release(set);
     return done;
 }
 
-static int rotate(const struct cli_command *command, int argc, char **argv)
+static int run_rotate(const struct cli_command *command, const void *values)
 {
-    static const struct option options[] = {{"alg", required_argument, NULL, OPTION_ALG},
-                                            {"lead", required_argument, NULL, OPTION_DELAY},
-                                            {"json", no_argument, NULL, OPTION_JSON},
-                                            ADMIN_HELP_OPTION,
-                                            {NULL, 0, NULL, 0}};
+    enum key_alg alg;
+    int status;
 
-    return run(command, argc, argv, options,
-               (struct arguments){.alg = KEY_ES256, .delay = LEAD_DEFAULT, .asks_ttl = true},
-               rotate_keys);
+    return read_alg(command, values, &alg, &status) ? run(values, ask_longest_ttl, rotate_keys)
+                                                    : status;
 }
+
+static const struct cli_option rotate_options[] = {
+    ALG_OPTION("ES256, RS256 or HS256; default: as the key that signs now, else ES256"),
+    {.name = "lead",
+     .kind = CLI_NUMBER,
+     OPTION(delay_s),
+     .value = "SECONDS",
+     .max = DELAY_MAX_S,
+     .help = "default 900"},
+    JSON_OPTION("print kid, alg, activate_at and what is retired"),
+    {0},
+};
+
+static const struct cli_command command_rotate = {
+    .path = "jotd key rotate",
+    .summary = "let a new key take over, without a failed verification",
+    .help =
+        "Makes a key that is published at once and signs after the lead, when everyone who\n"
+        "caches the JWKS has it. Older keys stay published until their last token has expired.\n"
+        "When no key signs now, the new one does so at once. Prints the new kid.",
+    .options = rotate_options,
+    .notes = "DATABASE_URL, when set, tells how long tokens live at most; otherwise a day is\n"
+             "assumed.",
+    .values_size = sizeof(struct arguments),
+    .run = run_rotate,
+};
 
 /* jotd key prune */
 
@@ -334,7 +376,7 @@ static bool remove_retired(const char *directory, const struct key_set *set, boo
             printf("removed %s\n", key->kid);
     }
     if (json)
-        return admin_print_json(removed, failure);
+        return print_json(removed, failure);
     if (json_array_size(removed) == 0)
         puts("no key is retired");
     json_decref(removed);
@@ -351,68 +393,30 @@ static bool prune_keys(const struct settings *settings, const struct arguments *
     return done;
 }
 
-static int prune(const struct cli_command *command, int argc, char **argv)
+static int run_prune(const struct cli_command *command, const void *values)
 {
-    return run(command, argc, argv, options_of_listing, (struct arguments){0}, prune_keys);
+    (void)command;
+    return run(values, NULL, prune_keys);
 }
 
-static const char create_help[] =
-    "Usage: jotd key create [--alg ES256|RS256|HS256] [--activate-in SECONDS | --now] [--json]\n"
-    "\n"
-    "Makes a signing key in JOTD_KEYS_DIR and prints its kid, and its file on stderr. Servers see "
-    "it\n"
-    "within a second.\n"
-    "\n"
-    "  --alg ALG              ES256 (default), RS256, or HS256, which is never published\n"
-    "  --activate-in SECONDS  when it begins to sign\n"
-    "  --now                  it signs at once, which is the default where no key signs: beside "
-    "one\n"
-    "                         that does, one of the two has to be given\n"
-    "  --json                 print kid, alg, activate_at and file\n"
-    "\n"
-    "To replace a key that is in use, run jotd key rotate instead.\n";
-
-static const char list_help[] =
-    "Usage: jotd key list [--json]\n"
-    "\n"
-    "Shows the keys in JOTD_KEYS_DIR by their time of activation, in UTC. States:\n"
-    "\n"
-    "  next      published, does not sign yet\n"
-    "  signing   signs now\n"
-    "  retiring  signs no more, published for the tokens that it signed\n"
-    "  retired   no longer published; jotd key prune removes it\n"
-    "\n"
-    "  --json    print an array of kid, alg, state, activate_at, retire_at (epoch seconds), file\n";
-
-static const char rotate_help[] =
-    "Usage: jotd key rotate [--alg ES256|RS256|HS256] [--lead SECONDS] [--json]\n"
-    "\n"
-    "Makes a key that is published at once and signs after the lead, when everyone who caches the\n"
-    "JWKS has it. Older keys stay published until their last token has expired. When no key signs\n"
-    "now, the new one does so at once. Prints the new kid.\n"
-    "\n"
-    "  --alg ALG       default: as the key that signs now, else ES256\n"
-    "  --lead SECONDS  default 900\n"
-    "  --json          print kid, alg, activate_at and what is retired\n"
-    "\n"
-    "DATABASE_URL, when set, tells how long tokens live at most; otherwise a day is assumed.\n";
-
-static const char prune_help[] =
-    "Usage: jotd key prune [--json]\n"
-    "\n"
-    "Removes the keys in JOTD_KEYS_DIR whose retire time has passed, and prints their kids.\n"
-    "\n"
-    "  --json  print an array of kids\n";
-
-static const struct cli_command commands[] = {
-    {"create", "make a signing key", create_help, create},
-    {"list", "show the signing keys", list_help, list},
-    {"rotate", "let a new key take over, without a failed verification", rotate_help, rotate},
-    {"prune", "remove the keys that are retired", prune_help, prune},
-    {NULL, NULL, NULL, NULL},
+static const struct cli_option prune_options[] = {
+    JSON_OPTION("print an array of kids"),
+    {0},
 };
 
-int admin_key(int argc, char **argv)
-{
-    return cli_dispatch("jotd key", commands, argc, argv);
-}
+static const struct cli_command command_prune = {
+    .path = "jotd key prune",
+    .summary = "remove the keys that are retired",
+    .help = "Removes the keys in JOTD_KEYS_DIR whose retire time has passed, and prints their\n"
+            "kids.",
+    .options = prune_options,
+    .values_size = sizeof(struct arguments),
+    .run = run_prune,
+};
+
+const struct cli_command command_key = {
+    .path = "jotd key",
+    .summary = "create, list, rotate, prune signing keys",
+    .commands = (const struct cli_command *const[]){&command_create, &command_list, &command_rotate,
+                                                    &command_prune, NULL},
+};

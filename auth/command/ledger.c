@@ -1,61 +1,18 @@
-/* `jotd ledger`: its arguments, and what the spool holds. ledger_send.c has flush and retry,
- * ledger_prune.c prune. */
-#include "auth/command/ledger.h"
-
-#include <errno.h>
+/* `jotd ledger status`: what the spool holds. ledger_send.c has flush and retry, ledger_prune.c
+ * prune. */
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
-#include <unistd.h>
 #include <utlist.h>
 
+#include "auth/command/commands.h"
+#include "auth/command/ledger_spool.h"
+#include "auth/command/print.h"
+#include "auth/settings.h"
 #include "common/clock.h"
 #include "common/owner.h"
 #include "common/spool/spool.h"
 #include "common/time_text.h"
-
-#define KEEP_MONTHS_MAX 1200
-
-bool ledger_arguments_read(const struct cli_command *command, int argc, char **argv,
-                           const struct option *options, struct ledger_arguments *arguments,
-                           int *status)
-{
-    long long months;
-    int option;
-
-    *arguments = (struct ledger_arguments){0};
-    admin_start_options();
-    while ((option = getopt_long(argc, argv, ADMIN_SHORT_OPTIONS, options, NULL)) != -1) {
-        switch (option) {
-        case LEDGER_OPTION_JSON:
-            arguments->json = true;
-            break;
-        case LEDGER_OPTION_EXPIRED:
-            arguments->expired = true;
-            break;
-        case LEDGER_OPTION_KEEP_MONTHS:
-            if (!integer_parse(optarg, 1, KEEP_MONTHS_MAX, &months)) {
-                *status =
-                    cli_usage(command, "months are a whole number from 1 to %d", KEEP_MONTHS_MAX);
-                return false;
-            }
-            arguments->keep_months = optarg;
-            break;
-        case LEDGER_OPTION_DRY_RUN:
-            arguments->dry_run = true;
-            break;
-        default:
-            *status = admin_other_option(command, option, argv);
-            return false;
-        }
-    }
-    if (optind != argc) {
-        *status = cli_usage(command, "unexpected argument: %s", argv[optind]);
-        return false;
-    }
-    return true;
-}
-
-/* jotd ledger status */
 
 static bool is_passed_over(const struct spool_entry *entry)
 {
@@ -129,7 +86,8 @@ static json_t *passed_over_json(const struct spool_entry *entries)
     return files;
 }
 
-static bool print_json(const char *base, const struct spool_entry *entries, struct failure *failure)
+static bool print_status_json(const char *base, const struct spool_entry *entries,
+                              struct failure *failure)
 {
     const struct spool_entry *entry;
     json_t *processes = json_array();
@@ -138,11 +96,11 @@ static bool print_json(const char *base, const struct spool_entry *entries, stru
         if (is_process(entry))
             json_array_append_new(processes, process_json(entry));
     }
-    return admin_print_json(
-        json_pack("{s:s, s:o, s:o, s:o, s:o}", "spool", base, "processes", processes, "rejected",
-                  set_aside_json(entries, SPOOL_REJECTED), "expired",
-                  set_aside_json(entries, SPOOL_EXPIRED), "passed_over", passed_over_json(entries)),
-        failure);
+    return print_json(json_pack("{s:s, s:o, s:o, s:o, s:o}", "spool", base, "processes", processes,
+                                "rejected", set_aside_json(entries, SPOOL_REJECTED), "expired",
+                                set_aside_json(entries, SPOOL_EXPIRED), "passed_over",
+                                passed_over_json(entries)),
+                      failure);
 }
 
 static void print_processes(const struct spool_entry *entries)
@@ -206,21 +164,13 @@ static void print_passed_over(const struct spool_entry *entries)
     }
 }
 
-bool ledger_list(const char *base, struct spool_entry **entries, struct failure *failure)
-{
-    *entries = NULL;
-    if (access(base, F_OK) == -1 && errno == ENOENT)
-        return failure_set(failure, "there is no %s; JOTD_SPOOL_DIR says where the spool is", base);
-    return spool_list(base, entries, failure);
-}
-
 static bool print_status(const char *base, bool json, struct failure *failure)
 {
     struct spool_entry *entries;
-    bool done = ledger_list(base, &entries, failure);
+    bool done = ledger_spool_list(base, &entries, failure);
 
     if (done && json) {
-        done = print_json(base, entries, failure);
+        done = print_status_json(base, entries, failure);
     } else if (done) {
         print_processes(entries);
         print_set_aside(entries, SPOOL_REJECTED, "rejected");
@@ -231,96 +181,64 @@ static bool print_status(const char *base, bool json, struct failure *failure)
     return done;
 }
 
-static int run_status(const struct cli_command *command, int argc, char **argv)
+struct values {
+    bool json;
+};
+
+static const struct cli_option options[] = {
+    {.name = "json",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct values, json),
+     .help = "print an object of spool, processes, rejected, expired, passed_over"},
+    {0},
+};
+
+static int run(const struct cli_command *command, const void *given)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, LEDGER_OPTION_JSON},
-                                            ADMIN_HELP_OPTION,
-                                            {0}};
-    struct ledger_arguments arguments;
+    const struct values *values = given;
     struct settings settings;
     struct failure failure;
-    int status;
+    int status = settings_load(&settings, SETTINGS_NEED_NOTHING, &failure) &&
+                         owner_become(settings.spool_dir, &failure) &&
+                         print_status(settings.spool_dir, values->json, &failure)
+                     ? CLI_DONE
+                     : cli_fail(&failure);
 
-    if (!ledger_arguments_read(command, argc, argv, options, &arguments, &status))
-        return status;
-    status = settings_load(&settings, SETTINGS_NEED_NOTHING, &failure) &&
-                     owner_become(settings.spool_dir, &failure) &&
-                     print_status(settings.spool_dir, arguments.json, &failure)
-                 ? CLI_DONE
-                 : cli_fail(&failure);
+    (void)command;
     settings_dispose(&settings);
     return status;
 }
 
-static const char status_help[] =
-    "Usage: jotd ledger status [--json]\n"
-    "\n"
-    "Shows what JOTD_SPOOL_DIR holds: for each process the rows that wait for PostgreSQL, then "
-    "the\n"
-    "files of rows that were set aside. Changes nothing, and needs no database. States:\n"
-    "\n"
-    "  live        the process runs and sends its rows\n"
-    "  abandoned   it does not; a server on this spool sends them, or jotd ledger flush\n"
-    "  unreadable  the directory is another user's: run this, and jotd ledger flush, as that user\n"
-    "\n"
-    "Set aside:\n"
-    "\n"
-    "  rejected   PostgreSQL refused the rows; jotd ledger retry sends them again\n"
-    "  expired    too old to tell whether they were sent; jotd ledger retry --expired\n"
-    "\n"
-    "Passed over, with the reason: what has the name of one of them and cannot be one, such as a "
-    "link,\n"
-    "a pipe, a file of somebody else's, or one of more than 32 MiB. It is neither read nor "
-    "removed.\n"
-    "\n"
-    "  --json     print an object of spool, processes, rejected, expired, passed_over\n";
-
-static const char flush_help[] =
-    "Usage: jotd ledger flush\n"
-    "\n"
-    "Sends to PostgreSQL what processes left in JOTD_SPOOL_DIR that run no more, and removes "
-    "their\n"
-    "directories. Each row arrives once, also when this is interrupted and run again. A server on\n"
-    "the same spool does this by itself. Progress goes to stderr. What cannot be sent is left, and "
-    "the\n"
-    "exit status is 1.\n";
-
-static const char retry_help[] =
-    "Usage: jotd ledger retry [--expired]\n"
-    "\n"
-    "Sends the rows of every *.rejected file in JOTD_SPOOL_DIR to PostgreSQL again. They may be\n"
-    "corrected in the file before: each line is a row in COPY's text format. What is refused "
-    "again\n"
-    "is set aside again, and the exit status is 1.\n"
-    "\n"
-    "  --expired   also those of *.expired. Some of them may be in the database already, and "
-    "would\n"
-    "              be there twice: look for the first column of some by\n"
-    "              SELECT * FROM issued_token('JTI') first\n";
-
-static const char prune_help[] =
-    "Usage: jotd ledger prune --keep-months N [--dry-run] [--json]\n"
-    "\n"
-    "Keeps this month (UTC) and the N months before it, and drops the older monthly partitions of\n"
-    "issued_tokens. Also forgets the batches of over 30 days ago, as servers do every day.\n"
-    "\n"
-    "  --keep-months N   1 to 1200\n"
-    "  --dry-run         only print what would be dropped\n"
-    "  --json            print an object of what was dropped\n"
-    "\n"
-    "Rows are estimates, as of the last ANALYZE.\n"
-    "\n"
-    "Example: jotd ledger prune --keep-months 12 --dry-run\n";
-
-static const struct cli_command commands[] = {
-    {"status", "show the rows that wait for PostgreSQL", status_help, run_status},
-    {"flush", "send what ended processes have left", flush_help, ledger_run_flush},
-    {"retry", "send refused rows again", retry_help, ledger_run_retry},
-    {"prune", "drop old months", prune_help, ledger_run_prune},
-    {0},
+static const struct cli_command command_status = {
+    .path = "jotd ledger status",
+    .summary = "show the rows that wait for PostgreSQL",
+    .help =
+        "Shows what JOTD_SPOOL_DIR holds: for each process the rows that wait for PostgreSQL,\n"
+        "then the files of rows that were set aside. Changes nothing, and needs no database.\n"
+        "States:\n"
+        "\n"
+        "  live        the process runs and sends its rows\n"
+        "  abandoned   it does not; a server on this spool sends them, or jotd ledger flush\n"
+        "  unreadable  the directory is another user's: run this, and jotd ledger flush, as\n"
+        "              that user\n"
+        "\n"
+        "Set aside:\n"
+        "\n"
+        "  rejected   PostgreSQL refused the rows; jotd ledger retry sends them again\n"
+        "  expired    too old to tell whether they were sent; jotd ledger retry --expired\n"
+        "\n"
+        "Passed over, with the reason: what has the name of one of them and cannot be one, such\n"
+        "as a link, a pipe, a file of somebody else's, or one of more than 32 MiB. It is neither\n"
+        "read nor removed.",
+    .options = options,
+    .values_size = sizeof(struct values),
+    .run = run,
 };
 
-int admin_ledger(int argc, char **argv)
-{
-    return cli_dispatch("jotd ledger", commands, argc, argv);
-}
+const struct cli_command command_ledger = {
+    .path = "jotd ledger",
+    .summary = "show, send, retry, prune the record of issued tokens",
+    .commands =
+        (const struct cli_command *const[]){&command_status, &command_ledger_flush,
+                                            &command_ledger_retry, &command_ledger_prune, NULL},
+};

@@ -1,195 +1,115 @@
 /* `jotd ledger prune`: drops the months of issued_tokens that nobody keeps. */
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/command/ledger.h"
+#include "auth/command/commands.h"
+#include "auth/command/database.h"
+#include "auth/command/print.h"
+#include "auth/store/ledger_store.h"
 
-/* While this waits for the table, writers wait behind it. */
-#define LOCK_TIMEOUT "3s"
-
-enum column { COLUMN_NAME, COLUMN_ROWS, COLUMN_BYTES };
-
-struct prune {
-    PGconn *connection;
-    const struct ledger_arguments *arguments;
-    const char *cutoff;   /* rows from before it go */
-    PGresult *partitions; /* those that have ended by then, oldest first */
-    const char *left;     /* rows from before it in the default partition */
-    const char *batches;  /* that were forgotten */
+struct values {
+    struct cli_number keep_months;
+    bool dry_run, json;
 };
 
-static PGresult *find_cutoff(PGconn *connection, const char *keep_months, struct failure *failure)
+static const struct cli_option options[] = {
+    {.name = "keep-months",
+     .kind = CLI_NUMBER,
+     .offset = offsetof(struct values, keep_months),
+     .value = "N",
+     .min = 1,
+     .max = LEDGER_STORE_KEEP_MONTHS_MAX,
+     .is_needed = true,
+     .help = "1 to 1200"},
+    {.name = "dry-run",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct values, dry_run),
+     .help = "only print what would be dropped"},
+    {.name = "json",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct values, json),
+     .help = "print an object of what was dropped"},
+    {0},
+};
+
+static void print_partition(void *context, const struct partition_values *partition)
 {
-    return admin_query(connection,
-                       "SELECT " ADMIN_TIME(
-                           "cutoff") " FROM date_trunc('month', now()"
-                                     " - $1::integer * interval '1 month') AS cutoff",
-                       1, &keep_months, failure);
+    const struct values *values = context;
+    bool counted = partition->rows != NULL;
+
+    if (!values->json)
+        printf("%s %s: %s%s rows, %s bytes\n", values->dry_run ? "would drop" : "dropped",
+               partition->name, counted ? "about " : "", counted ? partition->rows : "uncounted",
+               partition->bytes);
 }
 
-static PGresult *find_partitions(const struct prune *prune, struct failure *failure)
+static json_t *number(const char *text)
 {
-    return admin_query(
-        prune->connection,
-        "SELECT name, rows, bytes FROM (SELECT c.oid::regclass::text AS name,"
-        "  CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS rows,"
-        "  pg_total_relation_size(c.oid) AS bytes,"
-        "  issued_tokens_partition_end(c.oid) AS ends"
-        " FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-        " WHERE i.inhparent = 'issued_tokens'::regclass) AS partitions"
-        " WHERE ends <= $1::timestamptz ORDER BY ends", /* the default one has no end */
-        1, &prune->cutoff, failure);
+    return text != NULL ? json_integer(strtoll(text, NULL, 10)) : json_null();
 }
 
-static bool drop(const struct prune *prune, int row, struct failure *failure)
-{
-    const char *name = PQgetvalue(prune->partitions, row, COLUMN_NAME);
-    PGresult *result = PQexecParams(prune->connection, "SELECT drop_issued_tokens_partition($1)", 1,
-                                    NULL, &name, NULL, NULL, 0);
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    bool dropped;
-
-    if (state != NULL && strcmp(state, "55P03") == 0) { /* lock_not_available */
-        PQclear(result);
-        return failure_set(failure,
-                           "issued_tokens was in use for more than " LOCK_TIMEOUT ": %d of %d "
-                           "partitions were dropped; run it again when fewer read or write it",
-                           row, PQntuples(prune->partitions));
-    }
-    result = admin_check(prune->connection, result, failure);
-    dropped = result != NULL;
-    PQclear(result);
-    return dropped;
-}
-
-static void print_partition(const struct prune *prune, int row)
-{
-    bool counted = !PQgetisnull(prune->partitions, row, COLUMN_ROWS);
-
-    printf("%s %s: %s%s rows, %s bytes\n", prune->arguments->dry_run ? "would drop" : "dropped",
-           PQgetvalue(prune->partitions, row, COLUMN_NAME), counted ? "about " : "",
-           counted ? PQgetvalue(prune->partitions, row, COLUMN_ROWS) : "uncounted",
-           PQgetvalue(prune->partitions, row, COLUMN_BYTES));
-}
-
-static bool drop_partitions(const struct prune *prune, struct failure *failure)
-{
-    for (int row = 0; row != PQntuples(prune->partitions); ++row) {
-        if (!prune->arguments->dry_run && !drop(prune, row, failure))
-            return false;
-        if (!prune->arguments->json)
-            print_partition(prune, row);
-    }
-    return true;
-}
-
-/* With --dry-run it is taken back: so the rule stands in one place only. */
-static PGresult *forget_batches(const struct prune *prune, struct failure *failure)
-{
-    bool dry_run = prune->arguments->dry_run;
-    PGresult *result = NULL;
-
-    if (admin_execute(prune->connection, "BEGIN", failure))
-        result =
-            admin_query(prune->connection, "SELECT forget_flushed_batches(NULL)", 0, NULL, failure);
-    if (result != NULL &&
-        !admin_execute(prune->connection, dry_run ? "ROLLBACK" : "COMMIT", failure)) {
-        PQclear(result);
-        result = NULL;
-    }
-    return result;
-}
-
-static bool print_json(const struct prune *prune, struct failure *failure)
+static bool print_pruned_json(const struct ledger_prune *prune, struct failure *failure)
 {
     json_t *partitions = json_array();
 
-    for (int row = 0; row != PQntuples(prune->partitions); ++row)
-        json_array_append_new(
-            partitions,
-            json_pack("{s:s, s:o, s:o}", "name", PQgetvalue(prune->partitions, row, COLUMN_NAME),
-                      "rows_estimate", admin_json_number(prune->partitions, row, COLUMN_ROWS),
-                      "bytes", admin_json_number(prune->partitions, row, COLUMN_BYTES)));
-    return admin_print_json(
-        json_pack("{s:b, s:s, s:o, s:I, s:I}", "dry_run", prune->arguments->dry_run, "keeps_from",
-                  prune->cutoff, "partitions", partitions, "rows_left_in_default",
-                  (json_int_t)strtoll(prune->left, NULL, 10), "batches_forgotten",
-                  (json_int_t)strtoll(prune->batches, NULL, 10)),
-        failure);
-}
+    for (size_t row = 0; row != ledger_store_partition_count(prune); ++row) {
+        struct partition_values partition = ledger_store_partition(prune, row);
 
-static void print_rest(const struct prune *prune)
-{
-    if (PQntuples(prune->partitions) == 0)
-        printf("no month is from before %s\n", prune->cutoff);
-    if (strcmp(prune->left, "0") != 0)
-        printf("issued_tokens_default has %s rows from before %s, which stay\n", prune->left,
-               prune->cutoff);
-    printf("%s %s batches of over 30 days ago\n",
-           prune->arguments->dry_run ? "would forget" : "forgot", prune->batches);
-}
-
-static bool run(PGconn *connection, const struct ledger_arguments *arguments,
-                struct failure *failure)
-{
-    struct prune prune = {.connection = connection, .arguments = arguments};
-    PGresult *cutoff = NULL, *left = NULL, *batches = NULL;
-    bool done = false;
-
-    if (!admin_execute(connection,
-                       "SET timezone = 'UTC'; SET client_min_messages = warning;"
-                       " SET lock_timeout = '" LOCK_TIMEOUT "'",
-                       failure) ||
-        (cutoff = find_cutoff(connection, arguments->keep_months, failure)) == NULL)
-        goto end;
-    prune.cutoff = PQgetvalue(cutoff, 0, 0);
-    if ((prune.partitions = find_partitions(&prune, failure)) == NULL ||
-        !drop_partitions(&prune, failure) ||
-        (left = admin_query(connection,
-                            "SELECT count(*) FROM issued_tokens_default"
-                            " WHERE issued_at < $1::timestamptz",
-                            1, &prune.cutoff, failure)) == NULL ||
-        (batches = forget_batches(&prune, failure)) == NULL)
-        goto end;
-    prune.left = PQgetvalue(left, 0, 0);
-    prune.batches = PQgetvalue(batches, 0, 0);
-    if (arguments->json) {
-        done = print_json(&prune, failure);
-    } else {
-        print_rest(&prune);
-        done = true;
+        json_array_append_new(partitions,
+                              json_pack("{s:s, s:o, s:o}", "name", partition.name, "rows_estimate",
+                                        number(partition.rows), "bytes", number(partition.bytes)));
     }
-
-end:
-    PQclear(batches);
-    PQclear(left);
-    PQclear(prune.partitions);
-    PQclear(cutoff);
-    return done;
+    return print_json(json_pack("{s:b, s:s, s:o, s:o, s:o}", "dry_run", prune->is_dry_run,
+                                "keeps_from", ledger_store_cutoff(prune), "partitions", partitions,
+                                "rows_left_in_default", number(ledger_store_left(prune)),
+                                "batches_forgotten", number(ledger_store_batches(prune))),
+                      failure);
 }
 
-int ledger_run_prune(const struct cli_command *command, int argc, char **argv)
+static void print_rest(const struct ledger_prune *prune)
 {
-    static const struct option options[] = {
-        {"keep-months", required_argument, NULL, LEDGER_OPTION_KEEP_MONTHS},
-        {"dry-run", no_argument, NULL, LEDGER_OPTION_DRY_RUN},
-        {"json", no_argument, NULL, LEDGER_OPTION_JSON},
-        ADMIN_HELP_OPTION,
-        {0},
-    };
-    struct ledger_arguments arguments;
-    struct failure failure;
-    PGconn *connection;
-    int status;
+    const char *cutoff = ledger_store_cutoff(prune);
 
-    if (!ledger_arguments_read(command, argc, argv, options, &arguments, &status))
-        return status;
-    if (arguments.keep_months == NULL)
-        return cli_usage(command, "--keep-months N is missing");
-    status = (connection = admin_connect(&failure)) != NULL && run(connection, &arguments, &failure)
-                 ? CLI_DONE
-                 : cli_fail(&failure);
-    PQfinish(connection);
-    return status;
+    if (ledger_store_partition_count(prune) == 0)
+        printf("no month is from before %s\n", cutoff);
+    if (strcmp(ledger_store_left(prune), "0") != 0)
+        printf("issued_tokens_default has %s rows from before %s, which stay\n",
+               ledger_store_left(prune), cutoff);
+    printf("%s %s batches of over 30 days ago\n", prune->is_dry_run ? "would forget" : "forgot",
+           ledger_store_batches(prune));
 }
+
+static int run(const struct cli_command *command, const void *given)
+{
+    struct values values = *(const struct values *)given;
+    struct ledger_prune prune = {.is_dry_run = values.dry_run,
+                                 .keep_months = values.keep_months.value};
+    struct store_failure failure;
+    PGconn *connection = database_connect(&failure);
+    bool done = connection != NULL &&
+                ledger_store_prune(connection, &prune, print_partition, &values, &failure);
+
+    if (done && values.json)
+        done = print_pruned_json(&prune, &failure.why);
+    else if (done)
+        print_rest(&prune);
+    ledger_store_prune_end(&prune);
+    PQfinish(connection);
+    return done ? CLI_DONE : database_fail(command, &failure, NULL);
+}
+
+const struct cli_command command_ledger_prune = {
+    .path = "jotd ledger prune",
+    .summary = "drop old months",
+    .help =
+        "Keeps this month (UTC) and the N months before it, and drops the older monthly\n"
+        "partitions of issued_tokens. Also forgets the batches of over 30 days ago, as servers\n"
+        "do every day.",
+    .options = options,
+    .notes = "Rows are estimates, as of the last ANALYZE.\n\n"
+             "Example: jotd ledger prune --keep-months 12 --dry-run",
+    .values_size = sizeof(struct values),
+    .run = run,
+};

@@ -6,8 +6,11 @@
 #include <unistd.h>
 #include <utlist.h>
 
-#include "auth/command/ledger.h"
+#include "auth/command/commands.h"
+#include "auth/command/database.h"
+#include "auth/command/ledger_spool.h"
 #include "auth/ledger/ledger_sender.h"
+#include "auth/settings.h"
 #include "common/clock.h"
 #include "common/owner.h"
 #include "common/spool/spool.h"
@@ -65,11 +68,11 @@ static bool send_all(struct sending *sending, struct spool_segment **segments,
     return true;
 }
 
-/* The sender's own reasons are for the log of a server; cli_connect says what to do. */
+/* The sender's own reasons are for the log of a server; store_connect says what to do. */
 static bool connect_sender(struct ledger_sender *sender, const struct settings *settings,
                            struct failure *failure)
 {
-    PGconn *connection = cli_connect(settings, true, failure);
+    PGconn *connection = store_connect(settings->database_url, DATABASE_APPLICATION, true, failure);
     bool reached = connection != NULL;
 
     PQfinish(connection);
@@ -90,9 +93,9 @@ static bool fail_on_the_way(const struct sending *sending, const struct failure 
 
 /* Connects, as root perhaps, whose the password may be; then lists the spool and calls `act`.
  * Returns the exit status. */
-static int run(const struct ledger_arguments *arguments,
-               bool (*act)(struct sending *sending, const struct ledger_arguments *arguments,
-                           const struct spool_entry *entries, struct failure *failure))
+static int run(bool expired,
+               bool (*act)(struct sending *sending, bool expired, const struct spool_entry *entries,
+                           struct failure *failure))
 {
     struct sending sending = {.shown_ms = clock_monotonic_ms()};
     struct spool_entry *entries = NULL;
@@ -103,8 +106,8 @@ static int run(const struct ledger_arguments *arguments,
     done = settings_load(&settings, SETTINGS_NEED_DATABASE, &failure) &&
            connect_sender(&sending.sender, &settings, &failure) &&
            owner_become(settings.spool_dir, &failure) &&
-           ledger_list(settings.spool_dir, &entries, &failure) &&
-           act(&sending, arguments, entries, &failure) &&
+           ledger_spool_list(settings.spool_dir, &entries, &failure) &&
+           act(&sending, expired, entries, &failure) &&
            (sending.left.reason[0] == '\0' || fail_on_the_way(&sending, &sending.left, &failure));
     end_progress(&sending);
     spool_list_free(entries);
@@ -164,13 +167,13 @@ static bool flush_directory(struct sending *sending, const struct spool_entry *e
     return sent || fail_on_the_way(sending, &cause, failure);
 }
 
-static bool flush(struct sending *sending, const struct ledger_arguments *arguments,
-                  const struct spool_entry *entries, struct failure *failure)
+static bool flush(struct sending *sending, bool expired, const struct spool_entry *entries,
+                  struct failure *failure)
 {
     uint64_t live = 0, live_rows = 0, directories = 0;
     const struct spool_entry *entry;
 
-    (void)arguments;
+    (void)expired;
     DL_FOREACH (entries, entry) {
         if (entry->kind == SPOOL_ABANDONED) {
             ++directories;
@@ -194,22 +197,27 @@ static bool flush(struct sending *sending, const struct ledger_arguments *argume
     return true;
 }
 
-int ledger_run_flush(const struct cli_command *command, int argc, char **argv)
+static int run_flush(const struct cli_command *command, const void *values)
 {
-    static const struct option options[] = {ADMIN_HELP_OPTION, {0}};
-    struct ledger_arguments arguments;
-    int status;
-
-    if (!ledger_arguments_read(command, argc, argv, options, &arguments, &status))
-        return status;
-    return run(&arguments, flush);
+    (void)command, (void)values;
+    return run(false, flush);
 }
+
+const struct cli_command command_ledger_flush = {
+    .path = "jotd ledger flush",
+    .summary = "send what ended processes have left",
+    .help = "Sends to PostgreSQL what processes left in JOTD_SPOOL_DIR that run no more, and\n"
+            "removes their directories. Each row arrives once, also when this is interrupted and\n"
+            "run again. A server on the same spool does this by itself. Progress goes to stderr.\n"
+            "What cannot be sent is left, and the exit status is 1.",
+    .run = run_flush,
+};
 
 /* jotd ledger retry */
 
-static bool is_wanted(const struct spool_entry *entry, const struct ledger_arguments *arguments)
+static bool is_wanted(const struct spool_entry *entry, bool expired)
 {
-    return entry->kind == SPOOL_REJECTED || (entry->kind == SPOOL_EXPIRED && arguments->expired);
+    return entry->kind == SPOOL_REJECTED || (entry->kind == SPOOL_EXPIRED && expired);
 }
 
 static bool retry_file(struct sending *sending, struct spool *spool,
@@ -228,8 +236,8 @@ static bool retry_file(struct sending *sending, struct spool *spool,
     return sent;
 }
 
-static bool retry_files(struct sending *sending, const struct ledger_arguments *arguments,
-                        const struct spool_entry *entries, struct failure *failure)
+static bool retry_files(struct sending *sending, bool expired, const struct spool_entry *entries,
+                        struct failure *failure)
 {
     struct spool_config config = {.base = sending->sender.base};
     const struct spool_entry *entry;
@@ -240,7 +248,7 @@ static bool retry_files(struct sending *sending, const struct ledger_arguments *
     DL_FOREACH (entries, entry) {
         if (!done)
             break;
-        if (!is_wanted(entry, arguments))
+        if (!is_wanted(entry, expired))
             continue;
         if (spool_is_waiting(entries, entry))
             fprintf(stderr, "jotd: %s is left: its segment is to be sent first\n", entry->path);
@@ -251,20 +259,20 @@ static bool retry_files(struct sending *sending, const struct ledger_arguments *
     return done || fail_on_the_way(sending, &cause, failure);
 }
 
-static bool retry(struct sending *sending, const struct ledger_arguments *arguments,
-                  const struct spool_entry *entries, struct failure *failure)
+static bool retry(struct sending *sending, bool expired, const struct spool_entry *entries,
+                  struct failure *failure)
 {
     const struct spool_entry *entry;
     uint64_t files = 0, refused;
 
     DL_FOREACH (entries, entry) {
-        if (is_wanted(entry, arguments)) {
+        if (is_wanted(entry, expired)) {
             ++files;
             sending->total += entry->rows;
         }
     }
     fprintf(stderr, "jotd: %" PRIu64 " rows in %" PRIu64 " files\n", sending->total, files);
-    if (files != 0 && !retry_files(sending, arguments, entries, failure))
+    if (files != 0 && !retry_files(sending, expired, entries, failure))
         return false;
     print_sent(sending);
     refused = counter_read(&sending->sender.rows_rejected);
@@ -273,15 +281,33 @@ static bool retry(struct sending *sending, const struct ledger_arguments *argume
                        refused, sending->sender.base);
 }
 
-int ledger_run_retry(const struct cli_command *command, int argc, char **argv)
-{
-    static const struct option options[] = {{"expired", no_argument, NULL, LEDGER_OPTION_EXPIRED},
-                                            ADMIN_HELP_OPTION,
-                                            {0}};
-    struct ledger_arguments arguments;
-    int status;
+struct retry_values {
+    bool expired;
+};
 
-    if (!ledger_arguments_read(command, argc, argv, options, &arguments, &status))
-        return status;
-    return run(&arguments, retry);
+static const struct cli_option retry_options[] = {
+    {.name = "expired",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct retry_values, expired),
+     .help = "also those of *.expired. Some of them may be in the database already, and\n"
+             "would be there twice: look for the first column of some by\n"
+             "SELECT * FROM issued_token('JTI') first"},
+    {0},
+};
+
+static int run_retry(const struct cli_command *command, const void *values)
+{
+    (void)command;
+    return run(((const struct retry_values *)values)->expired, retry);
 }
+
+const struct cli_command command_ledger_retry = {
+    .path = "jotd ledger retry",
+    .summary = "send refused rows again",
+    .help = "Sends the rows of every *.rejected file in JOTD_SPOOL_DIR to PostgreSQL again. They\n"
+            "may be corrected in the file before: each line is a row in COPY's text format. What\n"
+            "is refused again is set aside again, and the exit status is 1.",
+    .options = retry_options,
+    .values_size = sizeof(struct retry_values),
+    .run = run_retry,
+};

@@ -1,285 +1,267 @@
-/* `jotd tier`: how many tokens the clients of a tier may have. */
+/* `jotd tier`: list, set, delete. `usage` is in tier_usage.c. */
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "auth/command/command.h"
-#include "auth/command/tier_usage.h"
-#include "auth/quota/tier.h"
+#include "auth/command/commands.h"
+#include "auth/command/database.h"
+#include "auth/command/print.h"
+#include "auth/store/tier_store.h"
+#include "common/attributes.h"
+#include "common/integer.h"
 
-#define FIGURE_MAX 1000000000000 /* as the schema has it */
-#define UNLIMITED  "unlimited"
+#define UNLIMITED "unlimited"
 
-/* The figures in the order of the table's columns. */
-enum {
-    OPTION_PER_MINUTE = ADMIN_FIRST_OPTION,
-    OPTION_PER_HOUR,
-    OPTION_PER_MONTH,
-    OPTION_JSON,
-};
+static json_t *limit_json(const char *limit)
+{
+    return limit != NULL ? json_integer(strtoll(limit, NULL, 10)) : json_null();
+}
 
-struct arguments {
-    const char *name;
-    const char *figures[3]; /* per minute, hour, month, or UNLIMITED; NULL: as before */
+static json_t *tier_json(const struct tier_values *tier)
+{
+    return json_pack("{s:s, s:o, s:o, s:o}", "name", tier->name, "per_minute",
+                     limit_json(tier->limits[QUOTA_MINUTE]), "per_hour",
+                     limit_json(tier->limits[QUOTA_HOUR]), "per_month",
+                     limit_json(tier->limits[QUOTA_MONTH]));
+}
+
+/* list */
+
+struct list_values {
     bool json;
 };
 
-static bool name_is_valid(const char *name)
-{
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
+static const struct cli_option list_options[] = {
+    {.name = "json",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct list_values, json),
+     .help = "print a JSON array"},
+    {0},
+};
 
-    return *name != '\0' && *name != '_' && *name != '-' && strlen(name) <= TIER_NAME_MAX &&
-           strspn(name, allowed) == strlen(name);
+static json_t *row_json(const void *tiers, size_t row)
+{
+    struct tier_values tier = tier_store_values(tiers, row);
+
+    return tier_json(&tier);
 }
 
-/* False with the exit status when the command ends here. */
-static bool read_options(const struct cli_command *command, int argc, char **argv,
-                         const struct option *options, struct arguments *arguments, int *status)
+static bool print_tiers(const PGresult *tiers, struct failure *failure)
 {
-    long long number;
-    int option;
+    static const char *const names[] = {"name", "per_minute", "per_hour", "per_month"};
+    size_t columns = COUNT_OF(names), rows = (size_t)PQntuples(tiers);
+    const char **cells = calloc(columns * rows + 1, sizeof(*cells));
 
-    *arguments = (struct arguments){0};
-    admin_start_options();
-    while ((option = getopt_long(argc, argv, ADMIN_SHORT_OPTIONS, options, NULL)) != -1) {
-        switch (option) {
-        case OPTION_PER_MINUTE:
-        case OPTION_PER_HOUR:
-        case OPTION_PER_MONTH:
-            if (strcmp(optarg, UNLIMITED) != 0 && !integer_parse(optarg, 1, FIGURE_MAX, &number)) {
-                *status = cli_usage(command, "a figure is a whole number from 1 to 10^12, or the "
-                                             "word unlimited");
-                return false;
-            }
-            arguments->figures[option - OPTION_PER_MINUTE] = optarg;
-            break;
-        case OPTION_JSON:
-            arguments->json = true;
-            break;
-        default:
-            *status = admin_other_option(command, option, argv);
-            return false;
-        }
+    if (cells == NULL)
+        return failure_set(failure, "out of memory");
+    for (size_t row = 0; row != rows; ++row) {
+        struct tier_values tier = tier_store_values(tiers, row);
+
+        cells[row * columns] = tier.name;
+        memcpy(cells + row * columns + 1, tier.limits, sizeof(tier.limits));
     }
+    print_table(names, columns, cells, rows);
+    free(cells);
     return true;
 }
 
-/* The one argument, a tier's name. */
-static bool read_name(const struct cli_command *command, int argc, char **argv,
-                      struct arguments *arguments, int *status)
+static int run_list(const struct cli_command *command, const void *given)
 {
-    if (optind == argc)
-        *status = cli_usage(command, "the NAME of a tier is missing");
-    else if (argc - optind > 1)
-        *status = cli_usage(command, "unexpected argument: %s", argv[optind + 1]);
-    else if (!name_is_valid(argv[optind]))
-        *status = cli_usage(command,
-                            "a tier's name is 1 to %d characters of a-z 0-9 _ - and "
-                            "begins with a letter or digit",
-                            TIER_NAME_MAX);
-    else
-        arguments->name = argv[optind];
-    return arguments->name != NULL;
-}
+    const struct list_values *values = given;
+    struct store_failure failure;
+    PGconn *connection = database_connect(&failure);
+    PGresult *tiers = connection != NULL ? tier_store_list(connection, &failure) : NULL;
+    bool done = tiers != NULL;
 
-#define COLUMNS "name, per_minute, per_hour, per_month"
-
-static json_t *tier_json(const PGresult *result, int row)
-{
-    return json_pack("{s:s, s:o, s:o, s:o}", "name", PQgetvalue(result, row, 0), "per_minute",
-                     admin_json_number(result, row, 1), "per_hour",
-                     admin_json_number(result, row, 2), "per_month",
-                     admin_json_number(result, row, 3));
-}
-
-static int run_list(const struct cli_command *command, int argc, char **argv)
-{
-    static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON},
-                                            ADMIN_HELP_OPTION,
-                                            {0}};
-    struct arguments arguments;
-    struct failure failure;
-    PGconn *connection;
-    PGresult *result = NULL;
-    int status = CLI_DONE;
-
-    if (!read_options(command, argc, argv, options, &arguments, &status))
-        return status;
-    if (optind != argc)
-        return cli_usage(command, "unexpected argument: %s", argv[optind]);
-
-    if ((connection = admin_connect(&failure)) == NULL ||
-        (result = admin_query(connection,
-                              "SELECT " COLUMNS " FROM tiers"
-                              " ORDER BY per_month NULLS LAST, per_hour NULLS LAST, name",
-                              0, NULL, &failure)) == NULL)
-        status = cli_fail(&failure);
-    else if (!arguments.json)
-        admin_print_table(result);
-    else if (!admin_print_json_rows(result, tier_json, &failure))
-        status = cli_fail(&failure);
-    PQclear(result);
+    if (done && values->json)
+        done = print_json_rows((size_t)PQntuples(tiers), row_json, tiers, &failure.why);
+    else if (done)
+        done = print_tiers(tiers, &failure.why);
+    PQclear(tiers);
     PQfinish(connection);
-    return status;
+    return done ? CLI_DONE : database_fail(command, &failure, NULL);
 }
 
-/* The new figures of each window and then the old ones, NULL for unlimited; at last whether there
- * were any. Figures that were not given stay. */
-#define SET_SQL                                                                                    \
-    "WITH old AS (SELECT * FROM tiers WHERE name = $1)"                                            \
-    " INSERT INTO tiers (" COLUMNS ")"                                                             \
-    " VALUES ($1, nullif($2, 'unlimited')::bigint, nullif($3, 'unlimited')::bigint,"               \
-    "  nullif($4, 'unlimited')::bigint)"                                                           \
-    " ON CONFLICT (name) DO UPDATE SET"                                                            \
-    "  per_minute = CASE WHEN $2 IS NULL THEN tiers.per_minute ELSE excluded.per_minute END,"      \
-    "  per_hour = CASE WHEN $3 IS NULL THEN tiers.per_hour ELSE excluded.per_hour END,"            \
-    "  per_month = CASE WHEN $4 IS NULL THEN tiers.per_month ELSE excluded.per_month END"          \
-    " RETURNING " COLUMNS ", (SELECT per_minute FROM old), (SELECT per_hour FROM old),"            \
-    "  (SELECT per_month FROM old), EXISTS (SELECT FROM old)"
+static const struct cli_command command_list = {
+    .path = "jotd tier list",
+    .summary = "list the tiers",
+    .help = "Lists the tiers: tokens per minute, hour and calendar month (UTC) for each client.\n"
+            "A dash, or null, is unlimited.",
+    .options = list_options,
+    .values_size = sizeof(struct list_values),
+    .run = run_list,
+};
 
-static const char *figure(const PGresult *result, int column)
+/* set */
+
+struct set_values {
+    const char *name;
+    const char *limits[QUOTA_WINDOWS]; /* numbers, or UNLIMITED; NULL: as before */
+    bool json;
+};
+
+static const struct cli_option set_options[] = {
+    {.name = "per-minute",
+     .kind = CLI_TEXT,
+     .offset = offsetof(struct set_values, limits[QUOTA_MINUTE]),
+     .value = "N",
+     .help = "tokens in any 60 seconds, or the word unlimited"},
+    {.name = "per-hour",
+     .kind = CLI_TEXT,
+     .offset = offsetof(struct set_values, limits[QUOTA_HOUR]),
+     .value = "N",
+     .help = "tokens in any 60 minutes"},
+    {.name = "per-month",
+     .kind = CLI_TEXT,
+     .offset = offsetof(struct set_values, limits[QUOTA_MONTH]),
+     .value = "N",
+     .help = "tokens in a calendar month (UTC)"},
+    {.name = "json",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct set_values, json),
+     .help = "print the tier as a JSON object"},
+    {0},
+};
+
+static bool read_limit(const char *text, long long *limit)
 {
-    return PQgetisnull(result, 0, column) ? UNLIMITED : PQgetvalue(result, 0, column);
+    if (text == NULL)
+        *limit = TIER_STORE_UNCHANGED;
+    else if (strcmp(text, UNLIMITED) == 0)
+        *limit = TIER_STORE_UNLIMITED;
+    else
+        return integer_parse(text, 1, TIER_STORE_LIMIT_MAX, limit);
+    return true;
 }
 
-static void print_change(const PGresult *result)
+static const char *shown(const char *limit)
 {
-    static const char *const windows[] = {"minute", "hour", "month"};
-    bool existed = *PQgetvalue(result, 0, 7) == 't';
+    return limit != NULL ? limit : UNLIMITED;
+}
 
-    printf("%s%s:", PQgetvalue(result, 0, 0), existed ? "" : " (new)");
-    for (int w = 0; w != (int)COUNT_OF(windows); ++w) {
-        const char *new = figure(result, 1 + w), *old = figure(result, 4 + w);
-        bool changed = existed && strcmp(old, new) != 0;
+static void print_change(const struct tier_change_values *change)
+{
+    printf("%s%s:", change->now.name, change->existed ? "" : " (new)");
+    for (int w = 0; w != QUOTA_WINDOWS; ++w) {
+        const char *now = shown(change->now.limits[w]), *before = shown(change->before.limits[w]);
+        bool changed = change->existed && strcmp(before, now) != 0;
 
-        printf("%s per %s %s%s%s", w != 0 ? "," : "", windows[w], changed ? old : "",
-               changed ? " -> " : "", new);
+        printf("%s per %s %s%s%s", w != 0 ? "," : "", quota_window_name((enum quota_window)w),
+               changed ? before : "", changed ? " -> " : "", now);
     }
     putchar('\n');
 }
 
-static int run_set(const struct cli_command *command, int argc, char **argv)
+static int set(const struct cli_command *command, const struct set_values *values,
+               const long long limits[QUOTA_WINDOWS])
 {
-    static const struct option options[] = {
-        {"per-minute", required_argument, NULL, OPTION_PER_MINUTE},
-        {"per-hour", required_argument, NULL, OPTION_PER_HOUR},
-        {"per-month", required_argument, NULL, OPTION_PER_MONTH},
-        {"json", no_argument, NULL, OPTION_JSON},
-        ADMIN_HELP_OPTION,
-        {0},
-    };
-    struct arguments arguments;
-    struct failure failure;
-    PGconn *connection;
-    PGresult *result = NULL;
-    int status = CLI_DONE;
+    struct store_failure failure;
+    struct tier_change_values change;
+    PGconn *connection = database_connect(&failure);
+    PGresult *changed =
+        connection != NULL ? tier_store_set(connection, values->name, limits, &failure) : NULL;
+    bool done = changed != NULL;
 
-    if (!read_options(command, argc, argv, options, &arguments, &status) ||
-        !read_name(command, argc, argv, &arguments, &status))
-        return status;
-    if (arguments.figures[0] == NULL && arguments.figures[1] == NULL &&
-        arguments.figures[2] == NULL)
+    if (done)
+        change = tier_store_change(changed);
+    if (done && values->json)
+        done = print_json(tier_json(&change.now), &failure.why);
+    else if (done)
+        print_change(&change);
+    PQclear(changed);
+    PQfinish(connection);
+    return done ? CLI_DONE : database_fail(command, &failure, NULL);
+}
+
+static int run_set(const struct cli_command *command, const void *given)
+{
+    const struct set_values *values = given;
+    struct store_failure failure;
+    long long limits[QUOTA_WINDOWS];
+    bool any = false;
+
+    if (!tier_store_check_name(values->name, &failure))
+        return database_fail(command, &failure, NULL);
+    for (size_t w = 0; w != QUOTA_WINDOWS; ++w) {
+        any = any || values->limits[w] != NULL;
+        if (!read_limit(values->limits[w], &limits[w]))
+            return cli_usage(command, "a figure is a whole number from 1 to 10^12, or the word "
+                                      "unlimited");
+    }
+    if (!any)
         return cli_usage(command, "what is to be set? give --per-minute, --per-hour or "
                                   "--per-month; the others stay as they are");
-
-    const char *const values[] = {arguments.name, arguments.figures[0], arguments.figures[1],
-                                  arguments.figures[2]};
-    if ((connection = admin_connect(&failure)) == NULL ||
-        (result = admin_query(connection, SET_SQL, 4, values, &failure)) == NULL)
-        status = cli_fail(&failure);
-    else if (!arguments.json)
-        print_change(result);
-    else if (!admin_print_json(tier_json(result, 0), &failure))
-        status = cli_fail(&failure);
-    PQclear(result);
-    PQfinish(connection);
-    return status;
+    return set(command, values, limits);
 }
 
-static bool delete_tier(PGconn *connection, const char *name, struct failure *failure)
-{
-    PGresult *result =
-        admin_query(connection, "SELECT count(*) FROM clients WHERE tier = $1", 1, &name, failure);
-    long long users = result == NULL ? 0 : strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-    bool deleted;
+static const struct cli_command command_set = {
+    .path = "jotd tier set",
+    .summary = "make a tier, or change its figures",
+    .help = "Makes the tier, or changes the figures that are given, at once and everywhere; the\n"
+            "others stay as they are, those of a new tier are unlimited. Prints the old figures\n"
+            "and the new.",
+    .options = set_options,
+    .notes = "Example: jotd tier set partner --per-minute 1000 --per-month 1000000",
+    .arguments = {{"NAME", offsetof(struct set_values, name), "the NAME of a tier is missing"}},
+    .values_size = sizeof(struct set_values),
+    .run = run_set,
+};
 
-    PQclear(result);
-    if (result == NULL)
-        return false;
-    if (users != 0)
-        return failure_set(failure,
-                           "%lld client%s of tier %s: give them another by `jotd client update ID "
-                           "--tier T` first",
-                           users, users == 1 ? " is" : "s are", name);
-    result = admin_query(connection, "DELETE FROM tiers WHERE name = $1", 1, &name, failure);
-    deleted = result != NULL && strcmp(PQcmdTuples(result), "1") == 0;
-    if (result != NULL && !deleted)
-        failure_set(failure, "there is no tier %s: `jotd tier list` shows them", name);
-    PQclear(result);
-    return deleted;
-}
+/* delete */
 
-static int run_delete(const struct cli_command *command, int argc, char **argv)
-{
-    static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON},
-                                            ADMIN_HELP_OPTION,
-                                            {0}};
-    struct arguments arguments;
-    struct failure failure;
-    PGconn *connection;
-    int status = CLI_DONE;
+struct delete_values {
+    const char *name;
+    bool json;
+};
 
-    if (!read_options(command, argc, argv, options, &arguments, &status) ||
-        !read_name(command, argc, argv, &arguments, &status))
-        return status;
-
-    if ((connection = admin_connect(&failure)) == NULL ||
-        !delete_tier(connection, arguments.name, &failure))
-        status = cli_fail(&failure);
-    else if (!arguments.json)
-        printf("deleted tier %s\n", arguments.name);
-    else if (!admin_print_json(json_pack("{s:s}", "deleted", arguments.name), &failure))
-        status = cli_fail(&failure);
-    PQfinish(connection);
-    return status;
-}
-
-static const struct cli_command commands[] = {
-    {"list", "list the tiers",
-     "Usage: jotd tier list [--json]\n"
-     "\n"
-     "Lists the tiers: tokens per minute, hour and calendar month (UTC) for each client.\n"
-     "A dash, or null, is unlimited.\n",
-     run_list},
-    {"set", "make a tier, or change its figures",
-     "Usage: jotd tier set NAME [--per-minute N|unlimited] [--per-hour N|unlimited]\n"
-     "                          [--per-month N|unlimited] [--json]\n"
-     "\n"
-     "Makes the tier, or changes the figures that are given, at once and everywhere; the others\n"
-     "stay as they are, those of a new tier are unlimited. Prints the old figures and the new.\n"
-     "\n"
-     "  --per-minute N   tokens in any 60 seconds\n"
-     "  --per-hour N     tokens in any 60 minutes\n"
-     "  --per-month N    tokens in a calendar month (UTC)\n"
-     "  --json           print the tier as a JSON object\n"
-     "\n"
-     "Example: jotd tier set partner --per-minute 1000 --per-month 1000000\n",
-     run_set},
-    {"usage", "show what a client has used of its quota",
-     "Usage: jotd tier usage CLIENT_ID [--json]\n"
-     "\n"
-     "Shows each limited window of the client's tier: its limit, what is used and left, and when\n"
-     "more comes back (UTC). Asks the Redis of REDIS_URL; what processes have granted by\n"
-     "themselves (JOTD_LIMITER=local, or without Redis) is not there.\n",
-     admin_tier_usage},
-    {"delete", "delete a tier that no client uses",
-     "Usage: jotd tier delete NAME [--json]\n"
-     "\n"
-     "Deletes a tier; refused while clients use it.\n",
-     run_delete},
+static const struct cli_option delete_options[] = {
+    {.name = "json",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct delete_values, json),
+     .help = "print a JSON object"},
     {0},
 };
 
-int admin_tier(int argc, char **argv)
+static bool delete_tier(const struct delete_values *values, struct store_failure *failure)
 {
-    return cli_dispatch("jotd tier", commands, argc, argv);
+    PGconn *connection = database_connect(failure);
+    bool deleted = connection != NULL && tier_store_delete(connection, values->name, failure);
+
+    PQfinish(connection);
+    return deleted;
 }
+
+static int run_delete(const struct cli_command *command, const void *given)
+{
+    const struct delete_values *values = given;
+    struct store_failure failure;
+
+    if (!tier_store_check_name(values->name, &failure) || !delete_tier(values, &failure))
+        return database_fail(command, &failure,
+                             failure.kind == STORE_CONFLICT
+                                 ? "give them another by `jotd client update ID --tier T` first"
+                                 : "`jotd tier list` shows them");
+    if (!values->json)
+        printf("deleted tier %s\n", values->name);
+    else if (!print_json(json_pack("{s:s}", "deleted", values->name), &failure.why))
+        return cli_fail(&failure.why);
+    return CLI_DONE;
+}
+
+static const struct cli_command command_delete = {
+    .path = "jotd tier delete",
+    .summary = "delete a tier that no client uses",
+    .help = "Deletes a tier; refused while clients use it.",
+    .options = delete_options,
+    .arguments = {{"NAME", offsetof(struct delete_values, name), "the NAME of a tier is missing"}},
+    .values_size = sizeof(struct delete_values),
+    .run = run_delete,
+};
+
+const struct cli_command command_tier = {
+    .path = "jotd tier",
+    .summary = "list, set, delete tiers; what a client has used of its own",
+    .commands = (const struct cli_command *const[]){&command_list, &command_set,
+                                                    &command_tier_usage, &command_delete, NULL},
+};

@@ -1,8 +1,6 @@
 /* `jotd tier usage`: what a client has used of its quota, as Redis knows it: the limiter's script,
  * asked for no token.
  */
-#include "auth/command/tier_usage.h"
-
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
@@ -10,44 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/command/command.h"
+#include "auth/command/commands.h"
+#include "auth/command/database.h"
+#include "auth/command/print.h"
 #include "auth/quota/limiter_script.h"
 #include "auth/settings.h"
+#include "auth/store/client_store.h"
+#include "auth/store/tier_store.h"
 #include "common/redis/redis_url.h"
 #include "common/time_text.h"
-
-#define OPTION_JSON ADMIN_FIRST_OPTION
 
 static const struct timeval patience = {5, 0};
 
 struct usage {
     const char *client_id;
-    char tier[64];
+    char tier[TIER_STORE_NAME_SIZE];
     struct quota quota;
     struct quota_left left;
     int64_t now_ms; /* by Redis, Unix milliseconds */
 };
-
-static bool read_quota(PGconn *connection, struct usage *usage, struct failure *failure)
-{
-    PGresult *result =
-        admin_query(connection,
-                    "SELECT t.name, coalesce(t.per_minute, 0), coalesce(t.per_hour, 0),"
-                    " coalesce(t.per_month, 0) FROM clients c JOIN tiers t ON t.name = c.tier"
-                    " WHERE c.client_id = $1",
-                    1, &usage->client_id, failure);
-    bool found = result != NULL && PQntuples(result) == 1;
-
-    if (found) {
-        snprintf(usage->tier, sizeof(usage->tier), "%s", PQgetvalue(result, 0, 0));
-        for (int w = 0; w != QUOTA_WINDOWS; ++w)
-            usage->quota.limits[w] = strtoll(PQgetvalue(result, 0, 1 + w), NULL, 10);
-    } else if (result != NULL) {
-        failure_set(failure, "there is no client of that id: `jotd client list` shows them");
-    }
-    PQclear(result);
-    return found;
-}
 
 /* One command; false with the first word of Redis's reason when it fails: what follows may repeat
  * what was sent, such as a password. */
@@ -166,54 +145,76 @@ static void print_usage(const struct usage *usage)
     }
 }
 
-static bool gather(struct usage *usage, struct failure *failure)
+/* Asks Redis, where the quota is limited. */
+static bool ask_redis(struct usage *usage, struct failure *failure)
 {
     struct settings settings;
     struct redis_url url;
-    PGconn *connection = admin_connect(failure);
     redisContext *redis = NULL;
-    bool gathered = connection != NULL && read_quota(connection, usage, failure);
+    bool asked = settings_load(&settings, SETTINGS_NEED_NOTHING, failure) &&
+                 redis_url_parse(settings.redis_url, &url) &&
+                 (redis = connect_redis(&url, failure)) != NULL &&
+                 read_usage(redis, usage, failure);
 
-    PQfinish(connection);
-    if (!gathered || quota_is_unlimited(&usage->quota))
-        return gathered;
-    gathered = settings_load(&settings, SETTINGS_NEED_NOTHING, failure) &&
-               redis_url_parse(settings.redis_url, &url) &&
-               (redis = connect_redis(&url, failure)) != NULL && read_usage(redis, usage, failure);
     if (redis != NULL)
         redisFree(redis);
     OPENSSL_cleanse(&url, sizeof(url));
     settings_dispose(&settings);
-    return gathered;
+    return asked;
 }
 
-int admin_tier_usage(const struct cli_command *command, int argc, char **argv)
+static bool gather(struct usage *usage, struct store_failure *failure)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON},
-                                            ADMIN_HELP_OPTION,
-                                            {0}};
-    struct usage usage = {0};
-    struct failure failure;
-    bool json = false;
-    int option;
+    PGconn *connection = NULL;
+    bool gathered =
+        client_store_check_id(usage->client_id, failure) &&
+        (connection = database_connect(failure)) != NULL &&
+        tier_store_quota(connection, usage->client_id, usage->tier, &usage->quota, failure);
 
-    admin_start_options();
-    while ((option = getopt_long(argc, argv, ADMIN_SHORT_OPTIONS, options, NULL)) != -1) {
-        if (option != OPTION_JSON)
-            return admin_other_option(command, option, argv);
-        json = true;
-    }
-    if (argc - optind != 1)
-        return cli_usage(command,
-                         optind == argc ? "the CLIENT_ID is missing" : "give one CLIENT_ID");
-    usage.client_id = argv[optind];
-    if (!client_id_is_valid(slice_of(usage.client_id)))
-        return cli_usage(command, "a client id is 1 to 64 characters of A-Z a-z 0-9 . _ -");
+    PQfinish(connection);
+    if (!gathered || quota_is_unlimited(&usage->quota))
+        return gathered;
+    failure->kind = STORE_UNAVAILABLE;
+    failure->pointer = "";
+    return ask_redis(usage, &failure->why);
+}
+
+struct values {
+    const char *client_id;
+    bool json;
+};
+
+static const struct cli_option options[] = {
+    {.name = "json",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct values, json),
+     .help = "print a JSON object"},
+    {0},
+};
+
+static int run(const struct cli_command *command, const void *given)
+{
+    const struct values *values = given;
+    struct usage usage = {.client_id = values->client_id};
+    struct store_failure failure;
+
     if (!gather(&usage, &failure))
-        return cli_fail(&failure);
-    if (!json)
+        return database_fail(command, &failure, "`jotd client list` shows them");
+    if (!values->json)
         print_usage(&usage);
-    else if (!admin_print_json(usage_json(&usage), &failure))
-        return cli_fail(&failure);
+    else if (!print_json(usage_json(&usage), &failure.why))
+        return cli_fail(&failure.why);
     return CLI_DONE;
 }
+
+const struct cli_command command_tier_usage = {
+    .path = "jotd tier usage",
+    .summary = "show what a client has used of its quota",
+    .help = "Shows each limited window of the client's tier: its limit, what is used and left,\n"
+            "and when more comes back (UTC). Asks the Redis of REDIS_URL; what processes have\n"
+            "granted by themselves (JOTD_LIMITER=local, or without Redis) is not there.",
+    .options = options,
+    .arguments = {{"CLIENT_ID", offsetof(struct values, client_id), "the CLIENT_ID is missing"}},
+    .values_size = sizeof(struct values),
+    .run = run,
+};

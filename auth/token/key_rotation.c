@@ -8,7 +8,7 @@
 static int64_t activation(const struct key_rotation *rotation, const struct key_set *set,
                           int64_t now)
 {
-    int64_t activate_at = rotation->at_once ? now : now + rotation->lead;
+    int64_t activate_at = rotation->at_once ? now : now + rotation->lead_s;
 
     /* No two keys get the same second, so that it is plain which of them is the newer. They are in
      * ascending order: one look at each will do. */
@@ -27,7 +27,7 @@ bool key_rotation_run(struct key_rotation *rotation, const char *directory,
     rotation->at_once = key_set_signing(set, now) == NULL;
     rotation->activate_at = activation(rotation, set, now);
     /* Should tokens live longer later on, no harm is done: the server lets none outlive its key. */
-    rotation->retire_at = rotation->activate_at + rotation->longest_ttl + CLOCK_DIFFERENCE;
+    rotation->retire_at = rotation->activate_at + rotation->longest_ttl_s + CLOCK_DIFFERENCE;
     rotation->retired_count = 0;
     if (!key_file_create(directory, rotation->alg, rotation->activate_at, rotation->kid, failure))
         return false;

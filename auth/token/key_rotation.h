@@ -14,8 +14,8 @@
 struct key_rotation {
     /* What the caller asks for. */
     enum key_alg alg;
-    int64_t lead;        /* seconds from now until the new key signs */
-    int64_t longest_ttl; /* seconds that a token lives at most */
+    int64_t lead_s;        /* from now until the new key signs */
+    int64_t longest_ttl_s; /* that a token lives at most */
 
     /* What came of it. */
     char kid[KEY_KID_LENGTH + 1];

@@ -80,6 +80,36 @@ def test_group_lists_its_commands(jotd_cli):
         assert jotd_cli(group, "frobnicate", check=False).returncode == 2
 
 
+def test_help_is_a_command_too(jotd_cli):
+    for command in ([], ["client"], ["client", "create"], ["migrate"]):
+        assert jotd_cli("help", *command).stdout == jotd_cli(*command, "--help").stdout
+    assert jotd_cli("help", "frobnicate", check=False).returncode == 2
+
+
+def test_every_option_is_in_the_help(jotd_cli):
+    """One table makes both: what the help names is taken."""
+    shown = jotd_cli("client", "create", "--help").stdout
+    assert re.findall(r"\n  (--[a-z-]+)", shown) == [
+        "--name", "--id", "--tier", "--scope", "--audience", "--token-ttl", "--json"]
+
+
+@pytest.mark.parametrize("typed, meant", [
+    (["clinet"], "`jotd client`"),
+    (["client", "rotat", "a"], "`jotd client rotate`"),
+    (["client", "list", "--teir", "free"], "--tier"),
+    (["client", "create", "--name", "n", "--audiense=urn:a"], "--audience"),
+], ids=" ".join)
+def test_what_was_mistyped_is_named(jotd_cli, typed, meant):
+    done = jotd_cli(*typed, check=False)
+    assert done.returncode == 2
+    assert f"did you mean {meant}" in done.stderr.partition("\n")[0]
+
+
+def test_what_is_far_from_everything_is_not(jotd_cli):
+    for typed in (["frobnicate"], ["client", "list", "--frobnicate"]):
+        assert "did you mean" not in jotd_cli(*typed, check=False).stderr
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -590,7 +620,7 @@ def test_a_secret_is_revoked_by_its_id(database, jotd):
         assert "`jotd client rotate c` makes one" in done.stderr
         until(lambda: s.token(second).status_code == 401)
     assert "there is no client d" in refused(database, "client", "revoke-secret", "d", "x")
-    assert "`jotd client show c` has it" in refused(database, "client", "revoke-secret", "c",
+    assert "`jotd client show ID` has it" in refused(database, "client", "revoke-secret", "c",
                                                     status=2)
 
 

@@ -150,7 +150,7 @@ static void rotate(struct key_rotation *rotation, int64_t now)
 
 static void test_rotation(void **state)
 {
-    struct key_rotation first = {.alg = KEY_ES256, .lead = 900, .longest_ttl = 3600};
+    struct key_rotation first = {.alg = KEY_ES256, .lead_s = 900, .longest_ttl_s = 3600};
     struct key_rotation second = first, third = first;
     struct key_set *set;
 
@@ -184,7 +184,7 @@ static void test_rotation(void **state)
 
 static void test_rotation_leaves_later_keys_alone(void **state)
 {
-    struct key_rotation rotation = {.alg = KEY_RS256, .lead = 900, .longest_ttl = 3600};
+    struct key_rotation rotation = {.alg = KEY_RS256, .lead_s = 900, .longest_ttl_s = 3600};
     char now_kid[KEY_KID_LENGTH + 1], later_kid[KEY_KID_LENGTH + 1];
     struct key_set *set;
 
@@ -201,7 +201,7 @@ static void test_rotation_leaves_later_keys_alone(void **state)
 
 static void test_rotation_without_lead_takes_over(void **state)
 {
-    struct key_rotation rotation = {.alg = KEY_ES256, .lead = 0, .longest_ttl = 3600};
+    struct key_rotation rotation = {.alg = KEY_ES256, .lead_s = 0, .longest_ttl_s = 3600};
     char kid[KEY_KID_LENGTH + 1];
     struct key_set *set;
 

@@ -1,0 +1,106 @@
+#include "auth/store/store.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "auth/migrations.h"
+
+#define REASON_SIZE 384
+
+bool store_fail(struct store_failure *failure, enum store_kind kind, const char *pointer,
+                const char *format, ...)
+{
+    va_list values;
+
+    failure->kind = kind;
+    failure->pointer = pointer;
+    va_start(values, format);
+    vsnprintf(failure->why.reason, sizeof(failure->why.reason), format, values);
+    va_end(values);
+    return false;
+}
+
+/* PostgreSQL's message in one line, without the detail, which may hold values. `result` may be
+ * NULL. */
+static const char *reason_of(const PGconn *connection, const PGresult *result,
+                             char reason[REASON_SIZE])
+{
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    size_t length = 0;
+
+    if (message == NULL)
+        message = PQerrorMessage(connection);
+    for (const char *c = message; *c != '\0' && length < REASON_SIZE - 1; ++c) {
+        if (!iscntrl((unsigned char)*c))
+            reason[length++] = *c;
+        else if (length != 0 && reason[length - 1] != ' ')
+            reason[length++] = ' ';
+    }
+    while (length != 0 && reason[length - 1] == ' ')
+        --length;
+    reason[length] = '\0';
+    return reason;
+}
+
+static bool check_schema_version(PGconn *connection, struct failure *failure)
+{
+    PGresult *result = PQexec(connection, MIGRATIONS_VERSION_SQL);
+    bool known = migrations_check_version(result, failure);
+
+    PQclear(result);
+    return known;
+}
+
+PGconn *store_connect(const char *url, const char *application, bool check_schema,
+                      struct failure *failure)
+{
+    /* What stands before dbname is a default that the URL may set otherwise. */
+    const char *const keywords[] = {"fallback_application_name", "connect_timeout",
+                                    "target_session_attrs",      "dbname",
+                                    "client_encoding",           NULL};
+    const char *const values[] = {application, "10", "primary", url, "UTF8", NULL};
+    PGconn *connection = PQconnectdbParams(keywords, values, 1);
+    char reason[REASON_SIZE];
+
+    if (PQstatus(connection) != CONNECTION_OK)
+        failure_set(failure, "cannot reach PostgreSQL: %s; check DATABASE_URL",
+                    reason_of(connection, NULL, reason));
+    else if (!check_schema || check_schema_version(connection, failure))
+        return connection;
+    PQfinish(connection);
+    return NULL;
+}
+
+PGresult *store_check(PGconn *connection, PGresult *result, struct store_failure *failure)
+{
+    ExecStatusType status = PQresultStatus(result);
+    char reason[REASON_SIZE];
+
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+        return result;
+    store_fail(failure, STORE_UNAVAILABLE, "", "PostgreSQL: %s",
+               reason_of(connection, result, reason));
+    PQclear(result);
+    return NULL;
+}
+
+PGresult *store_query(PGconn *connection, const char *sql, int count, const char *const *values,
+                      struct store_failure *failure)
+{
+    return store_check(connection,
+                       PQexecParams(connection, sql, count, NULL, values, NULL, NULL, 0), failure);
+}
+
+bool store_execute(PGconn *connection, const char *sql, struct store_failure *failure)
+{
+    PGresult *result = store_check(connection, PQexec(connection, sql), failure);
+
+    PQclear(result);
+    return result != NULL;
+}
+
+const char *store_text(const PGresult *result, int row, int column)
+{
+    return PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column);
+}
