@@ -83,7 +83,7 @@ static struct {
 } asked[MAX_CLIENTS];
 static size_t asked_count, found_count;
 static size_t order[1 << 16]; /* random indices of `asked` */
-static struct counters counters;
+static struct client_cache_counters counters;
 static struct timers timers;
 static struct pg pg;
 static struct client_cache clients;
