@@ -19,7 +19,7 @@ ALLOWED = [
     (r"common/(http|pg|redis|spool)/", ["common/"]),
     (r"common/", []),
     (r"auth/(client|quota|token|ledger)/", PARTS + COMMON + ["auth/migrations"]),
-    (r"auth/store/", PARTS + ["common/", "auth/migrations"]),
+    (r"auth/store/", PARTS + ["common/", "common/pg/", "auth/migrations"]),
     (r"auth/command/", PARTS + ["auth/store/", "auth/settings", "auth/migrations", "common/",
                                 "common/redis/", "common/spool/"]),
     (r"auth/endpoint/", PARTS + STATE + COMMON + ["auth/worker", "auth/metrics", "auth/store/"]),

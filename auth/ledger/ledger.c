@@ -18,9 +18,9 @@
 
 static void note_success(struct ledger *ledger)
 {
-    if (ledger->backoff_ms != 0)
+    if (backoff_is_failing(&ledger->backoff))
         log_info("ledger.resumed", log_int("pending", (int64_t)atomic_load(&ledger->spool.rows)));
-    ledger->backoff_ms = 0;
+    backoff_reset(&ledger->backoff);
     ledger->last.reason[0] = '\0';
 }
 
@@ -31,9 +31,6 @@ static void note_failure(struct ledger *ledger, const struct failure *failure)
         log_error("ledger.flush_failed", log_str("reason", failure->reason),
                   log_int("pending", (int64_t)atomic_load(&ledger->spool.rows)));
     ledger->last = *failure;
-    ledger->backoff_ms = ledger->backoff_ms == 0                   ? BACKOFF_MIN_MS
-                         : ledger->backoff_ms * 2 < BACKOFF_MAX_MS ? ledger->backoff_ms * 2
-                                                                   : BACKOFF_MAX_MS;
 }
 
 /* Sends the first segments of the list. */
@@ -181,8 +178,7 @@ static void *run(void *data)
             flushed = recover(ledger);
         }
         if (!flushed)
-            spool_pause(&ledger->spool,
-                        ledger->backoff_ms / 2 + arc4random_uniform((uint32_t)ledger->backoff_ms));
+            spool_pause(&ledger->spool, backoff_pause_ms(&ledger->backoff));
     }
     ledger_pg_close(&ledger->sender.pg);
     atomic_store(&ledger->ended, true);
@@ -192,6 +188,7 @@ static void *run(void *data)
 bool ledger_open(struct ledger *ledger, const char *database_url, const struct spool_config *config,
                  struct failure *failure)
 {
+    ledger->backoff = (struct backoff){.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS};
     ledger->sender.pg.url = database_url;
     ledger->sender.pg.on_wait = on_wait;
     ledger->sender.base = config->base;

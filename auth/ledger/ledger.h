@@ -15,6 +15,7 @@
 
 #include "auth/ledger/ledger_sender.h"
 #include "common/attributes.h"
+#include "common/backoff.h"
 #include "common/counter.h"
 #include "common/failure.h"
 #include "common/histogram.h"
@@ -32,7 +33,7 @@ struct ledger {
     char tried[UUID_TEXT_LENGTH + 1]; /* the last directory that was adopted in this round */
     uint64_t adopt_at_ms;             /* monotonic: when to look for one */
     uint64_t maintain_at_ms;          /* monotonic: when to make partitions */
-    uint64_t backoff_ms;              /* 0: the last flush went well */
+    struct backoff backoff;
     struct failure last;              /* why it did not; logged when it changes */
     struct counter flush_errors;
     struct counter maintenance_errors;

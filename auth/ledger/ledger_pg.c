@@ -14,6 +14,7 @@
 #include "auth/migrations.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/pg/pg_parameters.h"
 
 #define STATEMENT_TIMEOUT "20s"
 #define ANSWER_TIMEOUT_MS 25000 /* when even that does not come */
@@ -145,21 +146,19 @@ static void on_notice(void *data, const PGresult *result)
 
 bool ledger_pg_connect(struct ledger_pg *pg, struct failure *failure)
 {
-    /* Of several hosts not a standby, which takes connections but no rows. */
-    const char *const keywords[] = {"connect_timeout",      "keepalives_idle",
-                                    "keepalives_interval",  "keepalives_count",
-                                    "tcp_user_timeout",     "fallback_application_name",
-                                    "target_session_attrs", "dbname",
-                                    "client_encoding",      NULL};
-    const char *const values[] = {"5",           "10",      "5",     "3",    "30000",
-                                  "jotd-ledger", "primary", pg->url, "UTF8", NULL};
+    struct pg_parameters parameters;
 
     /* One that was lost while it idled shows when it is read. */
     if (pg->connection != NULL && PQconsumeInput(pg->connection) == 1 &&
         PQstatus(pg->connection) == CONNECTION_OK)
         return true;
     ledger_pg_close(pg);
-    pg->connection = PQconnectdbParams(keywords, values, 1);
+    pg_parameters_begin(&parameters, "jotd-ledger");
+    pg_parameters_add(&parameters, "connect_timeout", "5"); /* seconds */
+    /* Of several hosts not a standby, which takes connections but no rows. */
+    pg_parameters_add(&parameters, "target_session_attrs", "primary");
+    pg_parameters_add_url(&parameters, pg->url);
+    pg->connection = PQconnectdbParams(parameters.keywords, parameters.values, 1);
     PQsetNoticeReceiver(pg->connection, on_notice, pg);
     if (PQstatus(pg->connection) != CONNECTION_OK || PQsetnonblocking(pg->connection, 1) != 0) {
         failure_set(failure, "%s", PQerrorMessage(pg->connection));

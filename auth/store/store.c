@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "auth/migrations.h"
+#include "common/pg/pg_parameters.h"
 
 #define REASON_SIZE 384
 
@@ -55,13 +56,15 @@ static bool check_schema_version(PGconn *connection, struct failure *failure)
 PGconn *store_connect(const char *url, const char *application, bool check_schema,
                       struct failure *failure)
 {
-    /* What stands before dbname is a default that the URL may set otherwise. */
-    const char *const keywords[] = {"fallback_application_name", "connect_timeout",
-                                    "target_session_attrs",      "dbname",
-                                    "client_encoding",           NULL};
-    const char *const values[] = {application, "10", "primary", url, "UTF8", NULL};
-    PGconn *connection = PQconnectdbParams(keywords, values, 1);
+    struct pg_parameters parameters;
     char reason[REASON_SIZE];
+    PGconn *connection;
+
+    pg_parameters_begin(&parameters, application);
+    pg_parameters_add(&parameters, "connect_timeout", "10"); /* seconds */
+    pg_parameters_add(&parameters, "target_session_attrs", "primary");
+    pg_parameters_add_url(&parameters, url);
+    connection = PQconnectdbParams(parameters.keywords, parameters.values, 1);
 
     if (PQstatus(connection) != CONNECTION_OK)
         failure_set(failure, "cannot reach PostgreSQL: %s; check DATABASE_URL",

@@ -1,6 +1,5 @@
-/* A PostgreSQL connection on the loop: see pg.h for the states. Functions stand in the order in
- * which a connection passes through them. set_state is the one place where the state changes, and
- * lose() the one way down.
+/* A PostgreSQL connection on the loop. Functions stand in the order in which a connection passes
+ * through them: names, connection, set-up, queries, their results, its own beat, the way down.
  *
  * libpq closes its descriptor when the server dies and may change it between addresses while it
  * connects: what the loop watches is a duplicate (watch.h), opened afresh after every step.
@@ -14,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/pg/pg_parameters.h"
 
 #define SETUP_MAX     2048 /* bytes of a statement of the set-up, with the NUL */
 #define BEAT_EVERY_MS 5000
@@ -24,105 +24,24 @@
 
 static const char flooded[] = "the server sends more than anybody has asked for";
 
-static void on_timer(struct timer *timer);
 static void on_connecting(struct watch *watch);
 static void on_ready(struct watch *watch);
 
-static void set_state(struct pg *pg, enum pg_state state)
+static struct pg *pg_of(struct reconnect *link)
 {
-    bool was_ready = pg->state == PG_READY, is_ready = state == PG_READY;
-
-    pg->state = state;
-    if (was_ready != is_ready)
-        pg->config->on_change(pg->config->owner, is_ready);
+    return H2O_STRUCT_FROM_MEMBER(struct pg, link, link);
 }
 
-/* Fails what was in flight. Queries that a callback sends meanwhile are refused by pg_send. */
-static void fail_queries(struct pg *pg, const char *reason)
-{
-    while (pg->queries != NULL) {
-        struct pg_query *query = pg->queries;
-
-        DL_DELETE(pg->queries, query);
-        query->on_result(query, NULL, reason);
-    }
-}
-
-static void disconnect(struct pg *pg)
-{
-    timer_stop(pg->timers, &pg->timer);
-    timer_stop(pg->timers, &pg->beat_timer);
-    pg->beat_is_out = false;
-    pg_hosts_cancel(&pg->hosts);
-    watch_close(&pg->watch);
-    PQclear(pg->result);
-    PQfinish(pg->conn);
-    pg->result = NULL;
-    pg->conn = NULL;
-    pg->broken = NULL;
-    pg->fruitless_reads = 0;
-    pg->fruitless_cpu_us = 0;
-}
-
-static enum pg_reach reach(const struct pg *pg)
-{
-    if (pg->state == PG_SETTING_UP)
-        return PG_SETUP_REFUSED;
-    if (pg->state == PG_CONNECTING && pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_BAD &&
-        (PQconnectionUsedPassword(pg->conn) || PQconnectionNeedsPassword(pg->conn)))
-        return PG_PASSWORD_REFUSED;
-    return PG_NOT_REACHED;
-}
-
-/* The connection is given up, for a reason, and tried again after a pause. A failure that goes on
- * for the same reason is logged once. */
 static void lose(struct pg *pg, const char *reason)
 {
-    bool was_ready = pg->state == PG_READY, was_setting_up = pg->state == PG_SETTING_UP;
-    const char *event = was_ready                    ? "pg.lost"
-                        : pg->state == PG_SETTING_UP ? "pg.unusable"
-                                                     : "pg.unreachable";
-    bool round_is_over = was_ready || !pg_hosts_next(&pg->hosts);
-    struct failure failure;
-
-    failure_set(&failure, "%s", reason); /* a copy: it may live in the connection */
-    failure_one_line(&failure);
-    pg->reach = reach(pg);
-    disconnect(pg);
-    set_state(pg, PG_DOWN);
-    if (was_setting_up) /* what its statements have brought is not to be relied on */
-        pg->config->on_change(pg->config->owner, false);
-    if (was_ready || strcmp(failure.reason, pg->last.reason) != 0)
-        log_warn(event, log_str("connection", pg->config->name), log_str("reason", failure.reason));
-    pg->last = failure;
-    if (was_ready)
-        pg->down_since_ms = clock_monotonic_ms();
-    fail_queries(pg, failure.reason);
-
-    if (!round_is_over) { /* the next address, at once */
-        timer_start(pg->timers, &pg->timer, 1);
-        return;
-    }
-    /* Half of the pause is random, so that many do not come back at once. */
-    timer_start(pg->timers, &pg->timer,
-                pg->backoff_ms / 2 + arc4random_uniform((uint32_t)pg->backoff_ms / 2 + 1) + 1);
-    pg->backoff_ms = pg->backoff_ms * 2 < BACKOFF_MAX_MS ? pg->backoff_ms * 2 : BACKOFF_MAX_MS;
-}
-
-/* Gives the connection up at the next turn of the loop, so that nobody's callback is called from
- * within his own call. */
-static void break_off(struct pg *pg, const char *reason)
-{
-    pg->broken = reason;
-    timer_start(pg->timers, &pg->timer, 1);
+    reconnect_lose(&pg->link, reason);
 }
 
 /* A whole attempt: names, connection, set-up. */
-static void connect_start(struct pg *pg)
+static void start(struct reconnect *link)
 {
-    timer_start(pg->timers, &pg->timer, pg->config->connect_timeout_ms);
-    set_state(pg, PG_RESOLVING);
-    pg_hosts_resolve(&pg->hosts);
+    reconnect_move(link, RECONNECT_RESOLVING);
+    pg_hosts_resolve(&pg_of(link)->hosts);
 }
 
 /* What PostgreSQL says unasked, such as why it ends the connection; libpq would print it. */
@@ -140,35 +59,25 @@ static void on_notice(void *data, const PGresult *result)
 
 static void connect_now(struct pg *pg)
 {
+    struct pg_parameters parameters;
     struct pg_address address;
-    const char *keywords[] = {"keepalives_idle",
-                              "keepalives_interval",
-                              "keepalives_count",
-                              "tcp_user_timeout",
-                              "fallback_application_name",
-                              "dbname",
-                              "host",
-                              "hostaddr",
-                              "port",
-                              NULL};
-    const char *values[] = {"10", "5",  "3",  "20000", "jotd", pg->config->url,
-                            NULL, NULL, NULL, NULL};
 
-    /* Later ones win: the URL over our defaults, resolved addresses over the URL. Where there was
-     * nothing to resolve, the URL stands as it is. */
+    pg_parameters_begin(&parameters, "jotd");
+    pg_parameters_add_url(&parameters, pg->config->url);
+    /* Resolved addresses over the URL. Where there was nothing to resolve, it stands as it is. */
     if (pg_hosts_choose(&pg->hosts, &address)) {
-        values[6] = address.host;
-        values[7] = address.address;
-        values[8] = address.port;
+        pg_parameters_add(&parameters, "host", address.host);
+        pg_parameters_add(&parameters, "hostaddr", address.address);
+        pg_parameters_add(&parameters, "port", address.port);
     }
-    timer_start(pg->timers, &pg->timer, pg->config->connect_timeout_ms);
-    pg->conn = PQconnectStartParams(keywords, values, 1);
+    reconnect_begin_connecting(&pg->link);
+    pg->conn = PQconnectStartParams(parameters.keywords, parameters.values, 1);
     PQsetNoticeReceiver(pg->conn, on_notice, pg);
     if (pg->conn == NULL || PQstatus(pg->conn) == CONNECTION_BAD) {
         lose(pg, pg->conn != NULL ? PQerrorMessage(pg->conn) : "out of memory");
         return;
     }
-    set_state(pg, PG_CONNECTING);
+    reconnect_move(&pg->link, RECONNECT_CONNECTING);
     pg->watch.on_ready = on_connecting;
     if (!watch_open(&pg->watch, pg->loop, PQsocket(pg->conn))) {
         lose(pg, "no file descriptor left");
@@ -232,20 +141,17 @@ static void setup_next(struct pg *pg)
         lose(pg, PQerrorMessage(pg->conn));
         return;
     }
-    timer_stop(pg->timers, &pg->timer);
     log_info("pg.connected", log_str("connection", pg->config->name),
              log_str("host", PQhost(pg->conn)), log_str("port", PQport(pg->conn)),
              log_int("down_ms", pg->down_since_ms == 0
                                     ? 0
                                     : (int64_t)(clock_monotonic_ms() - pg->down_since_ms)));
-    pg->backoff_ms = BACKOFF_MIN_MS;
     pg->down_since_ms = 0;
     pg->was_ready = true;
     pg->reach = PG_REACHED;
-    pg->last.reason[0] = '\0';
     if (pg->config->on_notify != NULL)
         timer_start(pg->timers, &pg->beat_timer, BEAT_EVERY_MS);
-    set_state(pg, PG_READY);
+    reconnect_move(&pg->link, RECONNECT_READY);
 }
 
 /* Counts a turn that began with this use of the CPU; true when the server has gone too far. */
@@ -279,7 +185,7 @@ static void on_connecting(struct watch *watch)
         PQsetnonblocking(pg->conn, 1);
         pg->watch.on_ready = on_ready;
         pg->setup_step = 0;
-        set_state(pg, PG_SETTING_UP);
+        reconnect_move(&pg->link, RECONNECT_SETTING_UP);
     }
     if (!watch_open(&pg->watch, pg->loop, PQsocket(pg->conn))) {
         lose(pg, "no file descriptor left");
@@ -342,21 +248,21 @@ static void finish_query(struct pg *pg)
          * connection makes it anew. */
         if ((state != NULL && strcmp(state, "26000") == 0) ||
             (function != NULL && strcmp(function, "RevalidateCachedQuery") == 0))
-            break_off(pg, "a prepared statement has become invalid");
+            reconnect_break_off(&pg->link, "a prepared statement has become invalid");
         if (PQresultStatus(result) == PGRES_TUPLES_OK)
             query->on_result(query, result, NULL);
         else
             query->on_result(query, NULL, result != NULL ? PQresultErrorMessage(result) : "");
     }
     PQclear(result);
-    if (pg->broken != NULL)
+    if (pg->link.broken != NULL)
         return; /* the timer is set to deal with it */
     if (pg->queries != NULL) {
         uint64_t now_ms = clock_monotonic_ms(), at_ms = pg->queries->deadline_ms;
 
-        timer_start(pg->timers, &pg->timer, at_ms > now_ms ? at_ms - now_ms : 1);
+        timer_start(pg->timers, &pg->link.timer, at_ms > now_ms ? at_ms - now_ms : 1);
     } else {
-        timer_stop(pg->timers, &pg->timer);
+        timer_stop(pg->timers, &pg->link.timer);
     }
 }
 
@@ -369,7 +275,7 @@ static void read_results(struct pg *pg)
         PGresult *result = PQgetResult(pg->conn);
 
         if (result == NULL) {
-            if (pg->state == PG_SETTING_UP) {
+            if (pg->link.state == RECONNECT_SETTING_UP) {
                 finish_setup_step(pg);
                 return; /* the next statement's results come by the loop */
             }
@@ -454,24 +360,18 @@ static void on_ready(struct watch *watch)
         lose(pg, flooded);
 }
 
-/* A name server that is silent may take glibc longer than this before it asks the next one: to
- * begin anew would never come to an end. */
-static void on_slow_name(struct pg *pg)
-{
-    static const char reason[] = "looking up the address of PostgreSQL takes long";
-
-    if (strcmp(pg->last.reason, reason) != 0)
-        log_warn("pg.unreachable", log_str("connection", pg->config->name),
-                 log_str("reason", reason));
-    failure_set(&pg->last, "%s", reason);
-}
-
 /* What should be here by now may have arrived: a loop that was held up comes late to read it. What
  * has been read has set the timer anew, if anything is still awaited. */
-static void on_query_overdue(struct pg *pg)
+static void on_overdue(struct reconnect *link)
 {
+    struct pg *pg = pg_of(link);
+
+    if (link->state == RECONNECT_SETTING_UP) {
+        lose(pg, link->too_slow);
+        return;
+    }
     on_ready(&pg->watch);
-    if (pg->queries != NULL && !timer_is_running(&pg->timer))
+    if (pg->queries != NULL && !timer_is_running(&link->timer))
         lose(pg, "a query was not answered in time");
 }
 
@@ -480,23 +380,6 @@ static void on_beat_overdue(struct pg *pg)
     on_ready(&pg->watch);
     if (pg->beat_is_out && !timer_is_running(&pg->beat_timer))
         lose(pg, "its own notification did not come back in time");
-}
-
-static void on_timer(struct timer *timer)
-{
-    struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, timer, timer);
-
-    if (pg->state == PG_DOWN) {
-        connect_start(pg);
-    } else if (pg->broken != NULL) {
-        lose(pg, pg->broken);
-    } else if (pg->state == PG_RESOLVING) {
-        on_slow_name(pg);
-    } else if (pg->state == PG_READY) {
-        on_query_overdue(pg);
-    } else {
-        lose(pg, "connecting took too long");
-    }
 }
 
 static void on_beat_sent(struct pg_query *query, const PGresult *result, const char *reason)
@@ -529,38 +412,126 @@ static void on_beat_timer(struct timer *timer)
 bool pg_send(struct pg *pg, struct pg_query *query, const char *statement, int count,
              const char *const *values)
 {
-    if (pg->state != PG_READY || pg->broken != NULL)
+    if (!pg_is_ready(pg))
         return false;
     query->deadline_ms = clock_monotonic_ms() + pg->config->query_timeout_ms;
     if (pg->queries == NULL)
-        timer_start(pg->timers, &pg->timer, pg->config->query_timeout_ms);
+        timer_start(pg->timers, &pg->link.timer, pg->config->query_timeout_ms);
     DL_APPEND(pg->queries, query);
     if (!PQsendQueryPrepared(pg->conn, statement, count, values, NULL, NULL, 0) ||
         !PQpipelineSync(pg->conn)) {
-        break_off(pg, "a query could not be sent");
+        reconnect_break_off(&pg->link, "a query could not be sent");
     } else if (PQflush(pg->conn) == 1) {
         watch_for_write(&pg->watch);
     }
     return true;
 }
 
+/* The way down */
+
+static void stop(struct reconnect *link)
+{
+    struct pg *pg = pg_of(link);
+
+    if (link->state == RECONNECT_CONNECTING && pg->conn != NULL &&
+        PQstatus(pg->conn) == CONNECTION_BAD &&
+        (PQconnectionUsedPassword(pg->conn) || PQconnectionNeedsPassword(pg->conn)))
+        pg->reach = PG_PASSWORD_REFUSED;
+    else
+        pg->reach = link->state == RECONNECT_SETTING_UP ? PG_SETUP_REFUSED : PG_NOT_REACHED;
+    timer_stop(pg->timers, &pg->beat_timer);
+    pg->beat_is_out = false;
+    pg_hosts_cancel(&pg->hosts);
+    watch_close(&pg->watch);
+    PQclear(pg->result);
+    PQfinish(pg->conn);
+    pg->result = NULL;
+    pg->conn = NULL;
+    pg->fruitless_reads = 0;
+    pg->fruitless_cpu_us = 0;
+}
+
+static void on_state(struct reconnect *link, enum reconnect_state before)
+{
+    struct pg *pg = pg_of(link);
+
+    if (before == RECONNECT_READY || link->state == RECONNECT_READY)
+        pg->config->on_change(pg->config->owner, link->state == RECONNECT_READY);
+}
+
+/* Fails what was in flight. Queries that a callback sends meanwhile are refused by pg_send. */
+static void fail_queries(struct pg *pg, const char *reason)
+{
+    while (pg->queries != NULL) {
+        struct pg_query *query = pg->queries;
+
+        DL_DELETE(pg->queries, query);
+        query->on_result(query, NULL, reason);
+    }
+}
+
+/* Each address of a round is tried at once; the pause comes when none was of use. */
+static bool on_lost(struct reconnect *link, enum reconnect_state before, bool is_news)
+{
+    struct pg *pg = pg_of(link);
+    const char *event = before == RECONNECT_READY        ? "pg.lost"
+                        : before == RECONNECT_SETTING_UP ? "pg.unusable"
+                                                         : "pg.unreachable";
+
+    if (before ==
+        RECONNECT_SETTING_UP) /* what its statements have brought is not to be relied on */
+        pg->config->on_change(pg->config->owner, false);
+    if (is_news)
+        log_warn(event, log_str("connection", pg->config->name),
+                 log_str("reason", link->reason.reason));
+    if (before == RECONNECT_READY)
+        pg->down_since_ms = clock_monotonic_ms();
+    fail_queries(pg, link->reason.reason);
+    return before != RECONNECT_READY && pg_hosts_next(&pg->hosts);
+}
+
+/* A name server that is silent may take glibc longer than an attempt before it asks the next one:
+ * to begin anew would never come to an end. */
+static void on_slow_name(struct reconnect *link)
+{
+    static const char reason[] = "looking up the address of PostgreSQL takes long";
+
+    if (strcmp(link->reason.reason, reason) != 0)
+        log_warn("pg.unreachable", log_str("connection", pg_of(link)->config->name),
+                 log_str("reason", reason));
+    failure_set(&link->reason, "%s", reason);
+}
+
 void pg_open(struct pg *pg, const struct pg_config *config, h2o_loop_t *loop, struct timers *timers)
 {
-    *pg = (struct pg){.config = config, .loop = loop, .timers = timers};
-    pg->timer.on_time = on_timer;
+    *pg = (struct pg){
+        .config = config,
+        .loop = loop,
+        .timers = timers,
+        .link = {.connect_timeout_ms = config->connect_timeout_ms,
+                 .backoff = {.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS},
+                 .start = start,
+                 .stop = stop,
+                 .on_state = on_state,
+                 .on_lost = on_lost,
+                 .on_slow_name = on_slow_name,
+                 .on_overdue = on_overdue,
+                 .too_slow = "connecting took too long"},
+    };
     pg->beat_timer.on_time = on_beat_timer;
     snprintf(pg->beat_channel, sizeof(pg->beat_channel), "beat_%08x%08x", arc4random(),
              arc4random());
-    pg->backoff_ms = BACKOFF_MIN_MS;
     pg->hosts.on_done = on_hosts;
     pg_hosts_open(&pg->hosts, config->url, timers);
-    connect_start(pg);
+    reconnect_open(&pg->link, timers);
+    reconnect_try(&pg->link);
 }
 
 void pg_close(struct pg *pg)
 {
-    disconnect(pg);
-    set_state(pg, PG_DOWN);
+    if (pg->config == NULL)
+        return;
+    reconnect_close(&pg->link);
     fail_queries(pg, "closing");
     pg_hosts_close(&pg->hosts);
 }

@@ -1,7 +1,5 @@
 /* One PostgreSQL connection on the loop: connects, sets the session up, takes queries in a
- * pipeline, notices its loss and comes back by itself with backoff and jitter.
- *
- *     DOWN -> RESOLVING -> CONNECTING -> SETTING_UP -> READY -> DOWN …
+ * pipeline, notices its loss and comes back by itself (reconnect.h).
  *
  * Each query has its own sync point, so that an error in one does not touch the others. A query
  * that is not answered within the deadline leaves the connection in an unknown state: it is closed
@@ -21,20 +19,13 @@
 #include "common/attributes.h"
 #include "common/failure.h"
 #include "common/pg/pg_hosts.h"
+#include "common/reconnect.h"
 #include "common/timer.h"
 #include "common/watch.h"
 
 #define PG_FRUITLESS_READS_MAX  4096   /* of some 16 KiB each: what one result may have */
 #define PG_FRUITLESS_CPU_MAX_US 500000 /* of libpq's work on them */
 #define PG_NOTICE_EVERY_MS      1000   /* one of them is logged */
-
-enum pg_state {
-    PG_DOWN,
-    PG_RESOLVING,
-    PG_CONNECTING,
-    PG_SETTING_UP,
-    PG_READY,
-};
 
 /* How far the last attempt came. */
 enum pg_reach {
@@ -69,7 +60,7 @@ struct pg_config {
     uint64_t connect_timeout_ms;  /* connection and set-up together, once names are known */
     uint64_t query_timeout_ms;
     void *owner; /* for the calls below */
-    /* The state became PG_READY, or stopped being it; false also when a set-up has failed. */
+    /* It became ready, or stopped being so; false also when a set-up has failed. */
     void (*on_change)(void *owner, bool ready);
     /* A notification of a channel that the set-up listens on, after the results that came before
      * it. NULL: none is expected. */
@@ -80,11 +71,10 @@ struct pg {
     const struct pg_config *config;
     h2o_loop_t *loop;
     struct timers *timers;
-    enum pg_state state;
+    struct reconnect link; /* its timer, when READY: the oldest query's deadline */
     struct pg_hosts hosts; /* where PostgreSQL is, and which address is tried */
     PGconn *conn;
     struct watch watch;
-    struct timer timer; /* DOWN: next try; READY: the oldest query's deadline; else the connect's */
     struct timer beat_timer;  /* when to notify, or by when it must have been heard */
     struct pg_query beat;     /* the one that notifies */
     bool beat_is_out;         /* it has not been heard yet */
@@ -92,16 +82,13 @@ struct pg {
     char beat_channel[32];    /* of this connection's own */
     struct pg_query *queries; /* in flight, oldest first */
     PGresult *result;         /* of the oldest */
-    const char *broken;       /* why the connection is to be given up at the next turn, or NULL */
     size_t setup_step;
     bool fruitful;            /* a result or a notification has come in this turn */
     unsigned fruitless_reads; /* turns since one has */
     uint64_t fruitless_cpu_us;
-    uint64_t notice_ms; /* monotonic: when one was logged */
-    uint64_t backoff_ms;
+    uint64_t notice_ms;     /* monotonic: when one was logged */
     uint64_t down_since_ms; /* monotonic; 0: was never up, or is */
     enum pg_reach reach;
-    struct failure last; /* why it is down; logged when it changes */
 };
 
 /* Begins to connect. `config` must outlive the connection. */
@@ -118,13 +105,13 @@ MUST_USE bool pg_send(struct pg *pg, struct pg_query *query, const char *stateme
 
 static inline bool pg_is_ready(const struct pg *pg)
 {
-    return pg->state == PG_READY && pg->broken == NULL;
+    return reconnect_is_ready(&pg->link);
 }
 
 /* It is ready, or could not be made at the first try. */
 static inline bool pg_was_tried(const struct pg *pg)
 {
-    return pg_is_ready(pg) || pg->last.reason[0] != '\0';
+    return pg_is_ready(pg) || pg->link.reason.reason[0] != '\0';
 }
 
 #endif

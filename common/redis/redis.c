@@ -1,6 +1,5 @@
-/* A Redis connection on the loop: see redis.h for the states. Functions stand in the order in which
- * a connection passes through them. set_state is the one place where the state changes, and lose()
- * the one way down.
+/* A Redis connection on the loop. Functions stand in the order in which a connection passes through
+ * them: names, connection, set-up, calls, replies, calls that are late, the way down.
  *
  * hiredis writes commands as bytes and reads replies from them; its asynchronous layer, which
  * aborts at a reply too many and takes arrays of any size, is left out.
@@ -24,106 +23,133 @@
 #define LASTING_MS     1000
 #define LOOKS_MAX      100 /* 1 ms apart, for what has arrived and was not read yet */
 
-static void tell(struct redis *redis, bool ready)
+static void on_resolved(struct resolve *resolve, const struct addrinfo *addresses,
+                        const char *reason);
+static void on_connected(h2o_socket_t *socket, const char *error);
+static void on_written(h2o_socket_t *socket, const char *error);
+static void on_read(h2o_socket_t *socket, const char *error);
+static void stop(struct reconnect *link);
+static void on_state(struct reconnect *link, enum reconnect_state before);
+static bool on_lost(struct reconnect *link, enum reconnect_state before, bool is_news);
+static void on_slow_name(struct reconnect *link);
+static void on_overdue(struct reconnect *link);
+
+static struct redis *redis_of(struct reconnect *link)
 {
-    if (redis->told && redis->told_ready == ready)
-        return;
-    redis->told = true;
-    redis->told_ready = ready;
-    redis->config->on_change(redis->config->owner, ready, redis->reason.reason);
+    return H2O_STRUCT_FROM_MEMBER(struct redis, link, link);
 }
 
-static void set_state(struct redis *redis, enum redis_state state)
-{
-    redis->state = state;
-    if (state == REDIS_READY || state == REDIS_DOWN)
-        tell(redis, state == REDIS_READY);
-}
-
-static void fail_calls(struct redis *redis)
-{
-    while (redis->calls != NULL) {
-        struct redis_call *call = redis->calls;
-
-        DL_DELETE(redis->calls, call);
-        call->on_reply(call, NULL, redis->reason.reason);
-    }
-}
-
-static void disconnect(struct redis *redis)
-{
-    timer_stop(redis->timers, &redis->timer);
-    resolve_cancel(&redis->resolve);
-    if (redis->socket != NULL)
-        h2o_socket_close(redis->socket);
-    if (redis->reader != NULL)
-        redisReaderFree(redis->reader);
-    redis->socket = NULL;
-    redis->reader = NULL;
-    buffer_clear(&redis->waiting);
-    buffer_clear(&redis->flying);
-    redis->looks = 0;
-    redis->broken = NULL;
-}
-
-/* The connection is given up, for a reason, and tried again after a pause. */
 static void lose(struct redis *redis, const char *reason)
 {
-    char copy[sizeof(redis->reason.reason)]; /* it may live in the reader, or be `reason` itself */
-
-    snprintf(copy, sizeof(copy), "%s", reason);
-    disconnect(redis);
-    failure_set(&redis->reason, "%s", copy);
-    failure_one_line(&redis->reason);
-    set_state(redis, REDIS_DOWN);
-    fail_calls(redis);
-    /* Half of the pause is random, so that many do not come back at once. */
-    timer_start(redis->timers, &redis->timer,
-                redis->backoff_ms / 2 + arc4random_uniform((uint32_t)redis->backoff_ms / 2 + 1));
-    redis->backoff_ms =
-        redis->backoff_ms * 2 < BACKOFF_MAX_MS ? redis->backoff_ms * 2 : BACKOFF_MAX_MS;
+    reconnect_lose(&redis->link, reason);
 }
 
 static void lose_by_error(struct redis *redis, int error)
 {
-    failure_set(&redis->reason, "cannot connect to Redis: %s", strerror(error));
-    lose(redis, redis->reason.reason);
+    struct failure failure;
+
+    failure_set(&failure, "cannot connect to Redis: %s", strerror(error));
+    lose(redis, failure.reason);
 }
 
-void redis_give_up(struct redis *redis, const char *reason)
+/* Connecting */
+
+static void connect_to(struct redis *redis, const struct sockaddr *address, socklen_t length)
 {
-    redis->broken = reason;
-}
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-/* Writing */
+    if (fd == -1 || (connect(fd, address, length) == -1 && errno != EINPROGRESS)) {
+        int error = errno;
 
-static void on_written(h2o_socket_t *socket, const char *error);
-
-/* One write at a time; what comes meanwhile goes with the next. */
-static void flush(struct redis *redis)
-{
-    struct buffer written = redis->flying;
-    h2o_iovec_t bytes;
-
-    if (redis->waiting.size == 0 || h2o_socket_is_writing(redis->socket))
+        if (fd != -1)
+            close(fd);
+        lose_by_error(redis, error);
         return;
-    redis->flying = redis->waiting;
-    redis->waiting = written;
-    bytes = h2o_iovec_init(redis->flying.bytes, redis->flying.size);
-    h2o_socket_write(redis->socket, &bytes, 1, on_written);
+    }
+    redis->socket = h2o_evloop_socket_create(redis->loop, fd, 0);
+    redis->socket->data = redis;
+    reconnect_begin_connecting(&redis->link);
+    reconnect_move(&redis->link, RECONNECT_CONNECTING);
+    h2o_socket_notify_write(redis->socket, on_connected);
 }
 
-static void on_written(h2o_socket_t *socket, const char *error)
+static void connect_locally(struct redis *redis)
 {
-    struct redis *redis = socket->data;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-    lag_begin();
-    buffer_clear(&redis->flying);
-    if (error != NULL)
-        lose(redis, "Redis takes no more commands");
-    else
-        flush(redis);
+    _Static_assert(sizeof(redis->config->url.path) <= sizeof(address.sun_path), "it has its place");
+    memcpy(address.sun_path, redis->config->url.path, sizeof(redis->config->url.path));
+    connect_to(redis, (const struct sockaddr *)&address, sizeof(address));
 }
+
+static void start(struct reconnect *link)
+{
+    struct redis *redis = redis_of(link);
+    const struct redis_url *url = &redis->config->url;
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV}, *numeric;
+
+    if (url->host[0] == '\0') {
+        connect_locally(redis);
+    } else if (getaddrinfo(url->host, url->port, &hints, &numeric) == 0) {
+        connect_to(redis, numeric->ai_addr, numeric->ai_addrlen);
+        freeaddrinfo(numeric);
+    } else {
+        reconnect_move(link, RECONNECT_RESOLVING);
+        redis->resolve.on_done = on_resolved;
+        resolve_start(&redis->resolve, redis->timers, url->host, url->port);
+    }
+}
+
+void redis_open(struct redis *redis, const struct redis_config *config, h2o_loop_t *loop,
+                struct timers *timers)
+{
+    const struct redis_url *url = &config->url;
+
+    *redis = (struct redis){
+        .config = config,
+        .loop = loop,
+        .timers = timers,
+        .sign_on = {"AUTH", url->user[0] != '\0' ? url->user : "default", url->password},
+        .select = {"SELECT", url->database},
+        .link = {.connect_timeout_ms = config->connect_timeout_ms,
+                 .backoff = {.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS},
+                 .start = start,
+                 .stop = stop,
+                 .on_state = on_state,
+                 .on_lost = on_lost,
+                 .on_slow_name = on_slow_name,
+                 .on_overdue = on_overdue,
+                 .too_slow = "connecting to Redis took too long"},
+    };
+    reconnect_open(&redis->link, timers);
+    /* By the loop's own thread: libh2o takes the buffers of a socket from where the thread that
+     * makes it keeps them. */
+    timer_start(timers, &redis->link.timer, 1);
+}
+
+/* One address an attempt, in turn. */
+static void on_resolved(struct resolve *resolve, const struct addrinfo *addresses,
+                        const char *reason)
+{
+    struct redis *redis = H2O_STRUCT_FROM_MEMBER(struct redis, resolve, resolve);
+    size_t count = 0, turn;
+    const struct addrinfo *address;
+    struct failure failure;
+
+    for (address = addresses; address != NULL; address = address->ai_next)
+        ++count;
+    if (count == 0) {
+        failure_set(&failure, "the host of Redis has no address: %s", reason);
+        lose(redis, failure.reason);
+        return;
+    }
+    turn = redis->turn++ % count;
+    for (address = addresses; turn != 0; --turn)
+        address = address->ai_next;
+    connect_to(redis, address->ai_addr, address->ai_addrlen);
+}
+
+/* The set-up */
 
 static bool append_command(struct redis *redis, int count, const char *const *arguments,
                            const size_t *lengths)
@@ -138,7 +164,19 @@ static bool append_command(struct redis *redis, int count, const char *const *ar
     return true;
 }
 
-/* The set-up */
+/* One write at a time; what comes meanwhile goes with the next. */
+static void flush(struct redis *redis)
+{
+    struct buffer written = redis->flying;
+    h2o_iovec_t bytes;
+
+    if (redis->waiting.size == 0 || h2o_socket_is_writing(redis->socket))
+        return;
+    redis->flying = redis->waiting;
+    redis->waiting = written;
+    bytes = h2o_iovec_init(redis->flying.bytes, redis->flying.size);
+    h2o_socket_write(redis->socket, &bytes, 1, on_written);
+}
 
 /* Its commands: signing on, the database, then the caller's; false when there is none of this
  * number. */
@@ -163,8 +201,8 @@ static void set_up(struct redis *redis)
     struct redis_setup command;
 
     redis->setup_step = 0;
-    set_state(redis, REDIS_SETTING_UP);
-    timer_start(redis->timers, &redis->timer, redis->config->call_timeout_ms);
+    reconnect_move(&redis->link, RECONNECT_SETTING_UP);
+    timer_start(redis->timers, &redis->link.timer, redis->config->call_timeout_ms);
     for (unsigned i = 0; setup_command(redis, i, &command); ++i) {
         if (!append_command(redis, command.count, command.arguments, command.lengths)) {
             lose(redis, "out of memory");
@@ -172,49 +210,6 @@ static void set_up(struct redis *redis)
         }
     }
     flush(redis);
-}
-
-static void on_setup_reply(struct redis *redis, const redisReply *reply)
-{
-    struct redis_setup command;
-
-    if (reply->type == REDIS_REPLY_ERROR) {
-        bool signs_on, is_node = strncmp(reply->str, "MOVED ", 6) == 0;
-
-        setup_command(redis, redis->setup_step, &command);
-        /* Of an answer to AUTH the first word: what follows may repeat the password. */
-        signs_on = command.arguments == redis->sign_on;
-        failure_set(&redis->reason, "Redis refused %s: %.*s%s", command.arguments[0],
-                    (int)(signs_on ? strcspn(reply->str, " ") : reply->len), reply->str,
-                    is_node ? " (a node of a Redis Cluster has a part of the keys: give a Redis "
-                              "that has all)"
-                            : "");
-        redis->broken = redis->reason.reason;
-    } else if (!setup_command(redis, ++redis->setup_step, &command)) {
-        timer_stop(redis->timers, &redis->timer);
-        redis->backoff_ms = BACKOFF_MIN_MS;
-        redis->reason.reason[0] = '\0';
-        redis->ready_ms = clock_monotonic_ms();
-        set_state(redis, REDIS_READY);
-    }
-}
-
-/* Reading */
-
-static void on_reply(struct redis *redis, const redisReply *reply)
-{
-    struct redis_call *call = redis->calls;
-
-    redis->looks = 0;
-    redis->elements = 0;
-    if (redis->state == REDIS_SETTING_UP) {
-        on_setup_reply(redis, reply);
-    } else if (call == NULL) {
-        redis->broken = "Redis answered what nobody had asked";
-    } else {
-        DL_DELETE(redis->calls, call);
-        call->on_reply(call, reply, NULL);
-    }
 }
 
 /* hiredis makes room for all elements of an array before the first one has come. */
@@ -226,58 +221,6 @@ static void *make_array(const redisReadTask *task, int elements)
     return redis->elements <= REDIS_ELEMENTS_MAX
                ? redis->default_makers->createArray(task, elements)
                : NULL;
-}
-
-/* Why what has been read is of no use; NULL while it is. */
-static const char *reader_failure(const struct redis *redis)
-{
-    if (redis->elements > REDIS_ELEMENTS_MAX || redis->reader->len > REDIS_REPLY_MAX)
-        return "Redis answers more than could be asked for";
-    return redis->reader->err != 0 ? redis->reader->errstr : NULL;
-}
-
-/* Nothing was asked and nothing is lost: Redis closes what is idle (its `timeout`), and so do
- * firewalls. That is no news, unless it cannot be made anew. */
-static bool is_idle_close(const struct redis *redis)
-{
-    return redis_is_ready(redis) && redis->calls == NULL &&
-           clock_monotonic_ms() - redis->ready_ms > LASTING_MS;
-}
-
-static void connect_start(struct redis *redis);
-
-static void on_closed(struct redis *redis)
-{
-    if (is_idle_close(redis)) {
-        disconnect(redis);
-        redis->state = REDIS_DOWN;
-        connect_start(redis);
-    } else {
-        lose(redis, "Redis has closed the connection");
-    }
-}
-
-static void on_read(h2o_socket_t *socket, const char *error)
-{
-    struct redis *redis = socket->data;
-    void *reply;
-
-    lag_begin();
-    if (error != NULL) {
-        on_closed(redis);
-        return;
-    }
-    redisReaderFeed(redis->reader, socket->input->bytes, socket->input->size);
-    h2o_buffer_consume(&socket->input, socket->input->size);
-    while (redis->broken == NULL && redisReaderGetReply(redis->reader, &reply) == REDIS_OK &&
-           reply != NULL) {
-        on_reply(redis, reply);
-        freeReplyObject(reply);
-    }
-    if (redis->broken == NULL)
-        redis->broken = reader_failure(redis);
-    if (redis->broken != NULL)
-        lose(redis, redis->broken);
 }
 
 static bool open_reader(struct redis *redis)
@@ -293,8 +236,6 @@ static bool open_reader(struct redis *redis)
     redis->elements = 0;
     return true;
 }
-
-/* Connecting */
 
 static void on_connected(h2o_socket_t *socket, const char *error)
 {
@@ -319,122 +260,26 @@ static void on_connected(h2o_socket_t *socket, const char *error)
     set_up(redis);
 }
 
-static void connect_to(struct redis *redis, const struct sockaddr *address, socklen_t length)
+static void on_setup_reply(struct redis *redis, const redisReply *reply)
 {
-    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct redis_setup command;
 
-    if (fd == -1 || (connect(fd, address, length) == -1 && errno != EINPROGRESS)) {
-        int error = errno;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        bool signs_on, is_node = strncmp(reply->str, "MOVED ", 6) == 0;
 
-        if (fd != -1)
-            close(fd);
-        lose_by_error(redis, error);
-        return;
+        setup_command(redis, redis->setup_step, &command);
+        /* Of an answer to AUTH the first word: what follows may repeat the password. */
+        signs_on = command.arguments == redis->sign_on;
+        failure_set(&redis->refused, "Redis refused %s: %.*s%s", command.arguments[0],
+                    (int)(signs_on ? strcspn(reply->str, " ") : reply->len), reply->str,
+                    is_node ? " (a node of a Redis Cluster has a part of the keys: give a Redis "
+                              "that has all)"
+                            : "");
+        redis->link.broken = redis->refused.reason;
+    } else if (!setup_command(redis, ++redis->setup_step, &command)) {
+        redis->ready_ms = clock_monotonic_ms();
+        reconnect_move(&redis->link, RECONNECT_READY);
     }
-    redis->socket = h2o_evloop_socket_create(redis->loop, fd, 0);
-    redis->socket->data = redis;
-    timer_start(redis->timers, &redis->timer, redis->config->connect_timeout_ms);
-    set_state(redis, REDIS_CONNECTING);
-    h2o_socket_notify_write(redis->socket, on_connected);
-}
-
-/* One address an attempt, in turn. */
-static void on_resolved(struct resolve *resolve, const struct addrinfo *addresses,
-                        const char *reason)
-{
-    struct redis *redis = H2O_STRUCT_FROM_MEMBER(struct redis, resolve, resolve);
-    size_t count = 0, turn;
-    const struct addrinfo *address;
-
-    for (address = addresses; address != NULL; address = address->ai_next)
-        ++count;
-    if (count == 0) {
-        failure_set(&redis->reason, "the host of Redis has no address: %s", reason);
-        lose(redis, redis->reason.reason);
-        return;
-    }
-    turn = redis->turn++ % count;
-    for (address = addresses; turn != 0; --turn)
-        address = address->ai_next;
-    connect_to(redis, address->ai_addr, address->ai_addrlen);
-}
-
-static void connect_locally(struct redis *redis)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-    _Static_assert(sizeof(redis->config->url.path) <= sizeof(address.sun_path), "it has its place");
-    memcpy(address.sun_path, redis->config->url.path, sizeof(redis->config->url.path));
-    connect_to(redis, (const struct sockaddr *)&address, sizeof(address));
-}
-
-static void connect_start(struct redis *redis)
-{
-    const struct redis_url *url = &redis->config->url;
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV}, *numeric;
-
-    timer_start(redis->timers, &redis->timer, redis->config->connect_timeout_ms);
-    if (url->host[0] == '\0') {
-        connect_locally(redis);
-    } else if (getaddrinfo(url->host, url->port, &hints, &numeric) == 0) {
-        connect_to(redis, numeric->ai_addr, numeric->ai_addrlen);
-        freeaddrinfo(numeric);
-    } else {
-        set_state(redis, REDIS_RESOLVING);
-        redis->resolve.on_done = on_resolved;
-        resolve_start(&redis->resolve, redis->timers, url->host, url->port);
-    }
-}
-
-/* What Redis should have answered by now may have arrived: a loop that is busy comes late to read
- * it. Only when nothing is there, it is Redis that is late. */
-static void on_overdue(struct redis *redis)
-{
-    int arrived = 0;
-
-    if (ioctl(h2o_socket_get_fd(redis->socket), FIONREAD, &arrived) == -1 || arrived == 0 ||
-        ++redis->looks == LOOKS_MAX)
-        lose(redis, "Redis did not answer in time");
-    else
-        timer_start(redis->timers, &redis->timer, 1);
-}
-
-/* While calls are in flight it runs, but is not set anew for each: it looks when the oldest is
- * due. */
-static void check_deadline(struct redis *redis)
-{
-    uint64_t now_ms = clock_monotonic_ms();
-
-    if (redis->calls == NULL)
-        return;
-    if (redis->calls->deadline_ms <= now_ms)
-        on_overdue(redis);
-    else
-        timer_start(redis->timers, &redis->timer, redis->calls->deadline_ms - now_ms);
-}
-
-/* A name server that is silent may take glibc longer than this before it asks the next one: to
- * begin anew would never come to an end. It goes on, and nobody waits for it. */
-static void on_slow_name(struct redis *redis)
-{
-    failure_set(&redis->reason, "looking up the address of Redis takes long");
-    tell(redis, false);
-}
-
-static void on_timer(struct timer *timer)
-{
-    struct redis *redis = H2O_STRUCT_FROM_MEMBER(struct redis, timer, timer);
-
-    if (redis->state == REDIS_DOWN)
-        connect_start(redis);
-    else if (redis->state == REDIS_READY)
-        check_deadline(redis);
-    else if (redis->state == REDIS_SETTING_UP)
-        on_overdue(redis);
-    else if (redis->state == REDIS_RESOLVING)
-        on_slow_name(redis);
-    else
-        lose(redis, "connecting to Redis took too long");
 }
 
 /* Calls */
@@ -447,44 +292,196 @@ bool redis_send(struct redis *redis, struct redis_call *call, int count,
     call->redis = redis;
     call->deadline_ms = clock_monotonic_ms() + redis->config->call_timeout_ms;
     DL_APPEND(redis->calls, call);
-    if (!timer_is_running(&redis->timer))
-        timer_start(redis->timers, &redis->timer, redis->config->call_timeout_ms);
+    if (!timer_is_running(&redis->link.timer))
+        timer_start(redis->timers, &redis->link.timer, redis->config->call_timeout_ms);
     return true;
 }
 
 void redis_flush(struct redis *redis)
 {
-    if (redis->state == REDIS_READY)
+    if (redis->link.state == RECONNECT_READY)
         flush(redis);
 }
 
-void redis_open(struct redis *redis, const struct redis_config *config, h2o_loop_t *loop,
-                struct timers *timers)
+static void on_written(h2o_socket_t *socket, const char *error)
 {
-    const struct redis_url *url = &config->url;
+    struct redis *redis = socket->data;
 
-    *redis = (struct redis){
-        .config = config,
-        .loop = loop,
-        .timers = timers,
-        .backoff_ms = BACKOFF_MIN_MS,
-        .sign_on = {"AUTH", url->user[0] != '\0' ? url->user : "default", url->password},
-        .select = {"SELECT", url->database},
-    };
-    redis->timer.on_time = on_timer;
-    /* By the loop's own thread: libh2o takes the buffers of a socket from where the thread that
-     * makes it keeps them. */
-    timer_start(timers, &redis->timer, 1);
+    lag_begin();
+    buffer_clear(&redis->flying);
+    if (error != NULL)
+        lose(redis, "Redis takes no more commands");
+    else
+        flush(redis);
+}
+
+/* Replies */
+
+static void on_reply(struct redis *redis, const redisReply *reply)
+{
+    struct redis_call *call = redis->calls;
+
+    redis->looks = 0;
+    redis->elements = 0;
+    if (redis->link.state == RECONNECT_SETTING_UP) {
+        on_setup_reply(redis, reply);
+    } else if (call == NULL) {
+        redis->link.broken = "Redis answered what nobody had asked";
+    } else {
+        DL_DELETE(redis->calls, call);
+        call->on_reply(call, reply, NULL);
+    }
+}
+
+/* Why what has been read is of no use; NULL while it is. */
+static const char *reader_failure(const struct redis *redis)
+{
+    if (redis->elements > REDIS_ELEMENTS_MAX || redis->reader->len > REDIS_REPLY_MAX)
+        return "Redis answers more than could be asked for";
+    return redis->reader->err != 0 ? redis->reader->errstr : NULL;
+}
+
+/* Nothing was asked and nothing is lost: Redis closes what is idle (its `timeout`), and so do
+ * firewalls. That is no news, unless it cannot be made anew. */
+static bool is_idle_close(const struct redis *redis)
+{
+    return redis_is_ready(redis) && redis->calls == NULL &&
+           clock_monotonic_ms() - redis->ready_ms > LASTING_MS;
+}
+
+static void on_closed(struct redis *redis)
+{
+    if (is_idle_close(redis))
+        reconnect_renew(&redis->link);
+    else
+        lose(redis, "Redis has closed the connection");
+}
+
+static void on_read(h2o_socket_t *socket, const char *error)
+{
+    struct redis *redis = socket->data;
+    void *reply;
+
+    lag_begin();
+    if (error != NULL) {
+        on_closed(redis);
+        return;
+    }
+    redisReaderFeed(redis->reader, socket->input->bytes, socket->input->size);
+    h2o_buffer_consume(&socket->input, socket->input->size);
+    while (redis->link.broken == NULL && redisReaderGetReply(redis->reader, &reply) == REDIS_OK &&
+           reply != NULL) {
+        on_reply(redis, reply);
+        freeReplyObject(reply);
+    }
+    if (redis->link.broken == NULL)
+        redis->link.broken = reader_failure(redis);
+    if (redis->link.broken != NULL)
+        lose(redis, redis->link.broken);
+}
+
+/* Calls that are late */
+
+/* What Redis should have answered by now may have arrived: a loop that is busy comes late to read
+ * it. Only when nothing is there, it is Redis that is late. */
+static void look_once_more(struct redis *redis)
+{
+    int arrived = 0;
+
+    if (ioctl(h2o_socket_get_fd(redis->socket), FIONREAD, &arrived) == -1 || arrived == 0 ||
+        ++redis->looks == LOOKS_MAX)
+        lose(redis, "Redis did not answer in time");
+    else
+        timer_start(redis->timers, &redis->link.timer, 1);
+}
+
+/* While calls are in flight the timer runs, but is not set anew for each: it looks when the oldest
+ * is due. */
+static void on_overdue(struct reconnect *link)
+{
+    struct redis *redis = redis_of(link);
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (link->state == RECONNECT_SETTING_UP ||
+        (redis->calls != NULL && redis->calls->deadline_ms <= now_ms))
+        look_once_more(redis);
+    else if (redis->calls != NULL)
+        timer_start(redis->timers, &link->timer, redis->calls->deadline_ms - now_ms);
+}
+
+/* The way down */
+
+static void stop(struct reconnect *link)
+{
+    struct redis *redis = redis_of(link);
+
+    resolve_cancel(&redis->resolve);
+    if (redis->socket != NULL)
+        h2o_socket_close(redis->socket);
+    if (redis->reader != NULL)
+        redisReaderFree(redis->reader);
+    redis->socket = NULL;
+    redis->reader = NULL;
+    buffer_clear(&redis->waiting);
+    buffer_clear(&redis->flying);
+    redis->looks = 0;
+}
+
+static void tell(struct redis *redis, bool ready)
+{
+    if (redis->told && redis->told_ready == ready)
+        return;
+    redis->told = true;
+    redis->told_ready = ready;
+    redis->config->on_change(redis->config->owner, ready, redis->link.reason.reason);
+}
+
+static void on_state(struct reconnect *link, enum reconnect_state before)
+{
+    (void)before;
+    if (link->state == RECONNECT_READY)
+        tell(redis_of(link), true);
+}
+
+static void fail_calls(struct redis *redis, const char *reason)
+{
+    while (redis->calls != NULL) {
+        struct redis_call *call = redis->calls;
+
+        DL_DELETE(redis->calls, call);
+        call->on_reply(call, NULL, reason);
+    }
+}
+
+static bool on_lost(struct reconnect *link, enum reconnect_state before, bool is_news)
+{
+    struct redis *redis = redis_of(link);
+
+    (void)before, (void)is_news;
+    tell(redis, false);
+    fail_calls(redis, link->reason.reason);
+    return false;
+}
+
+/* A name server that is silent may take glibc longer than an attempt before it asks the next one:
+ * to begin anew would never come to an end. It goes on, and nobody waits for it. */
+static void on_slow_name(struct reconnect *link)
+{
+    failure_set(&link->reason, "looking up the address of Redis takes long");
+    tell(redis_of(link), false);
+}
+
+void redis_give_up(struct redis *redis, const char *reason)
+{
+    redis->link.broken = reason;
 }
 
 void redis_close(struct redis *redis)
 {
     if (redis->config == NULL)
         return;
-    disconnect(redis);
-    failure_set(&redis->reason, "closing");
-    redis->state = REDIS_DOWN;
-    fail_calls(redis);
+    reconnect_close(&redis->link);
+    fail_calls(redis, "closing");
     buffer_dispose(&redis->waiting);
     buffer_dispose(&redis->flying);
 }

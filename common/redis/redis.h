@@ -1,7 +1,5 @@
 /* One Redis connection on the loop: connects, signs on, tries what it is needed for, takes commands
- * in a pipeline, notices its loss and comes back by itself with backoff and jitter.
- *
- *     DOWN -> RESOLVING -> CONNECTING -> SETTING_UP -> READY -> DOWN …
+ * in a pipeline, notices its loss and comes back by itself (reconnect.h).
  *
  * Nobody waits for a connection that is down, and nobody waits longer than the time-out of a call:
  * then the connection is given up, all that is in flight fails, and it is tried again. Half-open is
@@ -22,20 +20,13 @@
 #include "common/attributes.h"
 #include "common/buffer.h"
 #include "common/failure.h"
+#include "common/reconnect.h"
 #include "common/redis/redis_url.h"
 #include "common/resolve.h"
 #include "common/timer.h"
 
 #define REDIS_REPLY_MAX    (1024 * 1024) /* bytes of one reply */
 #define REDIS_ELEMENTS_MAX 4096          /* of the arrays of one reply together; 7 deep at most */
-
-enum redis_state {
-    REDIS_DOWN,
-    REDIS_RESOLVING,
-    REDIS_CONNECTING,
-    REDIS_SETTING_UP,
-    REDIS_READY,
-};
 
 /* Embedded in what asks. */
 struct redis_call {
@@ -68,7 +59,7 @@ struct redis {
     const struct redis_config *config;
     h2o_loop_t *loop;
     struct timers *timers;
-    enum redis_state state;
+    struct reconnect link; /* its timer, when READY: runs while there are calls */
     bool told, told_ready; /* what on_change has said last */
     h2o_socket_t *socket;  /* NULL: no connection */
     struct buffer waiting; /* commands for the next write */
@@ -77,17 +68,14 @@ struct redis {
     redisReplyObjectFunctions makers;                /* of its replies, with a bound of elements */
     const redisReplyObjectFunctions *default_makers; /* hiredis's own */
     unsigned elements;                               /* of the reply that is being read */
-    struct timer timer; /* DOWN: next try; READY: runs while there are calls; else the connect's */
-    struct redis_call *calls;           /* in flight, oldest first */
-    const char *sign_on[3], *select[2]; /* commands of the set-up */
-    unsigned setup_step;                /* the one that is to be answered next */
-    unsigned looks;                     /* for a reply that is late, since the last one */
-    uint64_t ready_ms;                  /* monotonic: when it became so */
-    const char *broken;                 /* why the connection is to be given up, or NULL */
-    struct failure reason;              /* why it was */
-    uint64_t backoff_ms;
+    struct redis_call *calls;                        /* in flight, oldest first */
+    const char *sign_on[3], *select[2];              /* commands of the set-up */
+    unsigned setup_step;                             /* the one that is to be answered next */
+    unsigned looks;    /* for a reply that is late, since the last one */
+    uint64_t ready_ms; /* monotonic: when it became so */
     struct resolve resolve;
-    size_t turn; /* which of the host's addresses is tried, counted on */
+    struct failure refused; /* what the set-up was answered with */
+    size_t turn;            /* which of the host's addresses is tried, counted on */
 };
 
 /* Begins to connect. `config` must outlive the connection. */
@@ -105,7 +93,7 @@ static inline bool redis_is_there(const struct redis *redis)
 
 static inline bool redis_is_ready(const struct redis *redis)
 {
-    return redis->state == REDIS_READY && redis->broken == NULL;
+    return reconnect_is_ready(&redis->link);
 }
 
 /* Adds a command to what redis_flush sends. False when the connection is not ready; else the call
