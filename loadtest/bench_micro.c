@@ -26,6 +26,7 @@
 #include "common/http/form.h"
 #include "common/http/reply.h"
 #include "common/spool/spool.h"
+#include "common/spool/spool_segment.h"
 
 #define MAX_CLIENTS 5000
 #define RUNS        5

@@ -112,6 +112,8 @@ def complaints(modules, graph):
                 yield f"{module} includes {other}.h, which is not there"
             elif not is_allowed(module, other):
                 yield f"{module} must not include {other}"
+        if ".h" not in texts and not re.match(r"auth/(command/|main$)", module):
+            yield f"{module}.c has no header of its name"
         for name in foreign_names(module, texts):
             yield f"{module}.h declares {name}(), whose name is not the file's"
         if re.search(r"\bh2o_req_t\b", strip("".join(texts.values()))) and not re.match(

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/owner.h"
 #include "common/spool/spool.h"
+#include "common/spool/spool_list.h"
 #include "common/time_text.h"
 
 static bool is_passed_over(const struct spool_entry *entry)

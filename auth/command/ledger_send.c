@@ -14,6 +14,9 @@
 #include "common/clock.h"
 #include "common/owner.h"
 #include "common/spool/spool.h"
+#include "common/spool/spool_abandoned.h"
+#include "common/spool/spool_list.h"
+#include "common/spool/spool_segment.h"
 
 #define SHOW_EVERY_MS 1000
 
@@ -155,11 +158,11 @@ static bool flush_directory(struct sending *sending, const struct spool_entry *e
         return true;
     }
     /* Somebody else may send it, or have done so. */
-    if (!spool_adopt_directory(sending->sender.base, entry->name, &sending->sender.passed_over,
-                               &abandoned))
+    if (!spool_abandoned_adopt_named(sending->sender.base, entry->name,
+                                     &sending->sender.passed_over, &abandoned))
         return true;
     sent = send_all(sending, &abandoned.segments, &cause);
-    spool_release(&abandoned);
+    spool_abandoned_release(&abandoned);
     if (sent && access(entry->path, F_OK) == 0) {
         failure_set(&cause, "%s holds what is no segment, or cannot be read", entry->path);
         note_left(sending, &cause);
@@ -227,12 +230,13 @@ static bool retry_file(struct sending *sending, struct spool *spool,
     struct failure cause;
     bool sent;
 
-    if (!spool_bring_back(spool, entry, &sending->sender.passed_over, &segments, &cause)) {
+    if (!spool_abandoned_bring_back(spool, entry, &sending->sender.passed_over, &segments,
+                                    &cause)) {
         note_left(sending, &cause);
         return true;
     }
     sent = send_all(sending, &segments, failure);
-    spool_free(segments);
+    spool_segment_free_all(segments);
     return sent;
 }
 
@@ -250,7 +254,7 @@ static bool retry_files(struct sending *sending, bool expired, const struct spoo
             break;
         if (!is_wanted(entry, expired))
             continue;
-        if (spool_is_waiting(entries, entry))
+        if (spool_list_is_waiting(entries, entry))
             fprintf(stderr, "jotd: %s is left: its segment is to be sent first\n", entry->path);
         else
             done = retry_file(sending, &spool, entry, &cause);

@@ -1,4 +1,5 @@
 #include "auth/command/ledger_spool.h"
+#include "common/spool/spool_list.h"
 
 #include <errno.h>
 #include <unistd.h>

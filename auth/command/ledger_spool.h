@@ -6,7 +6,7 @@
 
 #include "common/attributes.h"
 #include "common/failure.h"
-#include "common/spool/spool.h"
+#include "common/spool/spool_list.h"
 
 /* spool_list; says so when there is no such directory, which may be the wrong one. */
 MUST_USE bool ledger_spool_list(const char *base, struct spool_entry **entries,

@@ -9,6 +9,9 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/spool/spool_abandoned.h"
+#include "common/spool/spool_list.h"
+#include "common/spool/spool_segment.h"
 
 #define ADOPT_EVERY_MS    10000
 #define MAINTAIN_EVERY_MS 86400000
@@ -74,7 +77,7 @@ static void count_recovering(struct ledger *ledger)
 
 static void count_directories(struct ledger *ledger)
 {
-    struct spool_directories found = spool_count_directories(ledger->spool.config.base);
+    struct spool_directories found = spool_list_count_directories(ledger->spool.config.base);
 
     atomic_store(&ledger->abandoned_directories, found.abandoned);
     atomic_store(&ledger->unreadable_directories, found.unreadable);
@@ -92,8 +95,8 @@ static bool recover(struct ledger *ledger)
             return true;
         if (ledger->tried[0] == '\0')
             count_directories(ledger);
-        if (!spool_adopt(ledger->spool.config.base, ledger->tried, &ledger->sender.passed_over,
-                         abandoned)) {
+        if (!spool_abandoned_adopt(ledger->spool.config.base, ledger->tried,
+                                   &ledger->sender.passed_over, abandoned)) {
             ledger->adopt_at_ms = clock_monotonic_ms() + ADOPT_EVERY_MS;
             if (ledger->tried[0] != '\0')
                 count_directories(ledger);
@@ -110,7 +113,7 @@ static bool recover(struct ledger *ledger)
     flushed = flush(ledger, NULL, &abandoned->segments);
     count_recovering(ledger);
     if (flushed && abandoned->segments == NULL)
-        spool_release(abandoned);
+        spool_abandoned_release(abandoned);
     return flushed;
 }
 
@@ -227,7 +230,7 @@ bool ledger_stop(struct ledger *ledger, uint64_t deadline_ms)
 void ledger_close(struct ledger *ledger)
 {
     if (ledger->abandoned.directory != NULL)
-        spool_release(&ledger->abandoned);
+        spool_abandoned_release(&ledger->abandoned);
     ledger_sender_dispose(&ledger->sender);
     spool_close(&ledger->spool);
 }

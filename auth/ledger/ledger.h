@@ -20,6 +20,7 @@
 #include "common/failure.h"
 #include "common/histogram.h"
 #include "common/spool/spool.h"
+#include "common/spool/spool_abandoned.h"
 
 struct ledger {
     struct spool spool;
@@ -34,7 +35,7 @@ struct ledger {
     uint64_t adopt_at_ms;             /* monotonic: when to look for one */
     uint64_t maintain_at_ms;          /* monotonic: when to make partitions */
     struct backoff backoff;
-    struct failure last;              /* why it did not; logged when it changes */
+    struct failure last; /* why it did not; logged when it changes */
     struct counter flush_errors;
     struct counter maintenance_errors;
     atomic_bool maintenance_fails; /* the last one did, though PostgreSQL was reached */

@@ -13,6 +13,8 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/spool/spool_passed_over.h"
+#include "common/spool/spool_segment.h"
 
 #define OLD_MS         86400000
 #define FORGET_AT_ONCE "100000" /* batches */
@@ -75,7 +77,7 @@ static bool is_new(const PGresult *ids, const struct spool_segment *segment)
 static bool set_refused_aside(struct ledger_sender *sender, const struct spool_segment *segment,
                               struct slice lines, struct failure *failure)
 {
-    return spool_set_aside(sender->base, &segment->id, "rejected", lines, failure);
+    return spool_segment_set_aside(sender->base, &segment->id, "rejected", lines, failure);
 }
 
 /* One transaction for the first `count` segments. */
@@ -99,7 +101,7 @@ static enum ledger_outcome send_together(struct ledger_sender *sender, struct sp
         }
         buffer_clear(&sender->bytes);
         outcome =
-            spool_read(segment, &sender->bytes, failure)
+            spool_segment_read(segment, &sender->bytes, failure)
                 ? ledger_pg_copy(&sender->pg, sender->bytes.bytes, sender->bytes.size, failure)
                 : LEDGER_FAILED;
         *rows += segment->rows;
@@ -184,7 +186,7 @@ static bool send_by_halves(struct ledger_sender *sender, struct spool_segment *s
     PQclear(ids);
     if (fresh) {
         buffer_clear(&sender->bytes);
-        sent = spool_read(segment, &sender->bytes, failure) &&
+        sent = spool_segment_read(segment, &sender->bytes, failure) &&
                copy_by_halves(sender, (struct slice){sender->bytes.bytes, sender->bytes.size},
                               &refused, failure) &&
                keep_refused(sender, segment, &refused, failure);
@@ -222,9 +224,9 @@ static bool set_expired_aside(struct ledger_sender *sender, struct spool_segment
                               struct failure *failure)
 {
     buffer_clear(&sender->bytes);
-    if (!spool_read(segment, &sender->bytes, failure) ||
-        !spool_set_aside(sender->base, &segment->id, "expired",
-                         (struct slice){sender->bytes.bytes, sender->bytes.size}, failure))
+    if (!spool_segment_read(segment, &sender->bytes, failure) ||
+        !spool_segment_set_aside(sender->base, &segment->id, "expired",
+                                 (struct slice){sender->bytes.bytes, sender->bytes.size}, failure))
         return false;
     log_error("ledger.expired", log_str("segment", segment->path),
               log_int("rows", (int64_t)segment->rows),
@@ -257,7 +259,7 @@ static enum spool_synced sync_first(struct ledger_sender *sender, struct spool *
                                     struct spool_segment **segments, struct spool_segment *segment,
                                     struct failure *failure)
 {
-    enum spool_synced synced = spool_sync(segment, failure);
+    enum spool_synced synced = spool_segment_sync(segment, failure);
 
     if (synced == SPOOL_LOST) {
         log_error("ledger.segment_lost", log_str("segment", segment->path),
@@ -288,7 +290,7 @@ static bool sync_some(struct ledger_sender *sender, struct spool *spool,
         if (synced == SPOOL_SYNCED && ++*count == 1 && is_old(segment))
             break; /* an old one goes alone */
     }
-    if (*count != 0 && !spool_sync_names(*segments))
+    if (*count != 0 && !spool_segment_sync_names(*segments))
         return failure_set(failure, "cannot sync the directory of %s", (*segments)->path);
     return true;
 }

@@ -12,6 +12,8 @@
 #include "common/counter.h"
 #include "common/failure.h"
 #include "common/spool/spool.h"
+#include "common/spool/spool_passed_over.h"
+#include "common/spool/spool_segment.h"
 
 #define LEDGER_SEND_SEGMENTS 32 /* in one transaction, at most */
 

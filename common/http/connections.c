@@ -22,12 +22,13 @@
 #define LISTEN_BACKLOG  4096  /* the kernel caps it at net.core.somaxconn */
 
 static void on_tick(struct timer *timer);
+static void resume(struct connections *connections);
 static void on_accept(h2o_socket_t *socket, const char *error);
 
 /* There may be room again. */
 static void on_room(struct connection_pool *pool)
 {
-    connections_resume(H2O_STRUCT_FROM_MEMBER(struct connections, pool, pool));
+    resume(H2O_STRUCT_FROM_MEMBER(struct connections, pool, pool));
 }
 
 void connections_open(struct connections *connections, h2o_context_t *h2o, struct timers *timers,
@@ -150,7 +151,7 @@ static void pause_listeners(struct connections *connections)
     }
 }
 
-void connections_resume(struct connections *connections)
+static void resume(struct connections *connections)
 {
     if (!connections->accepts)
         return;
@@ -165,7 +166,7 @@ void connections_resume(struct connections *connections)
 void connections_accept(struct connections *connections)
 {
     connections->accepts = true;
-    connections_resume(connections);
+    resume(connections);
 }
 
 static bool is_full(const struct connections *connections)
@@ -289,7 +290,7 @@ static void on_tick(struct timer *timer)
     timer_start(connections->timers, &connections->tick, TICK_MS);
     if (atomic_exchange(&connections->pool.bound->wanted, false) && !give_up_one(connections))
         atomic_store(&connections->pool.bound->wanted, true); /* another loop may have one */
-    connections_resume(connections);
+    resume(connections);
     connection_end_condemned(&connections->pool);
     end_overdue(connections, CONNECTION_IDLE, connections->idle_ms, "idle");
     end_overdue(connections, CONNECTION_UNFINISHED, CONNECTIONS_SLOW_MS,

@@ -77,7 +77,4 @@ void connections_abort(struct connections *connections);
 /* When none are left. */
 void connections_close(struct connections *connections);
 
-/* There may be room again. */
-void connections_resume(struct connections *connections);
-
 #endif

@@ -95,7 +95,8 @@ static bool takes_method(const struct route *route, const h2o_req_t *req)
     return rest == NULL;
 }
 
-void router_refuse(h2o_req_t *req, int status, const char *error, const char *description)
+/* Unread: what it sent is wiped. */
+static void refuse(h2o_req_t *req, int status, const char *error, const char *description)
 {
     request_wipe(req);
     reply_error(req, status, error, description);
@@ -106,8 +107,8 @@ static void refuse_method(h2o_req_t *req, const struct route *route)
     bool is_read = strstr(route->methods, "GET") != NULL; /* else RFC 6749 5.2 has the word */
 
     REPLY_HEADER(req, "allow", "Allow", slice_of(route->methods));
-    router_refuse(req, 405, is_read ? "method_not_allowed" : "invalid_request",
-                  "This path does not take that method; see Allow.");
+    refuse(req, 405, is_read ? "method_not_allowed" : "invalid_request",
+           "This path does not take that method; see Allow.");
 }
 
 /* Why the request must not be read any further, with its status; NULL: it may. Where the next one
@@ -142,9 +143,9 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     /* The input of the connection begins with this request. */
     complaint = framing_complaint(req, connection->socket->input, &status);
     if (complaint != NULL) {
-        router_refuse(req, status, "invalid_request", complaint);
+        refuse(req, status, "invalid_request", complaint);
     } else if (route == NULL || !is_served_here(route, req)) {
-        router_refuse(req, 404, "not_found", "There is nothing at this path.");
+        refuse(req, 404, "not_found", "There is nothing at this path.");
     } else if (cors_begin(req, route->cors, route->methods)) {
         request_wipe(req);
     } else if (!takes_method(route, req)) {

@@ -32,9 +32,6 @@ struct router {
 /* Fills the fresh globalconf of `http`: limits, handler, logger. `router` must outlive it. */
 void router_setup(struct http *http, const struct router *router);
 
-/* Refuses a request in JSON, unread: what it sent is wiped. */
-void router_refuse(h2o_req_t *req, int status, const char *error, const char *description);
-
 /* The n-th part of the request's path, from 0. */
 struct slice router_part(const h2o_req_t *req, size_t n);
 

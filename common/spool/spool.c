@@ -1,4 +1,4 @@
-/* The writing and the sending side of the spool: see spool.h. spool_file.c has the rest. */
+/* The spool of this process: its writing and its sending side. */
 #include "common/spool/spool.h"
 
 #include <errno.h>
@@ -15,6 +15,9 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "common/owner.h"
+
+_Static_assert(SPOOL_SEGMENT_MAX + SPOOL_PASS_MAX == SPOOL_SEGMENT_FILE_MAX,
+               "a segment is closed after the pass that makes it too long");
 
 #define DIRECTORY_TRIES 100 /* against others that look for abandoned ones at the same time */
 
@@ -88,7 +91,7 @@ bool spool_open(struct spool *spool, const struct spool_config *config, struct f
 
 void spool_close(struct spool *spool)
 {
-    spool_free(spool->closed);
+    spool_segment_free_all(spool->closed);
     if (spool->directory != NULL)
         rmdir(spool->directory); /* which refuses while something is in it */
     if (spool->lock != -1)
@@ -123,18 +126,12 @@ static bool reserve(struct spool_writer *writer, uint64_t size)
     return true;
 }
 
-static void free_segment(struct spool_segment *segment)
-{
-    free(segment->path);
-    free(segment);
-}
-
 /* Of a segment without rows: nothing happened. */
 static void abandon_segment(struct spool_writer *writer)
 {
     unlinkat(writer->segment->directory, writer->segment->name, 0);
     close(writer->fd);
-    free_segment(writer->segment);
+    spool_segment_free(writer->segment);
     writer->segment = NULL;
     writer->fd = -1;
 }
@@ -153,7 +150,7 @@ static bool open_segment(struct spool_writer *writer)
     if ((segment->path = path_in(spool->directory, segment->name)) == NULL ||
         (writer->fd = openat(spool->lock, segment->name,
                              O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600)) == -1) {
-        free_segment(segment);
+        spool_segment_free(segment);
         return false;
     }
     owner_inherit(writer->fd, spool->lock);
@@ -409,12 +406,12 @@ void spool_sync_closed(struct spool *spool)
     struct failure failure;
 
     for (segment = first_unsynced(spool); segment != NULL; segment = next_closed(spool, segment)) {
-        if (spool_sync(segment, &failure) == SPOOL_SYNCED)
+        if (spool_segment_sync(segment, &failure) == SPOOL_SYNCED)
             synced = segment;
         else
             log_warn("spool.not_synced", log_str("reason", failure.reason));
     }
-    if (synced != NULL && !spool_sync_names(synced))
+    if (synced != NULL && !spool_segment_sync_names(synced))
         log_warn("spool.not_synced", log_str("reason", "the directory cannot be synced"));
 }
 
@@ -464,29 +461,24 @@ bool spool_is_stopping(struct spool *spool)
     return stopping;
 }
 
+static void uncount(struct spool *spool, const struct spool_segment *segment)
+{
+    if (spool == NULL)
+        return;
+    atomic_fetch_sub(&spool->bytes, segment->bytes);
+    atomic_fetch_sub(&spool->rows, segment->rows);
+}
+
 void spool_forget(struct spool *spool, struct spool_segment *segment)
 {
-    if (spool != NULL) {
-        atomic_fetch_sub(&spool->bytes, segment->bytes);
-        atomic_fetch_sub(&spool->rows, segment->rows);
-    }
-    free_segment(segment);
+    uncount(spool, segment);
+    spool_segment_free(segment);
 }
 
 void spool_discard(struct spool *spool, struct spool_segment *segment)
 {
-    if (unlinkat(segment->directory, segment->name, 0) == -1)
-        log_error("spool.unlink", log_str("path", segment->path),
-                  log_str("reason", strerror(errno))); /* it will be found to be sent already */
-    spool_forget(spool, segment);
-}
-
-void spool_free(struct spool_segment *segments)
-{
-    struct spool_segment *segment, *next;
-
-    DL_FOREACH_SAFE (segments, segment, next)
-        free_segment(segment);
+    uncount(spool, segment);
+    spool_segment_discard(segment);
 }
 
 int64_t spool_oldest_unix_ms(struct spool *spool, const struct spool_writer *const *writers,

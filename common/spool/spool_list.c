@@ -1,4 +1,6 @@
-/* What is in a spool, for people who ask: see spool.h. Other processes go on meanwhile. */
+/* Listing a spool while other processes go on. */
+#include "common/spool/spool_list.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +14,7 @@
 #include <utlist.h>
 
 #include "common/file.h"
-#include "common/spool/spool.h"
+#include "common/spool/spool_segment.h"
 
 struct listing {
     const char *base;
@@ -60,8 +62,8 @@ static bool is_forbidden(int error)
 static bool count_lines(int directory, const char *name, const char *path, struct file_lines *lines,
                         struct failure *refused, struct failure *failure)
 {
-    int fd = file_open(directory, name, O_RDONLY, SPOOL_FILE_MAX, refused);
-    bool done = fd != -1 && file_count_lines(fd, SPOOL_FILE_MAX, lines);
+    int fd = file_open(directory, name, O_RDONLY, SPOOL_SEGMENT_FILE_MAX, refused);
+    bool done = fd != -1 && file_count_lines(fd, SPOOL_SEGMENT_FILE_MAX, lines);
     int error = errno;
 
     if (fd != -1)
@@ -98,8 +100,8 @@ static bool count_segment(struct listing *listing, int directory, struct spool_e
     return true;
 }
 
-/* As spool_adopt asks, but without keeping others from asking: a shared lock, for a moment. An
- * adopter that comes just then looks again later. */
+/* As spool_abandoned_adopt asks, but without keeping others from asking: a shared lock, for a
+ * moment. An adopter that comes just then looks again later. */
 static bool is_locked(int directory)
 {
     bool locked = flock(directory, LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK;
@@ -220,7 +222,7 @@ static void count_directory(int base, const char *name, struct spool_directories
         close(directory);
 }
 
-struct spool_directories spool_count_directories(const char *base)
+struct spool_directories spool_list_count_directories(const char *base)
 {
     struct spool_directories found = {0};
     DIR *stream = opendir(base);
@@ -244,7 +246,7 @@ void spool_list_free(struct spool_entry *entries)
         free_entry(entry);
 }
 
-bool spool_is_waiting(const struct spool_entry *entries, const struct spool_entry *file)
+bool spool_list_is_waiting(const struct spool_entry *entries, const struct spool_entry *file)
 {
     const struct spool_entry *entry;
     char path[PATH_MAX];

@@ -22,6 +22,9 @@
 
 #include "common/clock.h"
 #include "common/spool/spool.h"
+#include "common/spool/spool_abandoned.h"
+#include "common/spool/spool_passed_over.h"
+#include "common/spool/spool_segment.h"
 
 #define NEVER_MS  1000000
 #define OLDER_ID  "018bcfe5-6800-7000-8000-000000000001"
@@ -115,7 +118,7 @@ static void assert_holds(struct spool_segment *segment, const char *text)
     struct failure failure;
 
     assert_non_null(segment);
-    assert_true(spool_read(segment, &bytes, &failure));
+    assert_true(spool_segment_read(segment, &bytes, &failure));
     assert_int_equal(bytes.size, strlen(text));
     assert_memory_equal(bytes.bytes, text, bytes.size);
     assert_int_equal(segment->bytes, bytes.size);
@@ -295,7 +298,7 @@ static void test_what_was_given_back_comes_first(void **state)
     assert_true(spool_is_stopping(&spool));
     taken = spool_take(&spool, NEVER_MS);
     assert_holds(taken, "one\n");
-    spool_free(taken);
+    spool_segment_free_all(taken);
     assert_null(spool_take(&spool, NEVER_MS)); /* does not wait any more */
     close_spool();
     assert_int_equal(count_entries(base), 1); /* what was not discarded stays */
@@ -368,7 +371,7 @@ static void test_the_bound_of_a_pass(void **state)
     (void)state;
     memset(row, 'x', sizeof(row) - 2);
     row[sizeof(row) - 2] = '\0';
-    open_spool(4 * SPOOL_FILE_MAX, 1000000, NEVER_MS);
+    open_spool(4 * SPOOL_SEGMENT_FILE_MAX, 1000000, NEVER_MS);
     for (uint64_t rows = 0; rows * sizeof(row) < SPOOL_SEGMENT_MAX - sizeof(row); ++rows)
         append(&writer, row);
     assert_true(spool_end_pass(&writer));
@@ -378,7 +381,8 @@ static void test_the_bound_of_a_pass(void **state)
     assert_in_range(writer.pass.size, SPOOL_PASS_MAX - SPOOL_ROW_MAX, SPOOL_PASS_MAX);
     assert_true(spool_end_pass(&writer));
     taken = spool_take(&spool, 0);
-    assert_in_range(taken->bytes, SPOOL_FILE_MAX - 4 * SPOOL_ROW_MAX, SPOOL_FILE_MAX);
+    assert_in_range(taken->bytes, SPOOL_SEGMENT_FILE_MAX - 4 * SPOOL_ROW_MAX,
+                    SPOOL_SEGMENT_FILE_MAX);
     spool_discard(&spool, taken);
     assert_true(finds_room());
     close_spool();
@@ -517,14 +521,14 @@ static void test_syncing_and_reading(void **state)
     taken = spool_take(&spool, 0);
     assert_true(taken->synced); /* before it is handed out */
     taken->synced = false;
-    assert_int_equal(spool_sync(taken, &failure), SPOOL_SYNCED);
+    assert_int_equal(spool_segment_sync(taken, &failure), SPOOL_SYNCED);
     assert_true(taken->synced);
     assert_int_equal(unlink(taken->path), 0);
-    assert_int_equal(spool_sync(taken, &failure), SPOOL_SYNCED); /* once is enough */
+    assert_int_equal(spool_segment_sync(taken, &failure), SPOOL_SYNCED); /* once is enough */
     taken->synced = false;
-    assert_int_equal(spool_sync(taken, &failure), SPOOL_LOST);
+    assert_int_equal(spool_segment_sync(taken, &failure), SPOOL_LOST);
     assert_non_null(strstr(failure.reason, taken->path));
-    assert_false(spool_read(taken, &bytes, &failure));
+    assert_false(spool_segment_read(taken, &bytes, &failure));
     assert_non_null(strstr(failure.reason, taken->path));
     spool_discard(&spool, taken);
     close_spool();
@@ -552,8 +556,8 @@ static void test_what_is_no_segment_any_more_is_lost(void **state)
                          0);
         taken = spool_take(&spool, 0);
         assert_false(taken->synced);
-        assert_int_equal(spool_sync(taken, &failure), SPOOL_LOST);
-        assert_false(spool_read(taken, &bytes, &failure));
+        assert_int_equal(spool_segment_sync(taken, &failure), SPOOL_LOST);
+        assert_false(spool_segment_read(taken, &bytes, &failure));
         assert_non_null(strstr(failure.reason, taken->path));
         assert_int_equal(unlink(taken->path), 0);
         spool_forget(&spool, taken);
@@ -580,7 +584,7 @@ static void test_what_root_makes_belongs_to_whom_the_base_belongs(void **state)
     assert_int_equal(status.st_uid, 65534);
     assert_int_equal(status.st_gid, 65533);
     assert_true(uuid_parse(SLICE(OLDER_ID), &id));
-    assert_true(spool_set_aside(base, &id, "rejected", SLICE("bad\n"), &failure));
+    assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE("bad\n"), &failure));
     snprintf(path, sizeof(path), "%s/" OLDER_ID ".rejected", base);
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_uid, 65534);
@@ -607,7 +611,7 @@ static void test_syncing_what_is_closed(void **state)
     spool_sync_closed(&spool);
     assert_true(closed->prev->synced);
     assert_true(closed->prev->prev->synced);
-    spool_free(spool_take(&spool, 0));
+    spool_segment_free_all(spool_take(&spool, 0));
     close_spool();
 }
 
@@ -626,20 +630,20 @@ static void test_setting_aside(void **state)
     snprintf(other, sizeof(other), "%s/other", base);
     write_text(other, "other\n", 6);
     assert_int_equal(link(other, hidden), 0);
-    assert_true(spool_set_aside(base, &id, "rejected", SLICE("a longer line\n"), &failure));
+    assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE("a longer line\n"), &failure));
     assert_file_holds(path, "a longer line\n");
     assert_file_holds(other, "other\n");
-    assert_true(spool_set_aside(base, &id, "rejected", SLICE("bad\n"), &failure));
+    assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE("bad\n"), &failure));
     assert_file_holds(path, "bad\n");
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
     for (int i = 0; i != 2; ++i) {
-        assert_true(spool_set_aside(base, &id, "rejected", SLICE(""), &failure));
+        assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE(""), &failure));
         assert_int_equal(access(path, F_OK), -1);
     }
     assert_int_equal(mkdir(path, 0700), 0); /* no file of ours, so none is there */
-    assert_true(spool_set_aside(base, &id, "rejected", SLICE(""), &failure));
-    assert_false(spool_set_aside("/nowhere", &id, "rejected", SLICE("bad\n"), &failure));
+    assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE(""), &failure));
+    assert_false(spool_segment_set_aside("/nowhere", &id, "rejected", SLICE("bad\n"), &failure));
     assert_non_null(strstr(failure.reason, "/nowhere/" OLDER_ID ".rejected"));
 }
 
@@ -660,12 +664,12 @@ static void test_names_are_synced_where_that_can_be(void **state)
         open_spool(config.max_bytes, 1, NEVER_MS);
         record(&writer, "a");
         segment = spool_take(&spool, 0);
-        assert_true(spool_sync_names(segment));
-        assert_true(spool_set_aside(base, &id, "rejected", SLICE("row\n"), &failure));
-        assert_true(spool_set_aside(base, &id, "rejected", SLICE(""), &failure));
+        assert_true(spool_segment_sync_names(segment));
+        assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE("row\n"), &failure));
+        assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE(""), &failure));
         sync_error = EIO;
-        assert_false(spool_sync_names(segment));
-        assert_false(spool_set_aside(base, &id, "rejected", SLICE("row\n"), &failure));
+        assert_false(spool_segment_sync_names(segment));
+        assert_false(spool_segment_set_aside(base, &id, "rejected", SLICE("row\n"), &failure));
         assert_false(spool_open(&second, &config, &failure));
         spool_close(&second);
         sync_error = 0;
@@ -679,11 +683,11 @@ static void test_nothing_is_left(void **state)
     struct spool_abandoned abandoned;
 
     (void)state;
-    assert_false(spool_adopt(base, "", &passed_over, &abandoned));
+    assert_false(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
     open_spool(SPOOL_RESERVE, 1, NEVER_MS);
-    assert_false(spool_adopt(base, "", &passed_over, &abandoned)); /* that one lives */
+    assert_false(spool_abandoned_adopt(base, "", &passed_over, &abandoned)); /* that one lives */
     close_spool();
-    assert_false(spool_adopt("/nowhere", "", &passed_over, &abandoned));
+    assert_false(spool_abandoned_adopt("/nowhere", "", &passed_over, &abandoned));
 }
 
 static void test_what_was_left_is_repaired(void **state)
@@ -710,14 +714,14 @@ static void test_what_was_left_is_repaired(void **state)
         leave(left[i].id, left[i].bytes, left[i].length);
         snprintf(path, sizeof(path), "%s/" ABANDONED "/%s", base, left[i].id);
         if (left[i].repaired == NULL) {
-            if (spool_adopt(base, "", &passed_over, &abandoned)) {
+            if (spool_abandoned_adopt(base, "", &passed_over, &abandoned)) {
                 assert_null(abandoned.segments);
-                spool_release(&abandoned);
+                spool_abandoned_release(&abandoned);
             }
         } else {
             struct spool_segment *segment;
 
-            assert_true(spool_adopt(base, "", &passed_over, &abandoned));
+            assert_true(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
             segment = abandoned.segments;
             assert_holds(segment, left[i].repaired);
             assert_int_equal(segment->rows, segment->bytes / 2);
@@ -725,7 +729,7 @@ static void test_what_was_left_is_repaired(void **state)
             assert_null(segment->next);
             abandoned.segments = NULL;
             spool_discard(NULL, segment);
-            spool_release(&abandoned);
+            spool_abandoned_release(&abandoned);
         }
         assert_false(exists(path));
         assert_int_equal(count_entries(base), 0);
@@ -740,14 +744,14 @@ static void test_what_was_left_comes_in_order(void **state)
     LEAVE(NEWER_ID, "new\n");
     LEAVE(OLDER_ID, "old\n");
     LEAVE("notes.txt", "not ours\n");
-    assert_true(spool_adopt(base, "", &passed_over, &abandoned));
+    assert_true(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
     assert_holds(abandoned.segments, "old\n");
     assert_holds(abandoned.segments->next, "new\n");
     assert_null(abandoned.segments->next->next);
-    spool_release(&abandoned); /* unsent: all stays */
-    assert_true(spool_adopt(base, "", &passed_over, &abandoned));
+    spool_abandoned_release(&abandoned); /* unsent: all stays */
+    assert_true(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
     assert_holds(abandoned.segments, "old\n");
-    spool_release(&abandoned);
+    spool_abandoned_release(&abandoned);
 }
 
 static void test_a_directory_is_adopted_once(void **state)
@@ -756,11 +760,11 @@ static void test_a_directory_is_adopted_once(void **state)
 
     (void)state;
     LEAVE(OLDER_ID, "old\n");
-    assert_true(spool_adopt(base, "", &passed_over, &first));
-    assert_false(spool_adopt(base, "", &passed_over, &second));
-    spool_release(&first);
-    assert_true(spool_adopt(base, "", &passed_over, &second));
-    spool_release(&second);
+    assert_true(spool_abandoned_adopt(base, "", &passed_over, &first));
+    assert_false(spool_abandoned_adopt(base, "", &passed_over, &second));
+    spool_abandoned_release(&first);
+    assert_true(spool_abandoned_adopt(base, "", &passed_over, &second));
+    spool_abandoned_release(&second);
 }
 
 /* What one who has taken the service over could lay there, or a disk that has lost its way. */
@@ -792,10 +796,10 @@ static void test_what_is_no_segment_is_passed_over(void **state)
     for (int look = 0; look != 2; ++look) {
         const char *tried = "";
 
-        while (spool_adopt(base, tried, &passed_over, &abandoned)) {
+        while (spool_abandoned_adopt(base, tried, &passed_over, &abandoned)) {
             assert_holds(abandoned.segments, "good\n");
             assert_null(abandoned.segments->next);
-            spool_release(&abandoned);
+            spool_abandoned_release(&abandoned);
             tried = ABANDONED;
         }
         assert_int_equal(counter_read(&passed_over.files), 6);
@@ -830,16 +834,16 @@ static void test_what_cannot_be_removed_hides_nothing(void **state)
         struct spool_abandoned abandoned;
         struct spool_segment *segment;
 
-        assert_true(spool_adopt(base, tried, &passed_over, &abandoned));
+        assert_true(spool_abandoned_adopt(base, tried, &passed_over, &abandoned));
         assert_non_null(strstr(abandoned.directory, names[i]));
         segment = abandoned.segments;
         assert_holds(segment, "old\n");
         abandoned.segments = NULL;
         spool_discard(NULL, segment);
-        spool_release(&abandoned);
+        spool_abandoned_release(&abandoned);
         assert_int_equal(count_entries(base), 2);
     }
-    assert_false(spool_adopt(base, tried, &passed_over, &(struct spool_abandoned){0}));
+    assert_false(spool_abandoned_adopt(base, tried, &passed_over, &(struct spool_abandoned){0}));
 }
 
 static void test_what_a_dead_process_left_is_whole(void **state)
@@ -866,12 +870,12 @@ static void test_what_a_dead_process_left_is_whole(void **state)
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
-    assert_true(spool_adopt(base, "", &passed_over, &abandoned));
+    assert_true(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
     segment = abandoned.segments; /* of the two, made in one millisecond, either may come first */
     assert_holds(segment, segment->rows == 2 ? "row\nrow\n" : "row\n");
     assert_int_equal(segment->rows + segment->next->rows, 3);
     assert_null(segment->next->next);
-    spool_release(&abandoned);
+    spool_abandoned_release(&abandoned);
 }
 
 static atomic_bool adopting;
@@ -881,8 +885,8 @@ static void *adopt_all(void *unused)
     while (atomic_load(&adopting)) {
         struct spool_abandoned abandoned;
 
-        if (spool_adopt(base, "", &passed_over, &abandoned))
-            spool_release(&abandoned);
+        if (spool_abandoned_adopt(base, "", &passed_over, &abandoned))
+            spool_abandoned_release(&abandoned);
     }
     return unused;
 }

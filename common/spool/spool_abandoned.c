@@ -1,5 +1,5 @@
-/* Segments as files: reading, syncing, setting aside and bringing back, and those that other
- * processes left. See spool.h. */
+#include "common/spool/spool_abandoned.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,108 +15,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
-#include "common/map.h"
 #include "common/owner.h"
-#include "common/spool/spool.h"
-
-/* What stands behind the last whole pass was never answered for. */
-bool spool_read(struct spool_segment *segment, struct buffer *bytes, struct failure *failure)
-{
-    struct failure cause;
-    int fd = file_open(segment->directory, segment->name, O_RDONLY, SPOOL_FILE_MAX, &cause);
-    char *to = fd != -1 ? buffer_try_reserve(bytes, segment->bytes) : NULL;
-    size_t size = 0;
-    bool done = to != NULL && file_read(fd, to, segment->bytes, &size);
-
-    if (!done) {
-        failure_set(failure, "cannot read %s: %s", segment->path,
-                    fd == -1 ? cause.reason : strerror(errno));
-        segment->synced = false;
-    }
-    if (fd != -1)
-        close(fd);
-    bytes->size += size;
-    return done;
-}
-
-bool spool_sync_names(const struct spool_segment *segment)
-{
-    return file_sync_directory(segment->directory);
-}
-
-/* Failing that costs room only. */
-static void give_back_spare(struct spool_segment *segment, int fd)
-{
-    if (segment->has_spare && ftruncate(fd, (off_t)segment->bytes) == -1)
-        log_warn("spool.truncate", log_str("path", segment->path),
-                 log_str("reason", strerror(errno)));
-    segment->has_spare = false;
-}
-
-enum spool_synced spool_sync(struct spool_segment *segment, struct failure *failure)
-{
-    struct failure cause;
-    int fd, error;
-
-    if (segment->synced)
-        return SPOOL_SYNCED;
-    fd = file_open(segment->directory, segment->name, O_RDWR, SPOOL_FILE_MAX, &cause);
-    if (fd == -1 && errno == EROFS) {
-        segment->has_spare = false; /* it stays reserved */
-        fd = file_open(segment->directory, segment->name, O_RDONLY, SPOOL_FILE_MAX, &cause);
-    }
-    error = errno;
-    if (fd != -1) {
-        give_back_spare(segment, fd);
-        segment->synced = fdatasync(fd) == 0;
-        error = errno;
-        failure_set(&cause, "%s", strerror(error));
-        close(fd);
-    }
-    if (segment->synced)
-        return SPOOL_SYNCED;
-    failure_set(failure, "cannot sync %s: %s", segment->path, cause.reason);
-    return error == ENOENT || error == EIO || error == FILE_REFUSED ? SPOOL_LOST : SPOOL_NOT_NOW;
-}
-
-/* Whoever laid something there under the hidden name: it is not written through. */
-static bool write_hidden(int base, const char *hidden, struct slice lines)
-{
-    bool written;
-    int fd;
-
-    if (unlinkat(base, hidden, 0) == -1 && errno != ENOENT)
-        return false;
-    fd = openat(base, hidden, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    owner_inherit(fd, base);
-    written = fd != -1 && file_write(fd, lines.bytes, lines.length) && fsync(fd) == 0;
-    if (fd != -1)
-        close(fd);
-    return written;
-}
-
-bool spool_set_aside(const char *base, const struct uuid *id, const char *suffix,
-                     struct slice lines, struct failure *failure)
-{
-    char hidden[NAME_MAX], *name = hidden + 1;
-    int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool done;
-
-    uuid_format(id, strcpy(hidden, ".") + 1);
-    snprintf(name + UUID_TEXT_LENGTH, sizeof(hidden) - UUID_TEXT_LENGTH - 1, ".%s", suffix);
-    if (lines.length == 0)
-        done = fd != -1 && (unlinkat(fd, name, 0) == 0 ? file_sync_directory(fd)
-                                                       : errno == ENOENT || errno == EISDIR);
-    else
-        done = fd != -1 && write_hidden(fd, hidden, lines) && renameat(fd, hidden, fd, name) == 0 &&
-               file_sync_directory(fd);
-    if (!done)
-        failure_set(failure, "cannot %s %s/%s: %s", lines.length == 0 ? "remove" : "write", base,
-                    name, strerror(errno));
-    if (fd != -1)
-        close(fd);
-    return done;
-}
 
 static bool is_uuid(const char *name, struct uuid *id)
 {
@@ -127,8 +26,8 @@ static bool is_uuid(const char *name, struct uuid *id)
 static bool repair(struct spool_segment *segment, struct failure *failure)
 {
     struct file_lines lines;
-    int fd = file_open(segment->directory, segment->name, O_RDWR, SPOOL_FILE_MAX, failure);
-    bool done = fd != -1 && file_count_lines(fd, SPOOL_FILE_MAX, &lines);
+    int fd = file_open(segment->directory, segment->name, O_RDWR, SPOOL_SEGMENT_FILE_MAX, failure);
+    bool done = fd != -1 && file_count_lines(fd, SPOOL_SEGMENT_FILE_MAX, &lines);
     int error;
 
     if (done && lines.bytes != lines.size) {
@@ -145,36 +44,6 @@ static bool repair(struct spool_segment *segment, struct failure *failure)
     segment->rows = done ? lines.count : 0;
     segment->bytes = done ? lines.bytes : 0;
     return done;
-}
-
-struct spool_known {
-    UT_hash_handle hh;
-    char path[];
-};
-
-void spool_pass_over(struct spool_passed_over *passed_over, const char *path, const char *reason)
-{
-    struct spool_known *known;
-
-    HASH_FIND_STR(passed_over->known, path, known);
-    if (known != NULL || HASH_COUNT(passed_over->known) == SPOOL_PASSED_OVER_MAX ||
-        (known = malloc(sizeof(*known) + strlen(path) + 1)) == NULL)
-        return;
-    strcpy(known->path, path);
-    HASH_ADD_STR(passed_over->known, path, known);
-    counter_add(&passed_over->files, 1);
-    log_error("spool.passed_over", log_str("path", path), log_str("reason", reason));
-}
-
-void spool_passed_over_dispose(struct spool_passed_over *passed_over)
-{
-    struct spool_known *known = passed_over->known, *next;
-
-    HASH_CLEAR(hh, passed_over->known);
-    for (; known != NULL; known = next) {
-        next = known->hh.next;
-        free(known);
-    }
 }
 
 /* It is gone, or of a process that runs; or the system is short of something, and the next look
@@ -202,12 +71,12 @@ static struct spool_segment *find_segment(int directory, const char *path, const
     snprintf(segment->name, sizeof(segment->name), "%s", name);
     if (!is_uuid(name, &segment->id) || !repair(segment, &failure)) {
         if (!may_pass(errno))
-            spool_pass_over(passed_over, segment->path, failure.reason);
-        spool_forget(NULL, segment);
+            spool_passed_over_add(passed_over, segment->path, failure.reason);
+        spool_segment_free(segment);
         return NULL;
     }
     if (segment->rows == 0) {
-        spool_discard(NULL, segment);
+        spool_segment_discard(segment);
         return NULL;
     }
     return segment;
@@ -270,7 +139,7 @@ static bool adopt(const char *base, int base_fd, const char *name,
         return false;
     if ((abandoned->lock = lock_directory(base_fd, name, &failure)) == -1) {
         if (!may_pass(errno))
-            spool_pass_over(passed_over, path, failure.reason);
+            spool_passed_over_add(passed_over, path, failure.reason);
         free(path);
         return false;
     }
@@ -279,8 +148,9 @@ static bool adopt(const char *base, int base_fd, const char *name,
     return true;
 }
 
-bool spool_adopt_directory(const char *base, const char *name,
-                           struct spool_passed_over *passed_over, struct spool_abandoned *abandoned)
+bool spool_abandoned_adopt_named(const char *base, const char *name,
+                                 struct spool_passed_over *passed_over,
+                                 struct spool_abandoned *abandoned)
 {
     int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool adopted = fd != -1 && adopt(base, fd, name, passed_over, abandoned);
@@ -297,8 +167,8 @@ static int is_process_directory(const struct dirent *entry)
     return is_uuid(entry->d_name, &id);
 }
 
-bool spool_adopt(const char *base, const char *after, struct spool_passed_over *passed_over,
-                 struct spool_abandoned *abandoned)
+bool spool_abandoned_adopt(const char *base, const char *after,
+                           struct spool_passed_over *passed_over, struct spool_abandoned *abandoned)
 {
     struct dirent **entries;
     int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -318,9 +188,9 @@ bool spool_adopt(const char *base, const char *after, struct spool_passed_over *
     return adopted;
 }
 
-void spool_release(struct spool_abandoned *abandoned)
+void spool_abandoned_release(struct spool_abandoned *abandoned)
 {
-    spool_free(abandoned->segments);
+    spool_segment_free_all(abandoned->segments);
     rmdir(abandoned->directory);
     free(abandoned->directory);
     close(abandoned->lock);
@@ -330,7 +200,7 @@ void spool_release(struct spool_abandoned *abandoned)
 /* Somebody may have edited the file: a last line without its end would be cut as a torn one. */
 static bool end_last_line(int base, const char *name, struct failure *failure)
 {
-    int fd = file_open(base, name, O_RDWR | O_APPEND, SPOOL_FILE_MAX - 1, failure);
+    int fd = file_open(base, name, O_RDWR | O_APPEND, SPOOL_SEGMENT_FILE_MAX - 1, failure);
     off_t size = fd != -1 ? lseek(fd, 0, SEEK_END) : -1;
     bool done = size == 0;
     char last;
@@ -357,9 +227,9 @@ static bool make_name(char name[UUID_TEXT_LENGTH + 1])
     return made;
 }
 
-bool spool_bring_back(struct spool *spool, const struct spool_entry *entry,
-                      struct spool_passed_over *passed_over, struct spool_segment **segments,
-                      struct failure *failure)
+bool spool_abandoned_bring_back(struct spool *spool, const struct spool_entry *entry,
+                                struct spool_passed_over *passed_over,
+                                struct spool_segment **segments, struct failure *failure)
 {
     int base = open(spool->config.base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     char name[UUID_TEXT_LENGTH + 1];
