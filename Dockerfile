@@ -5,15 +5,16 @@ ARG BASE=debian:bookworm-20260918-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c81534
 FROM $BASE AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         gcc libc6-dev cmake ninja-build pkg-config libh2o-evloop-dev libjwt-dev libpq-dev \
-        libhiredis-dev libssl-dev libjansson-dev libsystemd-dev zlib1g-dev uthash-dev \
-        libcmocka-dev
+        libhiredis-dev libssl-dev libjansson-dev libyaml-dev libsystemd-dev zlib1g-dev \
+        uthash-dev libcmocka-dev
 WORKDIR /src
 COPY . .
 RUN cmake --preset release && cmake --build build --target jotd && strip build/jotd
 
 FROM $BASE
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        libh2o-evloop0.13 libjwt0 libpq5 libhiredis0.14 libssl3 libjansson4 libsystemd0 zlib1g && \
+        libh2o-evloop0.13 libjwt0 libpq5 libhiredis0.14 libssl3 libjansson4 libyaml-0-2 libsystemd0 \
+        zlib1g && \
     rm -rf /var/lib/apt/lists/* && \
     useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/jotd \
         --shell /usr/sbin/nologin jotd && \

@@ -19,6 +19,7 @@ static const char *const endpoint_names[ENDPOINT_COUNT] = {
     [ENDPOINT_TOKEN] = "/token",
     [ENDPOINT_METADATA] = "/.well-known/oauth-authorization-server",
     [ENDPOINT_JWKS] = "/.well-known/jwks.json",
+    [ENDPOINT_OPENAPI] = "/openapi.json",
     [ENDPOINT_HEALTH] = "/health",
     [ENDPOINT_READY] = "/ready",
     [ENDPOINT_METRICS] = "/metrics",

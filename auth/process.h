@@ -8,6 +8,7 @@
 
 #include "auth/client/throttle.h"
 #include "auth/ledger/ledger.h"
+#include "auth/openapi.h"
 #include "auth/quota/limiter.h"
 #include "auth/settings.h"
 #include "auth/token/keyring.h"
@@ -27,6 +28,7 @@ struct process {
     struct worker *workers;
     size_t worker_count;
     struct http http; /* and what is atomic in it */
+    struct openapi openapi;
 
     /* Under locks of their own. */
     struct keyring keys;

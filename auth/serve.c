@@ -298,6 +298,8 @@ static int run(struct process *process, struct failure *failure)
         return CLI_FAILED;
     if ((signals = open_signals()) == -1)
         return failure_set(failure, "no signalfd: %s", strerror(errno)), CLI_FAILED;
+    if (!openapi_open(&process->openapi, process->settings.issuer, failure))
+        return CLI_FAILED;
     keyring_open(&process->keys, process->settings.keys_dir);
     throttle_open(&process->throttle);
     limiter_shared_open(&process->limiter);
@@ -322,6 +324,7 @@ static int run(struct process *process, struct failure *failure)
     h2o_config_dispose(&process->http.h2o);
     limiter_shared_close(&process->limiter);
     throttle_close(&process->throttle);
+    openapi_close(&process->openapi);
     keyring_close(&process->keys);
     close(signals);
     return status;
@@ -355,7 +358,8 @@ const struct cli_command serve_command = {
     .path = "jotd serve",
     .summary = "issue tokens until SIGTERM",
     .help =
-        "Serves POST /token, the discovery documents, /health, /ready and /metrics.\n"
+        "Serves POST /token, the discovery documents, /openapi.json, /health, /ready and "
+        "/metrics.\n"
         "Configured by environment variables only: `jotd config check` prints them with\n"
         "their effective values. Needs DATABASE_URL, a schema (`jotd migrate`) and a signing\n"
         "key (`jotd key create`).\n"

@@ -9,7 +9,7 @@ install(FILES deploy/systemd/jotd.env deploy/systemd/commands.env deploy/systemd
         DESTINATION /etc/jotd
         PERMISSIONS OWNER_READ OWNER_WRITE COMPONENT package EXCLUDE_FROM_ALL)
 install(FILES README.md deploy/RUNBOOK.md deploy/debian/copyright deploy/queries.sql
-        deploy/roles.sql auth/openapi.yaml deploy/prometheus/rules.yml
+        deploy/roles.sql docs/openapi.yaml deploy/prometheus/rules.yml
         deploy/prometheus/alertmanager.yml deploy/grafana/jotd.json
         DESTINATION ${DOC} COMPONENT package EXCLUDE_FROM_ALL)
 install(FILES .env.example DESTINATION ${DOC} RENAME env.example

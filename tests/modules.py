@@ -13,7 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What the modules of a folder may include beside each other; the first line that fits a module
 # counts. A name that ends in / stands for the whole folder, but not for folders in it.
 PARTS = ["auth/client/", "auth/quota/", "auth/token/", "auth/ledger/"]
-STATE = ["auth/settings", "auth/process", "auth/counters", "auth/oauth_error", "auth/migrations"]
+STATE = ["auth/settings", "auth/process", "auth/counters", "auth/oauth_error", "auth/openapi",
+         "auth/migrations"]
 COMMON = ["common/", "common/http/", "common/pg/", "common/redis/", "common/spool/"]
 ALLOWED = [
     (r"common/(http|pg|redis|spool)/", ["common/"]),

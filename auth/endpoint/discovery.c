@@ -1,4 +1,3 @@
-/* Discovery documents: see discovery.h. */
 #include "auth/endpoint/discovery.h"
 
 #include <jansson.h>
@@ -8,7 +7,9 @@
 
 #include "auth/worker.h"
 #include "common/clock.h"
+#include "common/http/etag.h"
 #include "common/http/reply.h"
+#include "common/http/request.h"
 
 /* Verifiers ask again after so long; `jotd key rotate` leads by three times that. */
 #define CACHE_CONTROL SLICE("public, max-age=300")
@@ -28,13 +29,12 @@ static json_t *published_algs(const struct keyring_view *keys)
 
 static json_t *metadata(const char *issuer, const struct keyring_view *keys)
 {
-    size_t length = strlen(issuer);
+    struct slice url = slice_trim_end(slice_of(issuer), '/');
+    int length = (int)url.length;
 
-    while (length != 0 && issuer[length - 1] == '/')
-        --length;
     return json_pack("{s:s, s:o, s:o, s:[s], s:[s,s], s:[], s:[s], s:o}", "issuer", issuer,
-                     "token_endpoint", json_sprintf("%.*s/token", (int)length, issuer), "jwks_uri",
-                     json_sprintf("%.*s/.well-known/jwks.json", (int)length, issuer),
+                     "token_endpoint", json_sprintf("%.*s/token", length, issuer), "jwks_uri",
+                     json_sprintf("%.*s/.well-known/jwks.json", length, issuer),
                      "grant_types_supported", "client_credentials",
                      "token_endpoint_auth_methods_supported", "client_secret_basic",
                      "client_secret_post", "response_types_supported", "subject_types_supported",
@@ -54,38 +54,37 @@ void discovery_handle_metadata(h2o_req_t *req)
     reply_json(req, 200, body);
 }
 
-/* RFC 9110 13.1.2: a list of entity tags, or *; compared weakly. */
-static bool has_current(const h2o_req_t *req, const char *etag)
+/* 304 to those who have it already. Both texts must live as long as the request. */
+static void reply_document(h2o_req_t *req, struct slice text, const char *etag)
 {
     ssize_t at = h2o_find_header(&req->headers, H2O_TOKEN_IF_NONE_MATCH, -1);
-    const h2o_iovec_t *value;
+    h2o_iovec_t listed = at != -1 ? req->headers.entries[at].value : h2o_iovec_init(NULL, 0);
 
-    if (at == -1)
-        return false;
-    value = &req->headers.entries[at].value;
-    return h2o_memis(value->base, value->len, H2O_STRLIT("*")) ||
-           memmem(value->base, value->len, etag, strlen(etag)) != NULL;
+    REPLY_HEADER(req, "cache-control", "Cache-Control", CACHE_CONTROL);
+    REPLY_HEADER(req, "etag", "ETag", slice_of(etag));
+    if (etag_is_listed((struct slice){listed.base, listed.len}, etag))
+        reply(req, 304, SLICE(""), SLICE(""));
+    else
+        reply_json(req, 200, text);
 }
 
+/* The view may change before the answer leaves: copies. */
 void discovery_handle_jwks(h2o_req_t *req)
 {
     const struct keyring_view *keys = &worker_of(req)->keys;
-    struct slice text = {keys->jwks, keys->jwks_length}, etag;
 
     if (keys->jwks == NULL) {
         REPLY_HEADER(req, "retry-after", "Retry-After", SLICE("1"));
         reply_error(req, 503, "temporarily_unavailable", "The keys cannot be read at the moment.");
         return;
     }
-    /* The view may change before the answer leaves: copies. */
-    etag.bytes = h2o_strdup(&req->pool, keys->etag, SIZE_MAX).base;
-    etag.length = strlen(etag.bytes);
-    REPLY_HEADER(req, "cache-control", "Cache-Control", CACHE_CONTROL);
-    REPLY_HEADER(req, "etag", "ETag", etag);
-    if (has_current(req, keys->etag)) {
-        reply(req, 304, SLICE(""), SLICE(""));
-        return;
-    }
-    text.bytes = h2o_strdup(&req->pool, text.bytes, text.length).base;
-    reply_json(req, 200, text);
+    reply_document(req, request_keep(req, (struct slice){keys->jwks, keys->jwks_length}),
+                   h2o_strdup(&req->pool, keys->etag, SIZE_MAX).base);
+}
+
+void discovery_handle_openapi(h2o_req_t *req)
+{
+    const struct openapi *openapi = &worker_of(req)->process->openapi;
+
+    reply_document(req, (struct slice){openapi->text, openapi->length}, openapi->etag);
 }

@@ -1,4 +1,4 @@
-/* What clients and verifiers find out by themselves: RFC 8414 metadata and the JWK set. */
+/* What clients and verifiers find out by themselves: RFC 8414 metadata, the JWK set, OpenAPI. */
 #ifndef AUTH_ENDPOINT_DISCOVERY_H
 #define AUTH_ENDPOINT_DISCOVERY_H
 
@@ -6,5 +6,6 @@
 
 void discovery_handle_metadata(h2o_req_t *req);
 void discovery_handle_jwks(h2o_req_t *req);
+void discovery_handle_openapi(h2o_req_t *req);
 
 #endif

@@ -1,10 +1,8 @@
-/* Signing keys in memory: see keyring.h. */
 #include "auth/token/keyring.h"
 
 #include "auth/token/key_directory.h"
 
 #include <inttypes.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,15 +78,10 @@ static void adopt(struct keyring_view *view, struct keyring *ring, uint64_t vers
 
 static void publish(struct keyring_view *view, int64_t now)
 {
-    unsigned char digest[SHA256_DIGEST_LENGTH];
-    uint64_t tag;
-
     free(view->jwks);
     view->jwks = key_set_jwks(view->set, now);
     view->jwks_length = strlen(view->jwks);
-    SHA256((const unsigned char *)view->jwks, view->jwks_length, digest);
-    memcpy(&tag, digest, sizeof(tag));
-    snprintf(view->etag, sizeof(view->etag), "\"%016" PRIx64 "\"", tag);
+    etag_make((struct slice){view->jwks, view->jwks_length}, view->etag);
 }
 
 static void choose_signer(struct keyring_view *view, int64_t now)

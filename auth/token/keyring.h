@@ -13,6 +13,7 @@
 #include "auth/token/key_set.h"
 #include "common/attributes.h"
 #include "common/failure.h"
+#include "common/http/etag.h"
 
 struct keyring {
     const char *directory;
@@ -40,7 +41,7 @@ struct keyring_view {
     struct access_token_signer signer;
     char *jwks; /* the JWK set document; NULL when there is no set */
     size_t jwks_length;
-    char etag[24]; /* of the document, with its quotes */
+    char etag[ETAG_SIZE];
 };
 
 /* Brings the view up to date with the ring and the time; cheap when nothing has changed. */

@@ -1,4 +1,4 @@
-"""auth/openapi.yaml and the server say the same: every answer that stands there is given, and looks
+"""docs/openapi.yaml and the server say the same: every answer that stands there is given, and looks
 as it stands there; no other is."""
 
 import base64
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from harness import until
-from harness.process import ROOT
+from harness.process import ROOT, run_jotd
 
 PLAIN = {"date", "connection", "content-length", "content-type"}  # of every answer
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -21,7 +21,7 @@ class Document:
     """The document, and which of its answers have been seen."""
 
     def __init__(self):
-        self.root = yaml.safe_load((ROOT / "auth" / "openapi.yaml").read_text())
+        self.root = yaml.safe_load((ROOT / "docs" / "openapi.yaml").read_text())
         self.resolver = jsonschema.RefResolver("", self.root)
         self.seen = set()
 
@@ -113,6 +113,15 @@ def test_the_document_is_sound(document):
     assert len(names) == len(set(names))
 
 
+def test_the_server_gives_the_document(document, shared):
+    answer = shared.get("/openapi.json")
+    version = run_jotd("version").stdout.split()[1]
+    own = {"info": document.root["info"] | {"version": version},
+           "servers": [{"url": shared.url}]}
+    assert answer.json() == document.root | own
+    assert document.root["info"]["version"] == version
+
+
 def test_other_methods_and_paths(document, shared):
     responses = document.root["components"]["responses"]
     for path in document.root["paths"]:
@@ -183,6 +192,8 @@ def test_every_documented_answer_is_given(document, databases, jotd, postgres):
         until(lambda: len(s.jwks()["keys"]) == 2)
         etag = get(s, "/.well-known/jwks.json").headers["ETag"]
         get(s, "/.well-known/jwks.json", headers={"If-None-Match": etag})
+        etag = get(s, "/openapi.json").headers["ETag"]
+        get(s, "/openapi.json", headers={"If-None-Match": f'W/"other", W/{etag}'})
         get(s, "/health")
         get(s, "/metrics")
         until(lambda: get(s, "/ready").json()["status"] == "ok")
