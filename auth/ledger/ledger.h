@@ -1,10 +1,10 @@
 /* The ledger: every token that is answered with becomes a row of issued_tokens, exactly once.
  *
  * A worker appends the rows of a pass to its segment before the answers of the pass leave
- * (common/spool.h). One thread, the sender, takes closed segments and writes them to PostgreSQL by
- * COPY, several in one transaction together with their batch ids in flushed_batches, then removes
- * them: a segment that is sent again, because a crash or a lost answer came between, is known by
- * its id. What an earlier process left goes the same way.
+ * (common/spool/spool.h). One thread, the sender, takes closed segments and writes them to
+ * PostgreSQL by COPY, several in one transaction together with their batch ids in flushed_batches,
+ * then removes them: a segment that is sent again, because a crash or a lost answer came between,
+ * is known by its id. What an earlier process left goes the same way.
  */
 #ifndef AUTH_LEDGER_LEDGER_H
 #define AUTH_LEDGER_LEDGER_H

@@ -1,4 +1,4 @@
-/* auth/access_token, auth/signer and auth/key_proof: tokens that libjwt verifies. */
+/* auth/token: access_token, signer and key_proof: tokens that libjwt verifies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

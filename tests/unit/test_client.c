@@ -1,4 +1,4 @@
-/* auth/client: who is let in, and which ids there can be. */
+/* auth/client/client: who is let in, and which ids there can be. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Client credentials by Basic or in the body: auth/client/credentials.h. */
+/* auth/client/credentials: client credentials by Basic or in the body. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* auth/jwk: members, padding, and the thumbprint of RFC 7638's example. */
+/* auth/token/jwk: members, padding, and the thumbprint of RFC 7638's example. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* auth/keys and auth/key_material: what is read from the key directory, and what is refused. */
+/* auth/token: key_directory and key_file: what is read from the key directory, and what is refused.
+ */
 #include "auth/token/key_directory.h"
 #include "auth/token/key_file.h"
 #include "tests/unit/key_directory.h"

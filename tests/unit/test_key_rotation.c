@@ -1,4 +1,5 @@
-/* auth/keys and auth/key_rotation: which key signs when, what is published, and the changes. */
+/* auth/token: key_set and key_rotation: which key signs when, what is published, and the changes.
+ */
 #include "auth/token/key_directory.h"
 #include "auth/token/key_file.h"
 #include "tests/unit/key_directory.h"

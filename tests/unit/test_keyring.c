@@ -1,4 +1,4 @@
-/* auth/keyring: what a worker's view says as time goes on, and back. */
+/* auth/token/keyring: what a worker's view says as time goes on, and back. */
 #include "key_directory.h"
 
 #include "auth/token/keyring.h"

@@ -1,4 +1,4 @@
-/* common/origin: lists of web origins. */
+/* common/http/origin: lists of web origins. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

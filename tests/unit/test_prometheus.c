@@ -1,4 +1,5 @@
-/* common/metrics: buckets, sums over writers, and the text that Prometheus reads. */
+/* common/prometheus and common/histogram: buckets, sums over writers, and the text that Prometheus
+ * reads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* common/reuseport: which of several sockets at one address new connections go to. */
+/* common/http/reuseport: which of several sockets at one address new connections go to. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Scope values: auth/scope.h. */
+/* auth/client/scope: scope values. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Client secrets: auth/secret.h. */
+/* auth/client/secret: what a secret looks like, and which is one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

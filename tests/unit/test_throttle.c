@@ -1,4 +1,4 @@
-/* auth/throttle: who may fail how often. */
+/* auth/client/throttle: who may fail how often. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

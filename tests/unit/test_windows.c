@@ -1,4 +1,4 @@
-/* auth/windows: the limiter without Redis, against all that was ever granted. */
+/* auth/quota/windows: the limiter without Redis, against all that was ever granted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

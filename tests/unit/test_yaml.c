@@ -1,3 +1,4 @@
+/* common/yaml: types, what JSON cannot say, broken documents. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
