@@ -468,6 +468,12 @@ void settings_dispose(struct settings *settings)
     config_dispose(options, COUNT_OF(options), settings);
 }
 
+const struct config_option *settings_options(size_t *count)
+{
+    *count = COUNT_OF(options);
+    return options;
+}
+
 void settings_print(const struct settings *settings, FILE *out)
 {
     config_print(options, COUNT_OF(options), settings, out);

@@ -8,6 +8,7 @@
 #include "auth/quota/limiter_mode.h"
 #include "auth/token/issue_mode.h"
 #include "common/attributes.h"
+#include "common/config.h"
 #include "common/failure.h"
 #include "common/http/access_note.h"
 #include "common/log.h"
@@ -67,6 +68,9 @@ MUST_USE bool settings_load(struct settings *settings, unsigned needs, struct fa
 void settings_warn(const struct settings *settings);
 
 void settings_dispose(struct settings *settings);
+
+/* The table of variables. */
+const struct config_option *settings_options(size_t *count);
 
 /* Every variable with its effective value, one `NAME=value` a line, secrets masked. */
 void settings_print(const struct settings *settings, FILE *out);

@@ -471,19 +471,27 @@ static void fail_queries(struct pg *pg, const char *reason)
 }
 
 /* Each address of a round is tried at once; the pause comes when none was of use. */
+/* The event says how far the connection had come. */
+static void log_lost(const struct pg *pg, enum reconnect_state before)
+{
+    const char *name = pg->config->name, *reason = pg->link.reason.reason;
+
+    if (before == RECONNECT_READY)
+        log_warn("pg.lost", log_str("connection", name), log_str("reason", reason));
+    else if (before == RECONNECT_SETTING_UP)
+        log_warn("pg.unusable", log_str("connection", name), log_str("reason", reason));
+    else
+        log_warn("pg.unreachable", log_str("connection", name), log_str("reason", reason));
+}
+
 static bool on_lost(struct reconnect *link, enum reconnect_state before, bool is_news)
 {
     struct pg *pg = pg_of(link);
-    const char *event = before == RECONNECT_READY        ? "pg.lost"
-                        : before == RECONNECT_SETTING_UP ? "pg.unusable"
-                                                         : "pg.unreachable";
 
-    if (before ==
-        RECONNECT_SETTING_UP) /* what its statements have brought is not to be relied on */
+    if (before == RECONNECT_SETTING_UP) /* what its statements have brought does not count */
         pg->config->on_change(pg->config->owner, false);
     if (is_news)
-        log_warn(event, log_str("connection", pg->config->name),
-                 log_str("reason", link->reason.reason));
+        log_lost(pg, before);
     if (before == RECONNECT_READY)
         pg->down_since_ms = clock_monotonic_ms();
     fail_queries(pg, link->reason.reason);
