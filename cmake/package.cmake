@@ -8,13 +8,14 @@ install(FILES deploy/systemd/jotd.service deploy/systemd/jotd.socket
 install(FILES deploy/systemd/jotd.env deploy/systemd/commands.env deploy/systemd/pgpass
         DESTINATION /etc/jotd
         PERMISSIONS OWNER_READ OWNER_WRITE COMPONENT package EXCLUDE_FROM_ALL)
-install(FILES README.md deploy/RUNBOOK.md deploy/debian/copyright deploy/queries.sql
-        deploy/roles.sql docs/openapi.yaml deploy/prometheus/rules.yml
+install(FILES README.md CHANGELOG.md SECURITY.md deploy/RUNBOOK.md deploy/debian/copyright
+        deploy/queries.sql deploy/roles.sql deploy/prometheus/rules.yml
         deploy/prometheus/alertmanager.yml deploy/grafana/jotd.json
         DESTINATION ${DOC} COMPONENT package EXCLUDE_FROM_ALL)
 install(FILES .env.example DESTINATION ${DOC} RENAME env.example
         COMPONENT package EXCLUDE_FROM_ALL)
-install(DIRECTORY migrations DESTINATION ${DOC} COMPONENT package EXCLUDE_FROM_ALL)
+install(DIRECTORY migrations docs DESTINATION ${DOC} COMPONENT package EXCLUDE_FROM_ALL
+        PATTERN __pycache__ EXCLUDE)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_INSTALL_CMAKE_PROJECTS

@@ -42,7 +42,7 @@ def test_the_package_depends_on_the_libraries(package):
     fields = run("dpkg-deb", "--field", str(package), "Depends", "Package", "Version")
     assert "Package: jotd\n" in fields
     for library in ("libh2o-evloop0.13", "libjwt0", "libpq5", "libhiredis0.14", "libssl3",
-                    "libjansson4", "libsystemd0"):
+                    "libjansson4", "libyaml-0-2", "libsystemd0"):
         assert library in fields
 
 
