@@ -1,4 +1,4 @@
-/* What one worker counts. Each worker owns one; /metrics sums them (metrics.c). */
+/* One worker's counters; /metrics sums them over all workers (metrics.c). */
 #ifndef AUTH_COUNTERS_H
 #define AUTH_COUNTERS_H
 
@@ -11,7 +11,7 @@
 #include "common/counter.h"
 #include "common/histogram.h"
 
-/* Paths, as the label `endpoint`. */
+/* Values of the label `endpoint`. */
 enum endpoint {
     ENDPOINT_TOKEN,
     ENDPOINT_METADATA,
@@ -24,7 +24,7 @@ enum endpoint {
     ENDPOINT_COUNT,
 };
 
-/* Statuses that are answered, as the label `code`; the last stands for any other. */
+/* Values of the label `code`; the last, 0, is any other status. */
 #define COUNTERS_STATUS_CODES                                                                      \
     {                                                                                              \
         200, 204, 304, 400, 401, 404, 405, 413, 417, 429, 431, 500, 503, 0                         \
@@ -40,10 +40,10 @@ struct counters {
     struct issue_counters issue;
     struct limiter_counters limiter;
     struct client_cache_counters cache;
-    struct histogram loop_lag; /* the turns of its loop */
+    struct histogram loop_lag; /* turns of the event loop */
 };
 
-/* A request is finished. `duration_us` is 0 where no handler had it. */
+/* Counts a finished request. `duration_us` is 0 if it never reached a handler. */
 static inline void counters_count_request(struct counters *counters, enum endpoint endpoint,
                                           int status, uint64_t duration_us)
 {

@@ -1,6 +1,5 @@
-/* The level of the log while the server runs: see log_level.h.
- *
- * Nobody can change the environment of a process from outside; a file they can.
+/* The level can also come from a file, because nobody can change a process's environment from
+ * outside.
  */
 #include "auth/log_level.h"
 
@@ -12,7 +11,8 @@
 #include "common/file.h"
 #include "common/log.h"
 
-/* The one word in the file, or the reason why there is none. */
+/* Reads the file into `word`, without trailing white space. Returns NULL, or the reason it
+ * failed. */
 static const char *read_word(const char *path, char *word, size_t size)
 {
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);

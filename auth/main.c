@@ -30,7 +30,7 @@ static const struct cli_command jotd = {
     .notes = "`jotd help COMMAND` does the same. Exit status: 0 done, 1 failed, 2 wrong usage.",
 };
 
-/* Whoever reads the output is told when it is not whole. */
+/* Fails if stdout could not be written in full. */
 int main(int argc, char **argv)
 {
     int status;

@@ -1,6 +1,6 @@
-/* The metrics, in the order in which they are shown: see metrics.h.
+/* The metrics, in the order in which they appear.
  *
- * No client id is ever a label: their number has no bound.
+ * A client id is never a label: their number is unbounded.
  */
 #include "auth/metrics.h"
 
@@ -45,11 +45,11 @@ static struct histogram merge(const struct process *process, size_t offset)
 
 #define OFFSET(field) offsetof(struct counters, field)
 
-/* The place of element `i` of an array field. */
+/* The offset of element `i` of an array field. */
 #define OFFSET_AT(field, i) (OFFSET(field) + (i) * sizeof(((struct counters *)0)->field[0]))
 
-/* Of /token all are shown from the start, since a rate does not see the step from no series to the
- * first count. */
+/* All codes of /token appear from the start, since a rate does not see the step from no series to
+ * the first count. Other series appear once they count something. */
 static bool is_shown(enum endpoint endpoint, int code, uint64_t count)
 {
     return count != 0 || (endpoint == ENDPOINT_TOKEN && code != 0);
@@ -58,7 +58,7 @@ static bool is_shown(enum endpoint endpoint, int code, uint64_t count)
 static void write_connections(struct buffer *text, const struct process *process)
 {
     struct memory_budget *memory =
-        (struct memory_budget *)&process->http.connections.memory; /* reading takes its mutex */
+        (struct memory_budget *)&process->http.connections.memory; /* reading locks its mutex */
     uint64_t open = 0;
 
     for (size_t i = 0; i != process->worker_count; ++i)
@@ -110,7 +110,7 @@ static const char *const throttled_by[THROTTLE_BY_COUNT] = {
     [THROTTLE_ALL] = "by=\"process\"",
 };
 
-/* Tiers are shown from the start as well: `other` when it is needed. */
+/* Named tiers also appear from the start; `other` only once it counts something. */
 static bool is_known(unsigned tier, uint64_t count)
 {
     return tier == TIER_MAX - 1 ? count != 0 : tier_name(tier) != NULL;
@@ -179,7 +179,7 @@ static void write_cache(struct buffer *text, const struct process *process)
         {"jotd_client_rechecks_total",
          "Statements that looked clients up again after a change of all.", OFFSET(cache.rechecks)},
     };
-    /* In this order, since workers go on counting: never more removed than added. */
+    /* Read in this order, as workers keep counting: so `removed` never exceeds `added`. */
     uint64_t removed = workers_sum(process, OFFSET(cache.removed));
     uint64_t added = workers_sum(process, OFFSET(cache.added)), capacity = 0;
 
@@ -227,7 +227,7 @@ static void write_ledger(struct buffer *text, const struct process *process)
         [SPOOL_SHUTDOWN] = "shutdown",
         [SPOOL_RECOVERY] = "recovery",
     };
-    struct ledger *ledger = (struct ledger *)&process->ledger; /* reading takes its mutex */
+    struct ledger *ledger = (struct ledger *)&process->ledger; /* reading locks its mutex */
     const struct spool_writer *writers[WORKERS_MAX];
     char labels[64];
     int64_t oldest_ms, recovering_ms = atomic_load(&ledger->recovering_unix_ms);

@@ -1,4 +1,4 @@
-/* The text of /metrics: the counters of all workers, summed. */
+/* Renders /metrics: the counters of all workers, summed. */
 #ifndef AUTH_METRICS_H
 #define AUTH_METRICS_H
 
@@ -6,7 +6,7 @@
 #include "auth/token/keyring.h"
 #include "common/buffer.h"
 
-/* `keys` is the asking worker's view. */
+/* Appends to `text`. `keys` is the view of the worker that serves the request. */
 void metrics_write(struct buffer *text, const struct process *process,
                    const struct keyring_view *keys);
 

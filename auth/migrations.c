@@ -1,4 +1,3 @@
-/* The version of the schema: see migrations.h. */
 #include "auth/migrations.h"
 
 #include <stdlib.h>
@@ -22,7 +21,7 @@ bool migrations_check_version(const PGresult *result, struct failure *failure)
     if (is_state(result, "42P01")) /* undefined_table */
         return failure_set(failure,
                            "this database has no jotd schema yet: run `jotd migrate` first");
-    if (!has_rows && !is_state(result, "42703")) /* undefined_column: before works_since */
+    if (!has_rows && !is_state(result, "42703")) /* undefined_column: predates works_since */
         return failure_set(failure, "PostgreSQL: %s", message != NULL ? message : "it is lost");
     if (!has_rows)
         return failure_set(failure,

@@ -1,4 +1,4 @@
-/* The schema's migrations, migrations/NNNN_name.sql, embedded by the build in ascending order. */
+/* The schema migrations (migrations/NNNN_name.sql), embedded by the build in ascending order. */
 #ifndef AUTH_MIGRATIONS_H
 #define AUTH_MIGRATIONS_H
 
@@ -11,7 +11,7 @@
 
 struct migration {
     int version;      /* NNNN */
-    int works_since;  /* programs that know this version and no newer one go on with it */
+    int works_since;  /* a program must know this version to work with the schema */
     const char *name; /* NNNN_name */
     const char *sql;
 };
@@ -19,17 +19,17 @@ struct migration {
 extern const struct migration migrations[];
 extern const size_t migration_count;
 
-/* Gives the newest version that the database has, and the oldest that a program must know to work
- * with it; NULLs where the schema was never made. */
+/* Selects the newest version in the database, and the oldest that a program must know to work with
+ * it; NULLs if no migration was applied. */
 #define MIGRATIONS_VERSION_SQL                                                                     \
     "SELECT max(version), max(coalesce(works_since, version)) FROM schema_migrations"
 
-/* Whether the result of that, which may be an error's or NULL, names a schema that this program
- * works with: its own, or a newer one that says so. */
+/* Checks the result of MIGRATIONS_VERSION_SQL, which may be an error or NULL. True if this program
+ * works with the schema: its own version, or a newer one that allows it. */
 MUST_USE bool migrations_check_version(const PGresult *result, struct failure *failure);
 
-/* The advisory lock under which the schema is changed, by `jotd migrate` and where partitions are
- * made or dropped: "jotd" in ASCII. */
+/* The advisory lock held while the schema changes, by `jotd migrate` and when partitions are made
+ * or dropped: "jotd" in ASCII. */
 #define MIGRATIONS_LOCK_KEY "1785689188"
 
 #endif

@@ -1,4 +1,4 @@
-/* The errors of the endpoints of OAuth: RFC 6749 5.2, RFC 8707 2, and some of our own. */
+/* Errors of the OAuth endpoints: RFC 6749 5.2, RFC 8707 2, and some of our own. */
 #ifndef AUTH_OAUTH_ERROR_H
 #define AUTH_OAUTH_ERROR_H
 
@@ -14,10 +14,10 @@ enum oauth_error {
     OAUTH_ERROR_COUNT,
 };
 
-/* As `error` in the answer, and as the label of the metrics. */
+/* The response's `error`, and the label in metrics. */
 const char *oauth_error_name(enum oauth_error error);
 
-/* The status that it is answered with. */
+/* The HTTP status of the response. */
 int oauth_error_status(enum oauth_error error);
 
 #endif

@@ -1,5 +1,5 @@
-/* The OpenAPI document of this server: docs/openapi.yaml, which the program carries, as JSON, with
- * the server's own version and address in it. */
+/* This server's OpenAPI document: the embedded docs/openapi.yaml as JSON, with the server's own
+ * version and URL. */
 #ifndef AUTH_OPENAPI_H
 #define AUTH_OPENAPI_H
 

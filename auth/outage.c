@@ -1,4 +1,3 @@
-/* Neighbours that are away: see outage.h. */
 #include "auth/outage.h"
 
 #include <stddef.h>
@@ -19,7 +18,7 @@ static struct outage count(const struct process *process)
     };
 }
 
-/* True when a line is due. While the neighbour is there, what would be its begin goes on. */
+/* True when a log line is due. Without an outage, moves the starting counts forward. */
 static bool is_due(struct outage *outage, const struct process *process, bool away)
 {
     uint64_t now_ms = clock_monotonic_ms();
@@ -87,7 +86,7 @@ static void look_at_redis(struct outage *outage, const struct process *process, 
              log_int("decided_without", (int64_t)(now.decided - outage->decided)));
 }
 
-/* The worst of what is the matter. */
+/* The most serious current problem. */
 static const char *status(const struct process *process, size_t without_postgres,
                           unsigned without_redis)
 {

@@ -1,5 +1,5 @@
-/* What goes on while a neighbour is away, for those who read the log or ask the service manager: a
- * line each minute with what it has cost since, and a status in words. Main thread.
+/* Reports outages of PostgreSQL and Redis: a log line a minute that says what the outage has cost
+ * so far, and a status text for the service manager. Main thread only.
  */
 #ifndef AUTH_OUTAGE_H
 #define AUTH_OUTAGE_H
@@ -10,21 +10,21 @@
 
 #define OUTAGE_LINE_MS 60000
 
-/* Counts at its begin. */
+/* The counts are the totals when the outage began. */
 struct outage {
-    uint64_t since_ms; /* monotonic; 0: the neighbour is there */
-    uint64_t line_ms;  /* when the next line is due */
-    uint64_t stale;    /* tokens of clients whose entry had expired */
-    uint64_t refused;  /* answers of temporarily_unavailable */
-    uint64_t decided;  /* on quotas, without Redis */
+    uint64_t since_ms; /* monotonic; 0: no outage */
+    uint64_t line_ms;  /* monotonic: when the next line is due */
+    uint64_t stale;    /* stale cache hits */
+    uint64_t refused;  /* temporarily_unavailable responses */
+    uint64_t decided;  /* quota decisions made without Redis */
 };
 
 struct outages {
     struct outage postgres, redis;
-    const char *status; /* what the service manager was told last */
+    const char *status; /* last sent to the service manager */
 };
 
-/* About once a second. */
+/* Call about once a second. */
 void outages_look(struct outages *outages, const struct process *process);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the threads of one process share. */
+/* State shared by the threads of a process. */
 #ifndef AUTH_PROCESS_H
 #define AUTH_PROCESS_H
 
@@ -14,7 +14,7 @@
 #include "auth/token/keyring.h"
 #include "common/http/http.h"
 
-/* Where requests come in. What belongs to a listener without an address is at the public one. */
+/* Listeners. If one has no address, the public one serves its paths. */
 enum listener {
     LISTENER_PUBLIC,
     LISTENER_METRICS, /* /metrics, /health and /ready */
@@ -23,27 +23,27 @@ enum listener {
 _Static_assert((int)LISTENER_COUNT <= CONNECTIONS_LISTENERS_MAX, "they have their place");
 
 struct process {
-    /* Set at the start, before there are other threads. */
+    /* Set at startup, before other threads exist. */
     struct settings settings;
     struct worker *workers;
     size_t worker_count;
-    struct http http; /* and what is atomic in it */
+    struct http http; /* its atomic members change later */
     struct openapi openapi;
 
-    /* Under locks of their own. */
+    /* Each has its own lock. */
     struct keyring keys;
     struct ledger ledger;
     struct throttle throttle;
     struct limiter_shared limiter;
 
-    _Atomic int workers_running;     /* threads */
-    atomic_bool other_host_told;     /* that requests name another host than the default issuer */
-    _Atomic size_t workers_verified; /* those that have seen the schema that they know */
+    _Atomic int workers_running;        /* threads not yet ended */
+    atomic_bool other_host_told;        /* logged that requests name a host not in the issuer */
+    _Atomic size_t workers_verified;    /* workers that have found the schema compatible */
     _Atomic uint64_t drain_deadline_ms; /* monotonic; 0: not draining */
 };
 
-/* Whether every worker has reached PostgreSQL once and found the schema that it knows, and knows
- * whether there is a Redis. */
+/* Whether every worker has reached PostgreSQL once and found the schema compatible, and knows
+ * whether it has Redis. */
 static inline bool process_is_verified(const struct process *process)
 {
     return atomic_load(&process->workers_verified) == process->worker_count &&

@@ -11,9 +11,9 @@
 #include "common/http/router.h"
 #include "common/log.h"
 
-/* At the public address the metrics would tell strangers which ids exist and whose secret is right:
- * they are for this host alone there. A path such as /./metrics would pass a proxy's rule, so the
- * path counts as it was sent. */
+/* On the public listener, metrics would tell strangers which ids exist and whose secret is right,
+ * so only this host may read them. The path must match as sent: one such as /./metrics would slip
+ * past a proxy's rule. */
 static bool may_scrape(const h2o_req_t *req)
 {
     struct slice target = {req->input.path.base, req->input.path.len};
@@ -72,7 +72,8 @@ static const struct route routes[] = {
      .handle = health_handle_metrics},
 };
 
-/* Who comes by another name than a default issuer says will not find the iss that it expects. */
+/* Warns once if a client uses another host name than a default issuer's: it will not find the iss
+ * that it expects. */
 static void check_host(h2o_req_t *req, const struct route *route)
 {
     struct process *process = worker_of(req)->process;

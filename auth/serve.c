@@ -1,4 +1,4 @@
-/* `jotd serve`: set-up in order, wait for signals, tear-down in the opposite order. */
+/* `jotd serve`: set up in order, wait for signals, tear down in reverse order. */
 #include "auth/serve.h"
 
 #include "auth/token/key_directory.h"
@@ -27,13 +27,14 @@
 #include "common/private_memory.h"
 #include "common/prometheus.h"
 
-#define LOOK_EVERY_MS    1000 /* at the key directory; also the least time between two reloads */
-#define GIVE_BACK_BYTES  (16 * 1024 * 1024) /* when so much less is held than before */
-#define CONNECTION_BYTES 8192               /* about what one holds beside an unfinished request */
-#define STUCK_MS         3000 /* after the time to drain, by when every worker should have ended */
-#define LOG_STOP_MS      500  /* for the reader of the log to take the last lines */
+#define LOOK_EVERY_MS    1000 /* between calls of look_around; also the minimum between reloads */
+#define GIVE_BACK_BYTES  (16 * 1024 * 1024) /* trim once this much less is held than at the peak */
+#define CONNECTION_BYTES 8192               /* rough cost of one, excluding unfinished requests */
+#define STUCK_MS         3000               /* grace after the drain deadline for workers to end */
+#define LOG_STOP_MS      500                /* for the log's reader to take the last lines */
 
-/* A descriptor for each connection and some for the rest, as far as the system allows. */
+/* Allows a descriptor for each connection and some for the rest; if the system does not, lowers
+ * max_connections. */
 static void raise_descriptor_limit(struct settings *settings)
 {
     rlim_t rest = 64 + 16 * (rlim_t)settings->workers;
@@ -53,19 +54,19 @@ static void raise_descriptor_limit(struct settings *settings)
     }
 }
 
-/* What the main thread keeps from one look around to the next. */
+/* State that look_around keeps between calls. */
 struct lookout {
-    size_t most_held; /* bytes, by connections, since memory was given back */
+    size_t most_held; /* bytes; peak held by connections since the last trim */
     struct outages outages;
 };
 
-/* Blocked in every thread, since those that are started later inherit it. */
+/* Blocks the signals in every thread: threads started later inherit the mask. */
 static int open_signals(void)
 {
     sigset_t signals;
 
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of write(), as a full disk is */
+    signal(SIGXFSZ, SIG_IGN); /* at the file size limit write() fails instead, as on a full disk */
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
@@ -74,8 +75,8 @@ static int open_signals(void)
     return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* The signal that came, or 0 when none did in time. Of several that are pending the kernel gives
- * SIGHUP first, so all are taken: one that ends the process counts before it. */
+/* Returns the signal received, or 0 on timeout. The kernel delivers a pending SIGHUP first, so all
+ * pending signals are read, and one that ends the process takes precedence. */
 static int wait_for_signal(int signals, int timeout_ms)
 {
     struct pollfd poll_fd = {.fd = signals, .events = POLLIN};
@@ -92,9 +93,9 @@ static int wait_for_signal(int signals, int timeout_ms)
     return found;
 }
 
-/* The service manager, see sd_notify(3), restarts a process from which it does not hear this for a
- * while (WatchdogSec=). The loop of every worker has to turn; the sender is not asked, since it
- * waits for PostgreSQL and the disk, and a restart mends neither. */
+/* The service manager, see sd_notify(3), restarts a process that has not sent this for a while
+ * (WatchdogSec=). Every worker's loop must be turning. The sender is not checked: it waits for
+ * PostgreSQL and the disk, and a restart mends neither. */
 static void tell_alive(const struct process *process)
 {
     uint64_t period_us;
@@ -120,8 +121,8 @@ static void reload(struct process *process)
     sd_notify(0, "READY=1");
 }
 
-/* What many connections have held lies about in pieces, which malloc gives back only when it is
- * told to. That holds each worker up for some milliseconds, so it is done once a flood is over. */
+/* Memory freed by many connections is fragmented, and malloc returns it only when told to. That
+ * holds each worker up for some milliseconds, so it waits until a flood is over. */
 static void give_memory_back(struct process *process, size_t *most_held)
 {
     size_t connections = (size_t)atomic_load(&process->http.connections.count) * CONNECTION_BYTES;
@@ -146,12 +147,12 @@ static void look_around(struct process *process, struct lookout *lookout, bool r
         reload(process);
     else
         keyring_refresh(&process->keys, false);
-    private_memory_wipe_small(); /* of keys */
+    private_memory_wipe_small(); /* freed copies of keys */
     outages_look(&lookout->outages, process);
 }
 
-/* A SIGHUP is heard at once when the last reload is long enough ago, else when that is so: however
- * many come, they cost one reload a second. */
+/* A SIGHUP reloads at once, or as soon as LOOK_EVERY_MS have passed since the last reload: however
+ * many arrive, they cost one reload a second. */
 static void wait_for_end(struct process *process, int signals)
 {
     struct lookout lookout = {0};
@@ -183,7 +184,7 @@ static void wait_for_end(struct process *process, int signals)
     }
 }
 
-/* Threads are left as they are. */
+/* Exits without stopping the threads. */
 _Noreturn static void end_now(int status)
 {
     log_stop(LOG_STOP_MS);
@@ -242,7 +243,7 @@ static bool open_workers(struct process *process, struct failure *failure)
     if ((process->workers = calloc(count, sizeof(*process->workers))) == NULL)
         return failure_set(failure, "out of memory");
     for (size_t i = 0; i != count; ++i) {
-        process->worker_count = i + 1; /* worker_close copes with one that is half open */
+        process->worker_count = i + 1; /* worker_close handles a half-open one */
         if (!worker_open(&process->workers[i], process, failure))
             return false;
     }
@@ -270,7 +271,7 @@ static void close_workers(struct process *process)
     free(process->workers);
 }
 
-/* The workers may have used up the time: half a second is left to the ledger in any case. */
+/* The workers may have used up the drain time; the ledger still gets half a second. */
 static uint64_t ledger_deadline_ms(const struct process *process)
 {
     uint64_t drained_ms = atomic_load(&process->drain_deadline_ms);
@@ -315,7 +316,7 @@ static int run(struct process *process, struct failure *failure)
     for (size_t i = 0; i != process->worker_count; ++i)
         worker_join(&process->workers[i]);
     if (!ledger_stop(&process->ledger, ledger_deadline_ms(process)))
-        end_now(status); /* its thread is stuck and still uses all this; the spool is complete */
+        end_now(status); /* its stuck thread still uses all this; the spool is complete */
 
     close_workers(process);
     handover_close(&process->http);

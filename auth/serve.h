@@ -4,7 +4,7 @@
 
 #include "auth/command/cli.h"
 
-/* Serves until a signal ends it. */
+/* Runs until SIGTERM or SIGINT. */
 extern const struct cli_command serve_command;
 
 #endif

@@ -1,4 +1,4 @@
-/* The table of environment variables, and what needs more than a table: see settings.h. */
+/* The table of environment variables, and the checks and defaults that a table cannot express. */
 #include "auth/settings.h"
 
 #include <ctype.h>
@@ -26,7 +26,8 @@ static bool check_listen(const char *value, struct failure *failure)
                                 ":port for all addresses, or unix:/path");
 }
 
-/* RFC 8414 2: a URL without query or fragment. What JSON would have to escape is refused. */
+/* RFC 8414 2: a URL without query or fragment. Refuses characters that JSON would have to
+ * escape. */
 static bool check_issuer(const char *value, struct failure *failure)
 {
     size_t scheme = strncmp(value, "https://", 8) == 0  ? 8
@@ -42,7 +43,7 @@ static bool check_issuer(const char *value, struct failure *failure)
                                 "without query or fragment");
 }
 
-/* The names in a URL are no secrets, as long as they look like names. */
+/* Whether part of a URL looks like a name; such a part is not secret and may be shown. */
 static bool is_name(struct slice text)
 {
     for (size_t i = 0; i != text.length; ++i) {
@@ -68,7 +69,7 @@ static bool has_scheme(const char *url, const char *const *allowed)
     return false;
 }
 
-/* Puts a scheme that is not taken in the place of a more general reason. */
+/* If the scheme is the problem, replaces the general reason with one that names it. */
 static void name_scheme(const char *url, const char *const *allowed, struct failure *failure)
 {
     struct slice scheme = scheme_of(url);
@@ -78,7 +79,7 @@ static void name_scheme(const char *url, const char *const *allowed, struct fail
                     (int)scheme.length, scheme.bytes, allowed[0]);
 }
 
-/* The same for a parameter that libpq complains of. */
+/* The same for a parameter that libpq rejects. */
 static void name_parameter(const char *error, struct failure *failure)
 {
     static const char complaint[] = "invalid URI query parameter: \"";
@@ -94,8 +95,8 @@ static void name_parameter(const char *error, struct failure *failure)
                     name.bytes);
 }
 
-/* libpq would take part of a password that is not percent-encoded for a host or a port, and its
- * messages would show it: the one @ that may stand in the URI ends the user part. */
+/* libpq would take part of a password that is not percent-encoded for a host or port, and show it
+ * in its messages. So the URI may have only one @, which ends the user part. */
 static bool has_plain_password(const char *url)
 {
     const char *authority = url + scheme_of(url).length + 3, *at = strchr(url, '@');
@@ -343,7 +344,7 @@ static const struct config_option options[] = {
      .help = "a line for each request: off, errors (statuses from 400 on) or all"},
 };
 
-/* The processors that the scheduler and the cgroup (v2) let this process use. */
+/* The processors this process may use, by its affinity mask and its cgroup (v2) quota. */
 static long long processors(void)
 {
     cpu_set_t allowed;
@@ -370,7 +371,7 @@ static long long quarter_of_memory(void)
     return quarter < MEMORY_BUDGET_MIN ? MEMORY_BUDGET_MIN : quarter;
 }
 
-/* Kubernetes puts JOTD_SERVICE_* and JOTD_PORT* into the environment for a Service named jotd. */
+/* Kubernetes sets JOTD_SERVICE_* and JOTD_PORT* for a Service named jotd. */
 static bool is_kubernetes(const char *name)
 {
     return strncmp(name, "JOTD_SERVICE_", 13) == 0 || strcmp(name, "JOTD_PORT") == 0 ||
@@ -383,7 +384,7 @@ static void warn_unknown(const char *name, const char *nearest)
              log_str("reason", "this variable means nothing to jotd; was the nearest one meant?"));
 }
 
-/* A loopback address needs no issuer: what it serves is a trial. */
+/* A loopback address needs no issuer: such a server is a trial. */
 static bool default_issuer(struct settings *settings, unsigned needs, struct failure *failure)
 {
     struct address address;
@@ -410,8 +411,7 @@ void settings_warn(const struct settings *settings)
         log_warn("issuer.defaulted", log_str("issuer", settings->issuer),
                  log_str("reason", "JOTD_ISSUER is not set: whoever gets here by another URL finds "
                                    "another iss in the tokens than that"));
-    /* The bounds on failed authentications go by address: of the clients, not of what is between.
-     */
+    /* Failed authentications are limited by address: the client's, not the proxy's. */
     if (network_list_is_everyone(&settings->trusted_proxies))
         log_warn("config.everyone_is_trusted", log_str("name", "JOTD_TRUSTED_PROXIES"),
                  log_str("reason",
@@ -433,7 +433,7 @@ bool settings_load(struct settings *settings, unsigned needs, struct failure *fa
 
     *settings = (struct settings){0};
     settings->log_format = isatty(STDERR_FILENO) ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON;
-    /* In this is said what else cannot be read. */
+    /* Known first, so that errors in other settings are logged in this format. */
     if (format != NULL && strcmp(format, "text") == 0)
         settings->log_format = LOG_FORMAT_TEXT;
     else if (format != NULL && strcmp(format, "json") == 0)

@@ -1,4 +1,4 @@
-/* What the environment says: one struct, filled from the table in settings.c. */
+/* Settings from the environment: one struct, filled from the table in settings.c. */
 #ifndef AUTH_SETTINGS_H
 #define AUTH_SETTINGS_H
 
@@ -14,17 +14,17 @@
 #include "common/log.h"
 #include "common/network.h"
 
-#define TOKEN_TTL_MAX_S 86400 /* also the bound of clients.token_ttl */
+#define TOKEN_TTL_MAX_S 86400 /* also the maximum of clients.token_ttl */
 #define WORKERS_MAX     256
 
 #define MEMORY_BUDGET_MIN 1048576 /* bytes */
 
 struct settings {
     char *listen;
-    char *metrics_listen; /* NULL: as listen */
-    char *issuer;         /* NULL only where SETTINGS_NEED_ISSUER was not asked for */
+    char *metrics_listen; /* NULL: same as listen */
+    char *issuer;         /* NULL only without SETTINGS_NEED_ISSUER */
     bool issuer_is_default;
-    char *database_url; /* NULL only where SETTINGS_NEED_DATABASE was not asked for */
+    char *database_url; /* NULL only without SETTINGS_NEED_DATABASE */
     long long workers;  /* resolved: at least 1 */
     char *keys_dir;
     long long token_ttl_s;
@@ -53,18 +53,18 @@ struct settings {
     enum access_log access_log;
 };
 
-/* What a command cannot do without; the rest is checked all the same. */
+/* Settings that a command requires. All others are still checked. */
 enum settings_need {
     SETTINGS_NEED_NOTHING = 0,
     SETTINGS_NEED_DATABASE = 1, /* DATABASE_URL */
-    SETTINGS_NEED_ISSUER = 2,   /* JOTD_ISSUER, where it has no default */
-    SETTINGS_FOR_SERVER = 4,    /* whose log may be for machines; commands speak to people */
+    SETTINGS_NEED_ISSUER = 2,   /* JOTD_ISSUER, unless it has a default */
+    SETTINGS_FOR_SERVER = 4,    /* log in JOTD_LOG_FORMAT; commands always log text */
 };
 
-/* Reads the environment, sets up the log, warns of unknown JOTD_ names. The caller disposes, also
- * after a failure. */
+/* Reads the environment, sets up the log and warns about unknown JOTD_ names. The caller must call
+ * settings_dispose, even after a failure. */
 MUST_USE bool settings_load(struct settings *settings, unsigned needs, struct failure *failure);
-/* Says in the log what may not be meant as it is. For the server. */
+/* Logs a warning for each setting that is valid but probably not intended. For the server. */
 void settings_warn(const struct settings *settings);
 
 void settings_dispose(struct settings *settings);
@@ -72,7 +72,7 @@ void settings_dispose(struct settings *settings);
 /* The table of variables. */
 const struct config_option *settings_options(size_t *count);
 
-/* Every variable with its effective value, one `NAME=value` a line, secrets masked. */
+/* Prints every variable's effective value, one `NAME=value` per line, with secrets masked. */
 void settings_print(const struct settings *settings, FILE *out);
 
 #endif

@@ -1,7 +1,5 @@
-/* The event loop and its pass: see worker.h.
- *
- * A pass is one turn of the loop: what has arrived is handled, tokens are signed, answers made; at
- * its end the issued tokens are recorded and the answers sent.
+/* A pass is one turn of the loop: it handles what has arrived, signs tokens and builds responses,
+ * then records the issued tokens and sends the responses.
  */
 #include "auth/worker.h"
 
@@ -16,14 +14,14 @@
 #include "common/log.h"
 #include "common/private_memory.h"
 
-#define MAX_WAIT_MS        100 /* also how late a drain or a new key set is seen */
+#define MAX_WAIT_MS        100 /* also the delay until a drain or a new key set is seen */
 #define CONNECT_TIMEOUT_MS 5000
 #define LOOKUP_TIMEOUT_MS  5000
-#define ISSUE_MS           500  /* for what is granted when the time to drain is over */
-#define ABORT_MS           1000 /* for connections that are ended by force to be gone */
+#define ISSUE_MS           500  /* to issue tokens already granted at the drain deadline */
+#define ABORT_MS           1000 /* for aborted connections to close */
 #define TIERS_SQL          "SELECT name FROM tiers ORDER BY name LIMIT 63"
-#define CHANGES_LOGGED     20 /* of clients, in a second */
-#define START_MS           2000 /* for PostgreSQL and Redis to be reached before connections are accepted */
+#define CHANGES_LOGGED     20   /* client changes per second */
+#define START_MS           2000 /* to reach PostgreSQL and Redis before accepting connections */
 
 static bool check_schema(void *owner, const PGresult *result, struct failure *failure)
 {
@@ -31,14 +29,14 @@ static bool check_schema(void *owner, const PGresult *result, struct failure *fa
     return migrations_check_version(result, failure);
 }
 
-/* Whatever becomes of it, the connection is of use. */
+/* Whatever the result, the connection is usable. */
 static bool warm(void *owner, const PGresult *result, struct failure *failure)
 {
     struct worker *worker = owner;
 
     (void)failure;
     client_cache_on_connection(&worker->clients,
-                               false); /* of what an attempt before may have loaded */
+                               false); /* expires what an earlier attempt may have loaded */
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
         client_cache_warm(&worker->clients, result);
         log_info("client.warmed", log_int("clients", PQntuples(result)));
@@ -49,7 +47,7 @@ static bool warm(void *owner, const PGresult *result, struct failure *failure)
     return true;
 }
 
-/* So that they have their labels before their first token. Whatever becomes of it. */
+/* Gives tiers their labels before their first token. Accepts any result. */
 static bool know_tiers(void *owner, const PGresult *result, struct failure *failure)
 {
     (void)owner;
@@ -59,7 +57,7 @@ static bool know_tiers(void *owner, const PGresult *result, struct failure *fail
     return true;
 }
 
-/* On every new connection, one after the other. */
+/* The statements that set up a new connection, in order. */
 static void make_setup(struct worker *worker)
 {
     size_t size = worker->clients.records.capacity;
@@ -69,7 +67,7 @@ static void make_setup(struct worker *worker)
         {.sql = TIERS_SQL, .check = know_tiers, .once = true},
         {.sql = CLIENT_PREPARE_SQL},
         {.sql = CLIENT_BATCH_PREPARE_SQL},
-        /* The server is ready without this too, and does not wait for longer. */
+        /* Warming the cache is optional, so it gets less time. */
         {.sql = "SET statement_timeout = '1s'", .once = true},
         {.sql = worker->warm_sql, .check = warm, .once = true},
         {.sql = "SET statement_timeout = '5s'"},
@@ -81,7 +79,7 @@ static void make_setup(struct worker *worker)
     snprintf(worker->warm_sql, sizeof(worker->warm_sql), CLIENT_WARM_SQL, size);
 }
 
-/* Ready: the schema is the right one, and look-ups can be made. */
+/* Ready means that the schema is compatible and clients can be looked up. */
 static void on_pg_change(void *owner, bool ready)
 {
     struct worker *worker = owner;
@@ -96,7 +94,7 @@ static void on_pg_change(void *owner, bool ready)
         log_info("schema.verified", log_int("version", migrations[migration_count - 1].version));
 }
 
-/* Of those past the bound in a second that is over, the number. */
+/* Once a second is over, logs how many of its changes were not logged. */
 static void log_more_changes(struct worker *worker)
 {
     uint64_t second = clock_monotonic_ms() / 1000;
@@ -109,7 +107,7 @@ static void log_more_changes(struct worker *worker)
     worker->changes_second = second;
 }
 
-/* All workers hear of a change; the first one tells it. */
+/* Every worker is notified of a change; only the first one logs it. */
 static void log_change(struct worker *worker, const char *payload)
 {
     if (worker != worker->process->workers)
@@ -193,12 +191,12 @@ bool worker_open(struct worker *worker, struct process *process, struct failure 
     return http_loop_listen(&worker->http, failure);
 }
 
-/* True when the loop has nothing left to do. */
+/* True when all connections are closed, or the deadline has passed. */
 static bool drain(struct worker *worker, uint64_t deadline_ms)
 {
     uint64_t now_ms = clock_monotonic_ms();
     uint64_t timeout_ms = (uint64_t)worker->process->settings.drain_timeout_s * 1000;
-    /* The last second is for closing what idles; of a short time, half. */
+    /* The last second, or half of a shorter time-out, is for closing idle connections. */
     uint64_t closing_ms = timeout_ms / 2 < 1000 ? timeout_ms / 2 : 1000;
 
     if (worker->http.connections.drain_at_ms == 0) {
@@ -209,8 +207,8 @@ static bool drain(struct worker *worker, uint64_t deadline_ms)
     return now_ms >= deadline_ms || http_loop_connections(&worker->http) == 0;
 }
 
-/* A process that replaces another gets requests at once. They wait for the connection that they
- * need, rather than be refused. */
+/* A process that replaces another gets requests at once. They wait for the connections they need
+ * instead of being refused. */
 static void accept_when_ready(struct worker *worker)
 {
     if (!worker->http.connections.accepts &&
@@ -241,7 +239,7 @@ uint64_t workers_sum(const struct process *process, size_t offset)
     return total;
 }
 
-/* One turn. True when the next must not wait. */
+/* Runs one turn. True if the next must not wait. */
 static bool pass(struct worker *worker, int32_t max_wait_ms)
 {
     bool sent, more;
@@ -250,14 +248,14 @@ static bool pass(struct worker *worker, int32_t max_wait_ms)
     worker->http.draining = process_is_draining(worker->process);
     lag_since_us = 0;
     if (max_wait_ms == 0)
-        lag_begin();                                /* there is no wait to leave out */
+        lag_begin();                                /* no wait to exclude */
     h2o_evloop_run(worker->http.loop, max_wait_ms); /* -1 for EINTR: there is always a next turn */
     accept_when_ready(worker);
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
     client_cache_end_pass(&worker->clients);
     limiter_end_pass(&worker->limiter);
     more = issue_run(&worker->issue);
-    /* Tokens leave when they are recorded, or not at all. */
+    /* Tokens leave once they are recorded, or not at all. */
     issue_end_pass(&worker->issue, spool_end_pass(&worker->spool));
     sent = reply_send_all(&worker->http);
     if (lag_since_us != 0)
@@ -279,7 +277,7 @@ static void *run(void *data)
         deadline_ms = atomic_load(&worker->process->drain_deadline_ms);
     }
 
-    pg_close(&worker->pg); /* who waits for them is answered … */
+    pg_close(&worker->pg); /* their waiters are answered … */
     limiter_close(&worker->limiter);
     issue_until_ms = clock_monotonic_ms() + ISSUE_MS;
     while (pass(worker, 0) && worker->issue.line != NULL && clock_monotonic_ms() < issue_until_ms)

@@ -1,4 +1,3 @@
-/* Socket addresses: see address.h. */
 #include "common/address.h"
 
 #include <arpa/inet.h>

@@ -1,5 +1,5 @@
-/* Socket addresses as people write them: 127.0.0.1:8080, localhost:8080, [::1]:8080, :8080 for all
- * of version 4, unix:/run/jotd.sock. */
+/* Socket addresses as people write them: 127.0.0.1:8080, localhost:8080, [::1]:8080, :8080 (any
+ * IPv4 address), unix:/run/jotd.sock. */
 #ifndef COMMON_ADDRESS_H
 #define COMMON_ADDRESS_H
 
@@ -20,7 +20,7 @@ struct address {
     socklen_t length;
 };
 
-/* Numeric addresses and localhost only: another name may mean several addresses, and looking it up
+/* Numeric addresses and localhost only: other names may have several addresses, and a look-up
  * blocks. */
 MUST_USE bool address_parse(const char *text, struct address *address);
 

@@ -1,5 +1,5 @@
-/* How long to wait before something is tried again: longer each time, and partly at random, so that
- * many do not come back at once.
+/* Delays before a retry: they grow exponentially and have jitter, so that many clients do not
+ * return at once.
  */
 #ifndef COMMON_BACKOFF_H
 #define COMMON_BACKOFF_H
@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Zero it and set the bounds; `max_ms` counts before the random part, of up to a half. */
+/* Zero it and set the bounds. Each pause is random, between half the current delay and all of
+ * it. */
 struct backoff {
     uint64_t min_ms, max_ms;
     uint64_t next_ms; /* 0: nothing has failed since the last success */
@@ -16,7 +17,7 @@ struct backoff {
 /* After a failure: how long to wait, in milliseconds, at least 1. */
 uint64_t backoff_pause_ms(struct backoff *backoff);
 
-/* It went well. */
+/* After a success. */
 static inline void backoff_reset(struct backoff *backoff)
 {
     backoff->next_ms = 0;

@@ -29,8 +29,8 @@ static bool is_digit(char c)
            c == '/';
 }
 
-/* OpenSSL's decoder skips white space, stops at `-`, and counts padding as bytes: so the text is
- * checked first, and the padding taken off after. */
+/* OpenSSL's decoder skips white space, stops at `-` and counts padding as bytes: so check the text
+ * first, and take the padding off afterwards. */
 bool base64_decode(struct slice text, char *bytes, size_t *length)
 {
     size_t digits = text.length;

@@ -17,7 +17,7 @@
 size_t base64_url_encode(const void *bytes, size_t length, char *text);
 void base64_url_append(struct buffer *out, const void *bytes, size_t length);
 
-/* The plain form with padding, and nothing else in between. `bytes` has room for text.length. */
+/* Standard base64 with padding, and no other characters. `bytes` has room for text.length. */
 MUST_USE bool base64_decode(struct slice text, char *bytes, size_t *length);
 
 #endif

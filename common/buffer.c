@@ -1,4 +1,3 @@
-/* Growing bytes: see buffer.h. */
 #include "common/buffer.h"
 
 #include <errno.h>
@@ -63,7 +62,7 @@ static size_t utf8_length(const unsigned char *bytes, size_t left)
     if (length == 0 || first > 0xF4 || length > left)
         return 0;
     if (first == 0xE0)
-        low = 0xA0; /* shorter forms exist */
+        low = 0xA0; /* overlong otherwise */
     else if (first == 0xED)
         high = 0x9F; /* surrogates */
     else if (first == 0xF0)
@@ -95,7 +94,7 @@ void buffer_append_json(struct buffer *buffer, struct slice text)
             buffer_printf(buffer, "\\%c", bytes[i]);
         else if (bytes[i] < 0x20 || bytes[i] == 0x7F)
             buffer_printf(buffer, "\\u%04x", bytes[i]);
-        else if (bytes[i] == 0xC2 && bytes[i + 1] < 0xA0) /* control characters of terminals too */
+        else if (bytes[i] == 0xC2 && bytes[i + 1] < 0xA0) /* C1 control characters */
             buffer_printf(buffer, "\\u%04x", bytes[i + 1]);
         else
             buffer_append(buffer, bytes + i, length);

@@ -1,6 +1,6 @@
-/* A growing run of bytes with one owner. Zero it to start; memory is kept by buffer_clear and
- * given back by buffer_dispose. Out of memory ends the process: there is no answer to give without
- * it, and what was answered is on disk. */
+/* A growing byte buffer with one owner. Zero it to start; buffer_clear keeps the memory,
+ * buffer_dispose frees it. Running out of memory ends the process: without memory it cannot answer,
+ * and everything already answered is on disk. */
 #ifndef COMMON_BUFFER_H
 #define COMMON_BUFFER_H
 
@@ -21,7 +21,8 @@ struct buffer {
 /* Room for `length` more bytes at the end; the caller writes there and adds to `size`. */
 char *buffer_reserve(struct buffer *buffer, size_t length);
 
-/* The same for as much as others say, and no more: NULL when there is no memory. */
+/* The same for a length that comes from outside: allocates no more than that; NULL when out of
+ * memory. */
 MUST_USE char *buffer_try_reserve(struct buffer *buffer, size_t length);
 
 static inline void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
@@ -44,8 +45,8 @@ static inline void buffer_append_integer(struct buffer *buffer, int64_t number)
 
 void buffer_printf(struct buffer *buffer, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* As the inside of a JSON string: quotes, backslashes and control characters escaped, and every
- * byte that is not part of valid UTF-8 replaced by U+FFFD. */
+/* Appends the inside of a JSON string: escapes quotes, backslashes and control characters, and
+ * replaces every byte that is not valid UTF-8 with U+FFFD. */
 void buffer_append_json(struct buffer *buffer, struct slice text);
 
 static inline void buffer_clear(struct buffer *buffer)

@@ -1,5 +1,5 @@
-/* The clocks: the monotonic one for whatever stays inside the process, the wall clock for times
- * that leave it (iat, exp, log lines), a thread's own for what it has worked. */
+/* Clocks: monotonic for times that stay inside the process, wall clock for times that leave it
+ * (iat, exp, log lines), thread CPU time for work done. */
 #ifndef COMMON_CLOCK_H
 #define COMMON_CLOCK_H
 
@@ -27,7 +27,7 @@ static inline int64_t clock_unix_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Since the machine was booted, its sleep included. */
+/* Since boot, including suspend. */
 static inline int64_t clock_boot_ms(void)
 {
     struct timespec now;
@@ -36,7 +36,7 @@ static inline int64_t clock_boot_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* What this thread has used of a CPU. A system call, unlike the others. */
+/* CPU time used by this thread. A system call, unlike the others. */
 static inline uint64_t clock_thread_cpu_us(void)
 {
     struct timespec used;

@@ -1,4 +1,3 @@
-/* Configuration from the environment: see config.h. */
 #include "common/config.h"
 
 #include <ctype.h>
@@ -60,7 +59,7 @@ static bool load_choice(const struct config_option *option, const char *value, u
     return failure_set(failure, "%s=%.100s: give one of %s", option->name, value, allowed);
 }
 
-/* Files that a value is read from end with a line, of which few tools rid it. */
+/* A value read from a file ends with a newline that few tools strip. */
 static bool check_text(const struct config_option *option, const char *value,
                        struct failure *failure)
 {
@@ -77,7 +76,7 @@ static bool load_text(const struct config_option *option, const char *value, cha
 {
     struct failure wrong;
 
-    if (!check_text(option, value, &wrong)) /* where a secret stands in it, nobody knows */
+    if (!check_text(option, value, &wrong)) /* a secret may be anywhere in it */
         return failure_set(failure, "%s=%.200s: %s", option->name, option->secret ? "****" : value,
                            wrong.reason);
     if ((*text = strdup(value)) == NULL)
@@ -179,8 +178,8 @@ void config_mask_url(const char *url, char *masked, size_t size)
     const char *user = authority != NULL ? authority + 3 : url;
     const char *at = strrchr(user, '@'), *colon, *parameter;
 
-    /* The first colon begins the password and the last @ ends it: a password may hold either, and
-     * whatever else a URL has to escape. */
+    /* The password runs from the first colon to the last @: it may contain either, and anything
+     * else a URL must escape. */
     colon = at != NULL ? memchr(user, ':', (size_t)(at - user)) : NULL;
     if (colon != NULL)
         snprintf(masked, size, "%.*s****%s", (int)(colon + 1 - url), url, at);

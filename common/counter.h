@@ -1,7 +1,7 @@
 /* A count that one thread writes and any thread reads.
  *
- * A writer owns its instances, so that adding is a plain load and store, never a lock; a reader
- * sums the instances of all writers when it is asked.
+ * Each writer owns its instances, so adding is a plain load and store, never a lock; a reader sums
+ * the instances of all writers.
  */
 #ifndef COMMON_COUNTER_H
 #define COMMON_COUNTER_H
@@ -13,7 +13,7 @@ struct counter {
     _Atomic uint64_t value;
 };
 
-/* Only by the thread that owns it. */
+/* Only for the owning thread. */
 static inline void counter_add(struct counter *counter, uint64_t amount)
 {
     atomic_store_explicit(&counter->value,

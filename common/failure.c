@@ -1,4 +1,3 @@
-/* Reasons for people: see failure.h. */
 #include "common/failure.h"
 
 #include <stdarg.h>

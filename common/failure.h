@@ -1,7 +1,7 @@
-/* Why something did not work, in words for a person: what is wrong and what to do about it.
+/* Why something failed, in words for a person: what is wrong and what to do about it.
  *
- * A function that can fail for reasons that a person must read takes a `struct failure *` and
- * returns false (or NULL) after filling it; on success it leaves it alone. Never holds a secret.
+ * A function whose failures a person must understand takes a `struct failure *` and returns false
+ * (or NULL) after filling it; on success it leaves it alone. Never holds a secret.
  */
 #ifndef COMMON_FAILURE_H
 #define COMMON_FAILURE_H
@@ -18,7 +18,7 @@ struct failure {
  */
 bool failure_set(struct failure *failure, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Makes one line of a message that somebody else wrote, such as libpq. */
+/* Turns a message from elsewhere, such as libpq, into one line. */
 void failure_one_line(struct failure *failure);
 
 #endif

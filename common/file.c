@@ -1,4 +1,3 @@
-/* Files that are looked at before they are used: see file.h. */
 #include "common/file.h"
 
 #include <fcntl.h>
@@ -10,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Without O_NONBLOCK a pipe of that name would hold us here. */
+/* Without O_NONBLOCK, opening a pipe would block. */
 #define SAFE_FLAGS (O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 
 static bool is_read_only(int fd)
@@ -20,7 +19,8 @@ static bool is_read_only(int fd)
     return fstatvfs(fd, &status) == 0 && (status.f_flag & ST_RDONLY) != 0;
 }
 
-/* Root would read its own files to somebody who may not. */
+/* A root process does not trust a file for being its own: it would read it for somebody who may
+ * not. */
 static bool is_trusted(uid_t owner, uid_t directory_owner, bool given)
 {
     return owner == directory_owner || (given && owner == 0) ||
@@ -48,15 +48,15 @@ static bool is_fine(int fd, int directory, uint64_t max_bytes, bool given, struc
                        around.st_uid);
 }
 
-/* What an open failed for, when that is the file itself; NULL: it is not. */
+/* Why open failed, when the file itself is the cause; otherwise NULL. */
 static const char *refusal(int error)
 {
     switch (error) {
     case ELOOP:
         return "it is a link";
     case EISDIR:
-    case ENODEV: /* a device; and a pipe or a socket: */
-    case ENXIO:
+    case ENODEV: /* a device */
+    case ENXIO:  /* a pipe or a socket */
         return "it is no regular file";
     case ENOTDIR:
         return "it is no directory";
@@ -80,7 +80,7 @@ static int fail(int error, struct failure *failure)
     return -1;
 }
 
-/* Takes `fd` over, which may be -1; gives it back, or -1. */
+/* Takes ownership of `fd`, which may be -1; returns it, or -1. */
 static int check(int fd, int directory, uint64_t max_bytes, bool given, struct failure *failure)
 {
     int error;
@@ -102,14 +102,14 @@ int file_open(int directory, const char *name, int flags, uint64_t max_bytes,
                  false, failure);
 }
 
-/* Kubernetes mounts each file of a secret as a link by way of a link that it swaps. */
+/* Kubernetes mounts each file of a secret as a link through another link that it swaps. */
 static int open_beneath(int directory, const char *name)
 {
     struct open_how how = {.flags = O_RDONLY | SAFE_FLAGS,
                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     int fd = (int)syscall(SYS_openat2, directory, name, &how, sizeof(how));
 
-    if (fd == -1 && errno == EPERM) /* as a filter of system calls says that it knows none such */
+    if (fd == -1 && errno == EPERM) /* how a seccomp filter rejects unknown system calls */
         errno = ENOSYS;
     return fd;
 }

@@ -1,5 +1,5 @@
-/* Files in a directory that belongs to somebody else, or whose owner may have been taken over: what
- * stands there under a name may be a link that leads away, a pipe that holds its reader up, or
+/* Opens files in a directory that belongs to another user, or whose owner may be compromised: a
+ * name there may be a symbolic link that leads elsewhere, a pipe that blocks its reader, or a file
  * larger than memory. */
 #ifndef COMMON_FILE_H
 #define COMMON_FILE_H
@@ -12,46 +12,46 @@
 #include "common/attributes.h"
 #include "common/failure.h"
 
-/* The errno of what is refused for what it is, and will be until somebody changes it. */
+/* The errno when a file is refused for what it is, until somebody changes it. */
 #define FILE_REFUSED ELOOP
 
-/* Opens a file of this directory without waiting for anybody: not through a link, a regular file of
- * at most `max_bytes` with this one name, which belongs to whom the directory belongs, or to this
- * process unless that is root. -1 with the reason (without the name) and errno. */
+/* Opens a file in this directory without blocking: a regular file, not a symbolic link, of at most
+ * `max_bytes` and without other hard links. Its owner must be that of the directory, or the user of
+ * this process unless that is root. -1 with the reason (without the name) and errno. */
 MUST_USE int file_open(int directory, const char *name, int flags, uint64_t max_bytes,
                        struct failure *failure);
 
-/* The same for reading what an operator has put there, or Kubernetes: it may be root's, and reached
- * by links that stay below the directory. On a file system that is mounted read-only it may be
- * anybody's, under any number of names. */
+/* The same, to read what an operator or Kubernetes has put there: root may own it, and symbolic
+ * links may lead to it if they stay below the directory. On a read-only file system it may have any
+ * owner and any number of hard links. */
 MUST_USE int file_open_given(int directory, const char *name, uint64_t max_bytes,
                              struct failure *failure);
 
-/* Opens a directory in this directory, which is not followed either. */
+/* Opens a subdirectory of this directory; does not follow a symbolic link. */
 MUST_USE int file_open_directory(int directory, const char *name, struct failure *failure);
 
-/* Reads up to `length` bytes, fewer only at the end of the file; `*done` says how many. False with
- * errno. */
+/* Reads up to `length` bytes, fewer only at the end of the file; `*done` is their number. False
+ * with errno. */
 MUST_USE bool file_read(int fd, char *bytes, size_t length, size_t *done);
 
-/* Writes all of it. False with errno, and then a part may be written. */
+/* Writes all of it. False with errno; a part may have been written. */
 MUST_USE bool file_write(int fd, const char *bytes, size_t length);
 
-/* Syncs the names in it; where the file system knows no such thing for directories (some of FUSE,
- * of networks, of Windows hosts), it is taken for done. False with errno. */
+/* Syncs the names in a directory. File systems that cannot do so (some FUSE, network and Windows
+ * host ones) count as synced. False with errno. */
 MUST_USE bool file_sync_directory(int directory);
 
-/* Whether it still has this name. */
+/* Whether `name` still refers to this file. */
 MUST_USE bool file_is_at(int fd, int directory, const char *name);
 
 struct file_lines {
-    uint64_t count; /* of whole ones */
-    uint64_t bytes; /* of them */
-    uint64_t size;  /* of all that was read: what is more is no whole line */
+    uint64_t count; /* complete lines */
+    uint64_t bytes; /* of the complete lines */
+    uint64_t size;  /* of everything read; the rest is an incomplete line */
 };
 
-/* Reads from where the file stands to its end. False, with errno, when that does not come within
- * `max_bytes`: it may be growing. */
+/* Reads from the current offset to the end of the file. False with errno: EFBIG past `max_bytes`,
+ * since the file may be growing. */
 MUST_USE bool file_count_lines(int fd, uint64_t max_bytes, struct file_lines *lines);
 
 #endif

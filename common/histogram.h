@@ -1,10 +1,10 @@
-/* Durations by size, written by one thread and read by any, as counters are (counter.h). */
+/* Durations in buckets, written by one thread and read by any (counter.h). */
 #ifndef COMMON_HISTOGRAM_H
 #define COMMON_HISTOGRAM_H
 
 #include "common/counter.h"
 
-#define HISTOGRAM_BUCKETS 14 /* 50 us to 1 s; one more counts what is longer */
+#define HISTOGRAM_BUCKETS 14 /* 50 us to 1 s; one more for longer ones */
 
 struct histogram {
     struct counter buckets[HISTOGRAM_BUCKETS + 1]; /* not cumulative */
@@ -13,10 +13,10 @@ struct histogram {
 
 extern const uint32_t histogram_bounds_us[HISTOGRAM_BUCKETS];
 
-/* Only by the thread that owns it. */
+/* Only for the owning thread. */
 void histogram_observe(struct histogram *histogram, uint64_t duration_us);
 
-/* Adds what `from` holds to `into`, which the caller owns. */
+/* Adds the counts of `from` to `into`, which the caller owns. */
 void histogram_merge(struct histogram *into, const struct histogram *from);
 
 #endif

@@ -13,7 +13,7 @@
 /* Writes the number, without a NUL, and returns its length. Much cheaper than printf. */
 size_t integer_write(int64_t number, char *text);
 
-/* Takes a number from `min` to `max` and nothing else: no blanks, no plus sign. */
+/* Accepts a number from `min` to `max` and nothing else: no blanks, no plus sign. */
 MUST_USE bool integer_parse(const char *text, long long min, long long max, long long *number);
 
 #endif

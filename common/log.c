@@ -1,8 +1,6 @@
-/* Log lines: see log.h.
- *
- * While the log's thread runs, lines are appended to what it has to write, up to a bound; the
- * thread takes all of that at once and may wait for a reader as long as it likes. What does not fit
- * is counted, and the count is written after what was there before.
+/* While the log thread runs, lines go to a bounded queue. The thread takes the whole queue at once
+ * and may wait for the reader of stderr indefinitely. Lines that do not fit are counted, and the
+ * thread writes the count after the lines queued before.
  */
 #include "common/log.h"
 
@@ -30,23 +28,23 @@ static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 static _Atomic int current_level = LOG_LEVEL_INFO;
 static enum log_format log_format = LOG_FORMAT_TEXT;
-static bool to_journal; /* which is told the level of each line */
+static bool to_journal; /* each line starts with its priority */
 static int pid;
 static _Thread_local int worker = -1;
 static _Atomic uint64_t dropped_total;
 
-/* Between those who log and the thread. */
+/* Shared by the logging threads and the log thread. */
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* something to write, or the thread has ended */
+    pthread_cond_t changed; /* there is something to write, or the thread has ended */
     pthread_t thread;
     enum { DIRECT, RUNNING, STOPPING, ENDED } state;
-    bool idle; /* the thread waits for something to write */
+    bool idle; /* the thread is waiting for lines */
     struct buffer pending;
-    uint64_t dropped; /* lines, since that was written last */
+    uint64_t dropped; /* lines, since last reported */
 } queue = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Whether stderr is the pipe that systemd says is the journal's, see systemd.exec(5). */
+/* Whether stderr is the stream that systemd connected to the journal (systemd.exec(5)). */
 static bool is_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -105,7 +103,7 @@ static void append_time(struct buffer *line)
     buffer_append(line, "Z", 1);
 }
 
-/* In text, a value is quoted when a reader could not tell where it ends. */
+/* In text format, quotes mark a value whose end would be unclear. */
 static bool needs_quotes(struct slice value)
 {
     if (value.length == 0)
@@ -172,7 +170,7 @@ static void drop_lines(const char *bytes, size_t size)
     atomic_fetch_add_explicit(&dropped_total, lines, memory_order_relaxed);
 }
 
-/* Waits as long as stderr takes. */
+/* Blocks as long as stderr does. */
 static void write_all(const char *bytes, size_t size)
 {
     struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
@@ -184,7 +182,7 @@ static void write_all(const char *bytes, size_t size)
             bytes += written;
             size -= (size_t)written;
         } else if (errno == EAGAIN) {
-            poll(&output, 1, -1); /* somebody who shares it does not want it to block */
+            poll(&output, 1, -1); /* another process made the shared stderr non-blocking */
         } else if (errno != EINTR) {
             drop_lines(bytes, size);
             return;
@@ -192,7 +190,8 @@ static void write_all(const char *bytes, size_t size)
     }
 }
 
-/* Whole lines, as many at once as nobody else who writes there can tear apart. */
+/* Writes complete lines, at most PIPE_BUF bytes at once unless one is longer, so that other writers
+ * to the pipe cannot tear them. */
 static void write_lines(const struct buffer *lines)
 {
     size_t at = 0;
@@ -210,7 +209,7 @@ static void write_lines(const struct buffer *lines)
     }
 }
 
-/* Takes what there is to write; false when there will be no more. */
+/* Takes the queue, waiting while it is empty; false when the thread has to end. */
 static bool take(struct buffer *lines)
 {
     struct buffer empty = *lines;
@@ -266,7 +265,7 @@ bool log_start(void)
     pthread_cond_init(&queue.changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     queue.state = RUNNING;
-    sigfillset(&all); /* signals are for other threads */
+    sigfillset(&all); /* other threads handle signals */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     error = pthread_create(&queue.thread, NULL, run, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -312,7 +311,7 @@ uint64_t log_dropped(void)
     return atomic_load_explicit(&dropped_total, memory_order_relaxed);
 }
 
-/* False when there is no thread that would write it. */
+/* False when there is no thread: the caller writes the line. */
 static bool hand_over(const struct buffer *line)
 {
     bool direct;
@@ -320,7 +319,7 @@ static bool hand_over(const struct buffer *line)
     pthread_mutex_lock(&queue.lock);
     direct = queue.state == DIRECT;
     if (direct) {
-        /* not here */
+        /* the caller writes it */
     } else if (queue.state != RUNNING || queue.pending.size + line->size > LOG_QUEUE_BYTES) {
         atomic_fetch_add_explicit(&dropped_total, 1, memory_order_relaxed);
         ++queue.dropped;

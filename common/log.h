@@ -1,11 +1,11 @@
-/* Events with fields, one line each, to stderr: `event=ledger.flushed rows=1000 ms=6` as text or
- * the same as one JSON object. Never give it a secret, a token or an assertion.
+/* Events with fields, one line each, to stderr: `event=ledger.flushed rows=1000 ms=6` as text, or
+ * the same as one JSON object. Never pass a secret, a token or an assertion.
  *
  *     log_info("pg.connected", log_str("host", host), log_int("ms", elapsed));
  *
  * Names of events and fields are constants of [a-z0-9_.]; values may be anything: they are escaped,
- * and cut past 512 bytes. Thread-safe. A line is written before the call returns, which waits for
- * the reader of stderr; between log_start and log_stop a thread does that, and nobody waits.
+ * and cut after 512 bytes. Thread-safe. A call writes its line before it returns and blocks while
+ * stderr does; between log_start and log_stop a thread writes instead, and callers never block.
  */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
@@ -17,7 +17,7 @@
 #include "common/attributes.h"
 #include "common/slice.h"
 
-#define LOG_QUEUE_BYTES (256 * 1024) /* of lines that wait for the thread; more are dropped */
+#define LOG_QUEUE_BYTES (256 * 1024) /* of lines waiting for the thread; more are dropped */
 
 enum log_level {
     LOG_LEVEL_ERROR,
@@ -53,34 +53,34 @@ static inline struct log_field log_int(const char *name, int64_t value)
     return (struct log_field){.name = name, .kind = LOG_INTEGER, .integer = value};
 }
 
-/* Before the first thread; the level may be changed at any time. */
+/* Call before the first thread starts; the level may change at any time. */
 void log_setup(enum log_level level, enum log_format format);
 void log_set_level(enum log_level level);
 
-/* Names the calling thread in its lines: the worker of this number. */
+/* Lines from the calling thread carry this worker number. */
 void log_set_worker(int number);
 
 enum log_level log_level(void);
 
 const char *log_level_name(enum log_level level);
 
-/* False when there is no level of that name. */
+/* False when no level has that name. */
 MUST_USE bool log_level_parse(const char *name, enum log_level *level);
 
-/* Starts the thread. False when there can be none. */
+/* Starts the thread. False when that fails. */
 MUST_USE bool log_start(void);
 
-/* Ends it when all is written; when that takes longer than the time, what is left is given up, and
- * so is what comes after. Harmless without a thread. */
+/* Ends the thread once everything is written. After `timeout_ms`, gives up on the rest and on all
+ * later lines. Harmless without a thread. */
 void log_stop(unsigned timeout_ms);
 
-/* Lines that could not be written, since the start. */
+/* Lines dropped since the start. */
 uint64_t log_dropped(void);
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t count);
 
-/* At any level: for what has a switch of its own. Shown as of level info. */
+/* Logs at any level, for events with a switch of their own; shown as level info. */
 void log_always(const char *event, const struct log_field *fields, size_t count);
 
 #define LOG_AT(level, event, ...)                                                                  \

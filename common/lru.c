@@ -1,4 +1,3 @@
-/* Least recently used: see lru.h. */
 #include "common/lru.h"
 
 struct lru_entry *lru_find(struct lru *lru, struct slice key)
@@ -7,7 +6,7 @@ struct lru_entry *lru_find(struct lru *lru, struct slice key)
 
     HASH_FIND(hh, lru->entries, key.bytes, key.length, entry);
     /* The newest entry has no successor. Touching it again would change nothing, and with a single
-     * entry uthash would free and make its whole table. */
+     * entry uthash would free and rebuild its whole table. */
     if (entry != NULL && entry->hh.next != NULL) {
         HASH_DELETE(hh, lru->entries, entry);
         HASH_ADD_KEYPTR_BYHASHVALUE(hh, lru->entries, entry->key.bytes, entry->key.length,

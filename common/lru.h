@@ -1,6 +1,6 @@
-/* A bounded map from text to records, least recently used out first, on uthash: its insertion
- * order is the LRU order, so that a touch is a delete and an add. Records embed `struct lru_entry`;
- * the map owns none of them and tells its owner when it lets one go.
+/* A bounded map from text to records that evicts the least recently used, on uthash: its insertion
+ * order is the LRU order, so a touch is a delete and an add. Records embed `struct lru_entry`; the
+ * map does not own them: lru_add returns what it evicts.
  */
 #ifndef COMMON_LRU_H
 #define COMMON_LRU_H
@@ -25,17 +25,17 @@ static inline size_t lru_count(const struct lru *lru)
     return HASH_COUNT(lru->entries);
 }
 
-/* The entry of that key, now the most recently used, or NULL. */
+/* The entry for that key, now the most recently used, or NULL. */
 struct lru_entry *lru_find(struct lru *lru, struct slice key);
 
-/* The same, but it stays where it is in the order of use. */
+/* The same, but keeps its place in the LRU order. */
 struct lru_entry *lru_peek(const struct lru *lru, struct slice key);
 
-/* Adds an entry whose key must not be there. Returns the entry that had to go, which the caller
- * now disposes of, or NULL. */
+/* Adds an entry whose key must not be present. Returns the evicted entry, now the caller's to
+ * dispose of, or NULL. */
 struct lru_entry *lru_add(struct lru *lru, struct lru_entry *entry);
 
-/* Takes out an entry that is there. */
+/* Removes an entry, which must be present. */
 void lru_remove(struct lru *lru, struct lru_entry *entry);
 
 /* The least recently used entry, or NULL. */
@@ -52,7 +52,7 @@ static inline struct lru_entry *lru_newest(const struct lru *lru)
     return table != NULL ? ELMT_FROM_HH(table, table->tail) : NULL;
 }
 
-/* The one that was used right before this one, or NULL. */
+/* The entry used just before this one, or NULL. */
 static inline struct lru_entry *lru_older(const struct lru_entry *entry)
 {
     return entry->hh.prev;

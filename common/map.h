@@ -1,4 +1,4 @@
-/* uthash with a hash that outsiders cannot foresee: they choose the keys of most of our tables. */
+/* uthash with a keyed hash, since outsiders choose the keys of most of our tables. */
 #ifndef COMMON_MAP_H
 #define COMMON_MAP_H
 

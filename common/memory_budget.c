@@ -1,4 +1,3 @@
-/* One bound for the memory of several threads: see memory_budget.h. */
 #include "common/memory_budget.h"
 
 #include <utlist.h>
@@ -79,7 +78,7 @@ static void keep_limit(struct memory_budget *budget, struct memory_piece *grown)
         condemn(budget, grown);
 }
 
-/* What is condemned counts as it was until it is given back. */
+/* A condemned piece counts with its old size until it is released. */
 static void absolve(struct memory_budget *budget, struct memory_piece *piece)
 {
     if (!piece->taken)

@@ -1,4 +1,3 @@
-/* The memory of the machine and of cgroups: see memory_limit.h. */
 #include "common/memory_limit.h"
 
 #include <inttypes.h>
@@ -8,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* UINT64_MAX where there is no such file, or no number in it (`max`). */
+/* UINT64_MAX when the file does not exist or has no number in it (`max`). */
 static uint64_t read_limit(const char *path)
 {
     FILE *file = fopen(path, "re");
@@ -22,8 +21,8 @@ static uint64_t read_limit(const char *path)
     return limit;
 }
 
-/* The least limit of a cgroup and of those that it is part of. In a container its own may be what
- * is mounted, while its path is told as on the host: then only the way up leads there. */
+/* The lowest limit of a cgroup and its ancestors. In a container the mount may be its own cgroup
+ * while the path is the host's: walking up to the mount still finds it. */
 static uint64_t least_limit(const char *mount, const char *cgroup, const char *file)
 {
     uint64_t least = UINT64_MAX;
@@ -57,7 +56,7 @@ static bool has_memory(const char *controllers)
     return false;
 }
 
-/* A line is `number:controllers:path`; without controllers it is the one of version 2. */
+/* A line is `number:controllers:path`; version 2 has no controllers. */
 static uint64_t limit_of_line(char *line, const char *mounts)
 {
     char *controllers = strchr(line, ':'), *path = NULL, mount[1024];

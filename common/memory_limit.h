@@ -4,11 +4,11 @@
 
 #include <stdint.h>
 
-/* Bytes: the machine's memory, or the least limit of a cgroup that the process is in. */
+/* Bytes: the machine's memory or the lowest limit of the process's cgroups, whichever is less. */
 uint64_t memory_limit(void);
 
-/* The least limit of the cgroups that are listed in `list` (/proc/self/cgroup), whose hierarchies
- * are below `mounts` (/sys/fs/cgroup); UINT64_MAX: none. */
+/* The lowest limit of the cgroups listed in `list` (/proc/self/cgroup), whose hierarchies are below
+ * `mounts` (/sys/fs/cgroup); UINT64_MAX: none. */
 uint64_t memory_limit_of_cgroups(const char *list, const char *mounts);
 
 #endif

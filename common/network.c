@@ -1,4 +1,3 @@
-/* Addresses and networks: see network.h. */
 #include "common/network.h"
 
 #include <arpa/inet.h>
@@ -40,7 +39,7 @@ bool network_address_is_loopback(const struct network_address *address)
                : memcmp(address->bytes, &in6addr_loopback, sizeof(in6addr_loopback)) == 0;
 }
 
-/* Takes the port off. An address of version 6 has one only behind brackets. */
+/* Strips the port. An IPv6 address has one only after brackets. */
 static struct slice without_port(struct slice text)
 {
     const char *end;
@@ -79,7 +78,7 @@ const char *network_address_format(const struct network_address *address,
                           : inet_ntop(AF_INET6, address->bytes, text, NETWORK_TEXT_MAX);
 }
 
-/* One item of a list. */
+/* Adds one item of a list. */
 static bool add_network(struct network_list *networks, struct slice text)
 {
     const char *slash = memchr(text.bytes, '/', text.length);

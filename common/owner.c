@@ -1,4 +1,3 @@
-/* Root in somebody's directory: see owner.h. */
 #include "common/owner.h"
 
 #include <errno.h>
@@ -14,10 +13,10 @@ void owner_inherit(int fd, int directory)
 
     if (fd != -1 && geteuid() == 0 && fstat(directory, &status) == 0 && status.st_uid != 0 &&
         fchown(fd, status.st_uid, status.st_gid) == -1)
-        return; /* root without that right: it stays root's */
+        return; /* root may not (no CAP_CHOWN): the file stays root's */
 }
 
-/* The groups of the user; without an entry in the user database, that of the directory. */
+/* Takes the user's groups; without an entry in the user database, the directory's group. */
 static bool become(uid_t uid, gid_t group)
 {
     const struct passwd *user = getpwuid(uid);

@@ -1,4 +1,3 @@
-/* Memory that is nobody else's: see private_memory.h. */
 #include "common/private_memory.h"
 
 #include <malloc.h>
@@ -9,7 +8,7 @@
 
 #define SMALLEST_BLOCK 64
 
-/* What glibc keeps of each thread: so many pieces of each size up to that. */
+/* glibc's cache of each thread: up to SMALL_KEPT blocks of each size up to SMALL_LAST. */
 #define SMALL_KEPT  7
 #define SMALL_FIRST 24
 #define SMALL_STEP  16
@@ -20,8 +19,8 @@ void private_memory_begin(void)
     struct rlimit none = {0, 0};
 
     setrlimit(RLIMIT_CORE, &none);
-    mallopt(M_PERTURB, 0xFF); /* free() overwrites, but for what is small; malloc() gives zeros */
-#ifndef __SANITIZE_ADDRESS__  /* whose leak check must look in */
+    mallopt(M_PERTURB, 0xFF); /* free() overwrites all but small blocks; malloc() zeroes */
+#ifndef __SANITIZE_ADDRESS__  /* its leak check must trace us */
     prctl(PR_SET_DUMPABLE, 0);
 #endif
 }
@@ -31,7 +30,7 @@ bool private_memory_lock(void)
     return CRYPTO_secure_malloc_init(PRIVATE_MEMORY_BYTES, SMALLEST_BLOCK) == 1;
 }
 
-/* They cannot be reached but by using them: so all are borrowed. */
+/* Only malloc reaches its cache: so allocate all of it, wipe it and free it. */
 void private_memory_wipe_small(void)
 {
     for (size_t size = SMALL_FIRST; size <= SMALL_LAST; size += SMALL_STEP) {

@@ -1,6 +1,6 @@
-/* What this process knows stays in it, and no longer than it is needed: secrets are not in core
- * files, other processes of its user cannot look in, and what is freed is overwritten: libraries
- * copy what they are given when their buffers grow, and wipe nothing. */
+/* Keeps secrets inside this process, and no longer than needed: no core files, no access for other
+ * processes of its user, and freed memory is overwritten, since libraries copy what they are given
+ * when their buffers grow, and wipe nothing. */
 #ifndef COMMON_PRIVATE_MEMORY_H
 #define COMMON_PRIVATE_MEMORY_H
 
@@ -8,17 +8,18 @@
 
 #include "common/attributes.h"
 
-#define PRIVATE_MEMORY_BYTES (4 * 1024 * 1024) /* that are locked, as far as they are used */
+#define PRIVATE_MEMORY_BYTES (4 * 1024 * 1024) /* locked as they are used */
 
-/* To be called first of all. */
+/* Call it before anything else. */
 void private_memory_begin(void);
 
-/* From here on, keys are in memory of their own that is locked: OPENSSL_secure_malloc gives it, to
- * OpenSSL too. False when the system does not lock that much (RLIMIT_MEMLOCK); the rest holds. */
+/* From here on, OPENSSL_secure_malloc returns locked memory from a pool of its own, and OpenSSL
+ * puts keys there. False when the system does not lock that much (RLIMIT_MEMLOCK); the rest still
+ * holds. */
 MUST_USE bool private_memory_lock(void);
 
-/* Wipes the small pieces that this thread has freed, which malloc keeps as they are for its next
- * use. To be called now and then by every thread that frees secrets. */
+/* Wipes the small blocks that this thread has freed and malloc caches as they are. Every thread
+ * that frees secrets must call it now and then. */
 void private_memory_wipe_small(void);
 
 #endif

@@ -1,4 +1,3 @@
-/* Metrics and their text: see prometheus.h. */
 #include "common/prometheus.h"
 
 #include <dirent.h>
@@ -45,8 +44,8 @@ void prometheus_histogram(struct buffer *text, const char *name, const char *lab
 static _Atomic uint64_t descriptor_count;
 static _Atomic int64_t start_unix_ms;
 
-/* Linux tells it as the size of the directory from 6.2 on; before, the entries have to be counted,
- * at 1 us each. */
+/* Since 6.2 Linux reports the number as the size of the directory; before, the entries have to be
+ * counted, at 1 us each. */
 static uint64_t count_descriptors(void)
 {
     struct stat status;
@@ -63,7 +62,7 @@ static uint64_t count_descriptors(void)
     return count - 3; /* ., .. and the directory itself */
 }
 
-/* Seconds since 1970 at which the process began: the boot time plus field 22 of its stat. */
+/* When the process started, in Unix seconds: the boot time plus field 22 of its stat. */
 static double start_time(void)
 {
     char stat[1024] = "";
@@ -76,7 +75,7 @@ static double start_time(void)
         return 0;
     field = fgets(stat, sizeof(stat), file) != NULL ? strrchr(stat, ')') : NULL;
     fclose(file);
-    /* The name in parentheses may hold anything; field 3 follows its end. */
+    /* The name in parentheses may contain anything; field 3 follows it. */
     for (int i = 2; field != NULL && i != 22; ++i)
         field = strchr(field + 1, ' ');
     if (field == NULL || sscanf(field, "%llu", &ticks) != 1)

@@ -46,7 +46,7 @@ static void stop(struct reconnect *reconnect)
 void reconnect_lose(struct reconnect *reconnect, const char *reason)
 {
     enum reconnect_state before = reconnect->state;
-    struct failure why; /* a copy: it may live in the connection, or be `reason` itself */
+    struct failure why; /* a copy: `reason` may point into the connection, or be its reason */
     bool is_news;
 
     failure_set(&why, "%s", reason);

@@ -1,9 +1,9 @@
-/* A connection that comes back by itself: the states it goes through, when it is tried again, and
- * the one way down.
+/* A connection that re-establishes itself: its states, when it is tried again, and the one way
+ * down.
  *
  *     DOWN -> RESOLVING -> CONNECTING -> SETTING_UP -> READY -> DOWN …
  *
- * Whoever connects (pg.c, redis.c) embeds this and gives it functions.
+ * pg.c and redis.c embed this and provide the functions.
  */
 #ifndef COMMON_RECONNECT_H
 #define COMMON_RECONNECT_H
@@ -26,33 +26,33 @@ enum reconnect_state {
 struct reconnect {
     enum reconnect_state state;
     struct timers *timers;
-    /* DOWN: the next try; READY: what `on_overdue` is for; else the end of the attempt. */
+    /* DOWN: the next attempt; READY: for `on_overdue`; otherwise the deadline of the attempt. */
     struct timer timer;
     uint64_t connect_timeout_ms; /* of an attempt, once names are known */
     struct backoff backoff;
-    const char *broken;    /* why it is to be given up soon; NULL: it is not */
-    struct failure reason; /* why it is down; empty: it was never tried, or is ready */
+    const char *broken;    /* why it will be dropped soon; NULL: it will not */
+    struct failure reason; /* why it is down; empty: ready, or never tried */
 
-    /* Begins an attempt; tells how far it has come by reconnect_move. */
+    /* Begins an attempt; reports progress with reconnect_move. */
     void (*start)(struct reconnect *);
-    /* Closes whatever is open. The state is still what it was. */
+    /* Closes everything that is open. The state has not changed yet. */
     void (*stop)(struct reconnect *);
     /* The state has changed. */
     void (*on_state)(struct reconnect *, enum reconnect_state before);
-    /* It is down, why is in `reason`; `is_news`: it was ready, or is down for another reason than
-     * the time before. What was in flight fails. True to try again at once. */
+    /* The connection is down, `reason` says why. `is_news`: it was ready, or the reason has
+     * changed. Fails what was in flight. Returns true to try again at once. */
     bool (*on_lost)(struct reconnect *, enum reconnect_state before, bool is_news);
-    /* Names are looked up for longer than an attempt may take. */
+    /* A name look-up is taking longer than an attempt may. */
     void (*on_slow_name)(struct reconnect *);
-    /* The timer, in SETTING_UP and READY. */
+    /* The timer has expired in SETTING_UP or READY. */
     void (*on_overdue)(struct reconnect *);
-    const char *too_slow; /* the reason when connecting has taken too long */
+    const char *too_slow; /* the reason when connecting takes too long */
 };
 
-/* Set the functions, the time-out and the bounds of the backoff before. */
+/* Set the functions, the timeout and the backoff bounds first. */
 void reconnect_open(struct reconnect *reconnect, struct timers *timers);
 
-/* Nothing is tried any more. The caller fails what is in flight. */
+/* Stops for good. The caller fails what is in flight. */
 void reconnect_close(struct reconnect *reconnect);
 
 /* Begins an attempt now. */
@@ -60,17 +60,17 @@ void reconnect_try(struct reconnect *reconnect);
 
 void reconnect_move(struct reconnect *reconnect, enum reconnect_state state);
 
-/* Makes the connection anew at once, without a word: nothing was in flight, so nothing is lost. */
+/* Reconnects at once without reporting a loss: nothing was in flight, so nothing is lost. */
 void reconnect_renew(struct reconnect *reconnect);
 
-/* An attempt has all the time again, as when another address is tried. */
+/* Restarts the timeout of an attempt, for instance for another address. */
 void reconnect_begin_connecting(struct reconnect *reconnect);
 
-/* Gives the connection up, and tries again after a pause. Not from within a callback of the one
- * that is in flight: then reconnect_break_off. */
+/* Drops the connection and tries again after a pause. In a callback of something in flight, use
+ * reconnect_break_off instead. */
 void reconnect_lose(struct reconnect *reconnect, const char *reason);
 
-/* Gives it up at the next turn of the loop. `reason` is a constant. */
+/* Drops it at the next turn of the loop. `reason` is a constant. */
 void reconnect_break_off(struct reconnect *reconnect, const char *reason);
 
 static inline bool reconnect_is_ready(const struct reconnect *reconnect)

@@ -1,4 +1,3 @@
-/* Asynchronous name look-up: see resolve.h. */
 #include "common/resolve.h"
 
 #include <stdlib.h>
@@ -6,7 +5,7 @@
 
 #define POLL_MS 5
 
-/* What one gaicb points to, in one allocation with it, since glibc may use it after a cancel. */
+/* A gaicb and what it points to, in one allocation, since glibc may use it after a cancel. */
 struct request {
     struct gaicb gaicb;
     struct addrinfo hints;
@@ -69,7 +68,7 @@ void resolve_cancel(struct resolve *resolve)
         error = EAI_CANCELED;
     if (error == 0 && resolve->request->ar_result != NULL)
         freeaddrinfo(resolve->request->ar_result);
-    /* One that is under way cannot be cancelled: glibc goes on writing to it, so it stays. */
+    /* glibc cannot cancel a request in progress and goes on writing to it, so it is leaked. */
     if (error != EAI_INPROGRESS)
         free(resolve->request);
     resolve->request = NULL;

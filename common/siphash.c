@@ -1,4 +1,3 @@
-/* SipHash: see siphash.h. */
 #include "common/siphash.h"
 
 #include <endian.h>

@@ -1,5 +1,5 @@
-/* SipHash-1-3: a hash for tables that outsiders fill. Without the key nobody can make keys that
- * collide. For 64-bit results with one round a word and three at the end (Aumasson and Bernstein,
+/* SipHash-1-3, for tables whose keys outsiders choose: without the hash key nobody can construct
+ * collisions. 64-bit result, one round per word and three at the end (Aumasson and Bernstein,
  * "SipHash: a fast short-input PRF").
  */
 #ifndef COMMON_SIPHASH_H
@@ -14,7 +14,7 @@ struct siphash_key {
 
 uint64_t siphash(const struct siphash_key *key, const void *bytes, size_t length);
 
-/* By a key that the process has drawn at its start. */
+/* With a random key drawn at process start. */
 uint64_t siphash_seeded(const void *bytes, size_t length);
 
 #endif

@@ -25,7 +25,7 @@ static inline bool slice_equal(struct slice a, struct slice b)
     return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
 }
 
-/* Without any of these bytes at its end. */
+/* Strips `byte` from the end, as often as it is there. */
 static inline struct slice slice_trim_end(struct slice text, char byte)
 {
     while (text.length != 0 && text.bytes[text.length - 1] == byte)

@@ -13,8 +13,8 @@ static char *append_digits(char *to, int64_t number, int digits)
     return to + digits;
 }
 
-/* The text of a day counted from 1970. gmtime_r takes a lock of all threads, so what it said is
- * kept, for two days: a token that is issued today may expire tomorrow. */
+/* The date of a day counted from 1970. gmtime_r takes a process-wide lock, so its result is cached,
+ * for two days: a token issued today may expire tomorrow. */
 static const char *date_of(int64_t day)
 {
     static _Thread_local struct {

@@ -8,7 +8,7 @@
 #define TIME_TEXT_SIZE   21 /* 2026-11-21T07:12:16Z and a NUL */
 
 /* Writes TIME_TEXT_LENGTH characters, with `separator` between date and time, and no NUL. For years
- * 1970 to 9999. Takes no lock but once a day and thread. */
+ * 1970 to 9999. Takes a lock only once per day and thread. */
 void time_text_write(int64_t unix_ms, char separator, char *text);
 
 /* RFC 3339 in whole seconds. Returns `text`. */

@@ -1,4 +1,3 @@
-/* Deadlines: see timer.h. */
 #include "common/timer.h"
 
 #include <sys/timerfd.h>
@@ -11,7 +10,7 @@ static void arm(struct timers *timers)
 {
     struct itimerspec when = {0};
 
-    /* A wake-up for a timer that was stopped costs less than setting the clock at each stop. */
+    /* A needless wake-up costs less than setting the timerfd at each stop. */
     if (timers->first == NULL ||
         (timers->armed_ms != 0 && timers->armed_ms <= timers->first->at_ms))
         return;
@@ -27,7 +26,7 @@ static void on_expiry(struct watch *watch)
     uint64_t expirations, now_ms = clock_monotonic_ms();
     ssize_t got = read(timers->fd, &expirations, sizeof(expirations));
 
-    (void)got; /* nothing to read is as good: the list says what is due */
+    (void)got; /* nothing to read is fine: the list says what is due */
     timers->armed_ms = 0;
     while (timers->first != NULL && timers->first->at_ms <= now_ms) {
         struct timer *timer = timers->first;
@@ -57,8 +56,8 @@ void timer_start(struct timers *timers, struct timer *timer, uint64_t delay_ms)
 
     timer_stop(timers, timer);
     timer->at_ms = clock_monotonic_ms() + delay_ms;
-    /* From the end: deadlines of one duration come in order, so the place is soon found. utlist's
-     * head points back to the last. */
+    /* Search from the end: deadlines with the same delay arrive in order, so the place is near.
+     * utlist's head points back to the last. */
     before = timers->first != NULL ? timers->first->prev : NULL;
     while (before != NULL && before->at_ms > timer->at_ms)
         before = before != timers->first ? before->prev : NULL;

@@ -1,8 +1,7 @@
-/* Deadlines on the monotonic clock: one timerfd for each loop, timers embedded in what they are
- * for.
+/* Deadlines on the monotonic clock: one timerfd per loop, timers embedded in what they are for.
  *
- * h2o's own timeouts hang on the wall clock, where a step back of an hour freezes each of them for
- * an hour: they serve for nothing that must happen.
+ * h2o's own timeouts use the wall clock: when it steps back an hour, each of them is an hour late.
+ * Nothing that must happen relies on them.
  */
 #ifndef COMMON_TIMER_H
 #define COMMON_TIMER_H
@@ -13,8 +12,8 @@
 #include "common/attributes.h"
 #include "common/watch.h"
 
-/* Zero it and set `on_time`. Not running again when on_time is called, which may start or stop any
- * timer and free this one. */
+/* Zero it and set `on_time`. The timer is already stopped when `on_time` is called, which may start
+ * or stop any timer and free this one. */
 struct timer {
     struct timer *prev, *next;
     uint64_t at_ms; /* monotonic; 0: not running */
@@ -25,7 +24,7 @@ struct timers {
     struct timer *first; /* soonest first */
     struct watch watch;
     int fd;
-    uint64_t armed_ms; /* what the timerfd is set to; 0: to nothing */
+    uint64_t armed_ms; /* what the timerfd is set to; 0: nothing */
 };
 
 MUST_USE bool timers_open(struct timers *timers, h2o_loop_t *loop);
@@ -33,8 +32,8 @@ MUST_USE bool timers_open(struct timers *timers, h2o_loop_t *loop);
 /* All timers must have been stopped. */
 void timers_close(struct timers *timers);
 
-/* Calls `on_time` once, `delay_ms` from now. A running timer is set anew. Cheap when the delay is
- * longer than most of those that run. */
+/* Calls `on_time` once, `delay_ms` from now. Restarts a running timer. Cheap when the delay is
+ * longer than most of those running. */
 void timer_start(struct timers *timers, struct timer *timer, uint64_t delay_ms);
 
 /* Harmless when it is not running. */

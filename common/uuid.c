@@ -1,4 +1,3 @@
-/* UUIDs of version 7: see uuid.h. */
 #include "common/uuid.h"
 
 #include <openssl/crypto.h>
@@ -7,7 +6,7 @@
 #define TIME_LENGTH   6
 #define RANDOM_LENGTH 10
 
-/* A hyphen stands before each of these bytes in the text form (RFC 9562 4). */
+/* Whether a hyphen precedes this byte in the text form (RFC 9562 4). */
 static bool hyphen_before(size_t byte)
 {
     return byte == 4 || byte == 6 || byte == 8 || byte == 10;

@@ -1,4 +1,4 @@
-/* UUIDs of version 7 (RFC 9562 5.7): 48 bits of Unix milliseconds, then random bits. */
+/* Version 7 UUIDs (RFC 9562 5.7): 48 bits of Unix milliseconds, then random bits. */
 #ifndef COMMON_UUID_H
 #define COMMON_UUID_H
 
@@ -22,7 +22,7 @@ struct uuid_source {
     size_t left; /* unused bytes at the end of `block` */
 };
 
-/* False when the system gives no randomness. `unix_ms` in milliseconds since 1970, below 2^48. */
+/* False when the system has no randomness. `unix_ms`: Unix milliseconds, below 2^48. */
 MUST_USE bool uuid_v7_make(struct uuid_source *source, int64_t unix_ms, struct uuid *uuid);
 
 /* Writes 36 lower-case characters, no NUL. */
@@ -31,7 +31,7 @@ void uuid_format(const struct uuid *uuid, char *text);
 /* Reads the 36-character form, hex digits of either case. */
 MUST_USE bool uuid_parse(struct slice text, struct uuid *uuid);
 
-/* The milliseconds since 1970 inside a UUID of version 7. */
+/* The Unix milliseconds in a version 7 UUID. */
 int64_t uuid_v7_unix_ms(const struct uuid *uuid);
 
 #endif

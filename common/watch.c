@@ -1,4 +1,3 @@
-/* Foreign file descriptors on the loop: see watch.h. */
 #include "common/watch.h"
 
 #include <fcntl.h>

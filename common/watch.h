@@ -1,7 +1,7 @@
 /* Foreign file descriptors (libpq's, a timerfd) on an h2o loop.
  *
- * h2o's sockets do the polling, told to leave the bytes alone. The descriptor is duplicated and the
- * duplicate is watched, because libraries close their own without asking.
+ * An h2o socket does the polling and leaves the bytes alone. It watches a duplicate of the
+ * descriptor, because libraries close their own without notice.
  */
 #ifndef COMMON_WATCH_H
 #define COMMON_WATCH_H
@@ -16,13 +16,13 @@ struct watch {
     void (*on_ready)(struct watch *); /* readable, writable or hung up; may close the watch */
 };
 
-/* Begins to watch for reading; `on_ready` must have been set. False when descriptors ran out. */
+/* Starts watching for input; `on_ready` must be set. False when out of descriptors. */
 MUST_USE bool watch_open(struct watch *watch, h2o_loop_t *loop, int fd);
 
 /* Calls `on_ready` once when it is writable. */
 void watch_for_write(struct watch *watch);
 
-/* Harmless when it is closed already. */
+/* Harmless when already closed. */
 void watch_close(struct watch *watch);
 
 #endif

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <yaml.h>
 
-/* One document, and which of its nodes have been read: an alias leads to one a second time. */
+/* A document, and which of its nodes have been read: an alias reaches a node a second time. */
 struct reading {
     yaml_document_t document;
     bool *seen;
@@ -136,7 +136,7 @@ static json_t *read_mapping(struct reading *reading, const yaml_node_t *node, in
     return object;
 }
 
-/* Ids begin with 1. libyaml gives every node a tag: without one of its own, that of its kind. */
+/* Ids start at 1. libyaml gives an untagged node the default tag of its kind. */
 static json_t *read_node(struct reading *reading, int id, int depth)
 {
     static const char *const tags[] = {YAML_STR_TAG, YAML_SEQ_TAG, YAML_MAP_TAG, NULL};

@@ -1,6 +1,6 @@
 /* YAML 1.2 as JSON values: one document, whose plain scalars are null, true and false, decimal
- * numbers, and else text. JSON has nothing for aliases (which could also make much out of little),
- * tags, several documents, and keys that are no text or stand twice: they are refused.
+ * numbers, and otherwise text. Refuses what JSON lacks: aliases (which could also expand a small
+ * text to a huge value), tags, several documents, and keys that are not text or are repeated.
  */
 #ifndef COMMON_YAML_H
 #define COMMON_YAML_H

@@ -1,4 +1,3 @@
-/* Refused authentications in the log: see auth_log.h. */
 #include "auth/client/auth_log.h"
 
 #include <h2o.h>

@@ -1,4 +1,4 @@
-/* Refused authentications in the log, up to a rate. Each worker has one. */
+/* Logs refused authentications, rate-limited. Each worker has its own. */
 #ifndef AUTH_CLIENT_AUTH_LOG_H
 #define AUTH_CLIENT_AUTH_LOG_H
 
@@ -6,13 +6,13 @@
 #include "common/slice.h"
 #include "common/timer.h"
 
-#define AUTH_LOG_LINES     10 /* in each … */
+#define AUTH_LOG_LINES     10 /* per window */
 #define AUTH_LOG_WINDOW_MS 1000
-#define AUTH_LOG_ID_MAX    64 /* bytes of the client id that are shown */
+#define AUTH_LOG_ID_MAX    64 /* bytes of the client id shown */
 
 struct auth_log {
     struct timers *timers;
-    struct timer window; /* runs: lines have been written in it */
+    struct timer window; /* running while a window is open */
     unsigned lines;
     uint64_t suppressed;
 };
@@ -20,7 +20,7 @@ struct auth_log {
 void auth_log_open(struct auth_log *log, struct timers *timers);
 void auth_log_close(struct auth_log *log);
 
-/* `client_id` is what was presented: any bytes, empty for none. */
+/* `client_id` as presented: any bytes, empty if absent. */
 void auth_log_refused(struct auth_log *log, enum auth_failure reason, struct slice client_id,
                       const char *peer);
 

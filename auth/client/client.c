@@ -1,4 +1,3 @@
-/* Client records: see client.h. */
 #include "auth/client/client.h"
 
 #include <h2o.h>
@@ -10,11 +9,11 @@
 #include "auth/quota/tier.h"
 #include "common/clock.h"
 
-/* CLIENT_COLUMNS_SQL; the limits of the quota are the last ones. */
+/* Columns of CLIENT_COLUMNS_SQL; the quota limits come last. */
 enum { ID, TIER, ENABLED, TOKEN_TTL, SCOPES, AUDIENCES, SECRETS, LIMITS };
 _Static_assert(LIMITS + QUOTA_WINDOWS == CLIENT_COLUMN_COUNT, "as the header says");
 
-/* `digest:expiry digest:expiry`, the digest in hex, the expiry in Unix milliseconds or empty. */
+/* Parses `digest:expiry digest:expiry`: digest in hex, expiry in Unix milliseconds or empty. */
 static void read_secrets(const char *text, struct client_secret secrets[CLIENT_MAX_SECRETS])
 {
     for (size_t i = 0; i != CLIENT_MAX_SECRETS && *text != '\0'; ++i) {
@@ -116,7 +115,8 @@ static bool is_number(const char *text, int64_t most)
     return digits != 0 && digits <= 13 && text[digits] == '\0' && strtoll(text, NULL, 10) <= most;
 }
 
-/* The schema has the same rules, but may have lost them, and what answers may be no PostgreSQL. */
+/* The schema has the same rules, but they may have been dropped, and the peer may not be
+ * PostgreSQL. */
 static bool is_sound(const PGresult *rows, int row, struct failure *failure)
 {
     const char *broken = NULL;
@@ -191,7 +191,7 @@ bool client_authenticate(const struct client *client, const struct secret_digest
     const struct client *compared = client != NULL ? client : &nobody;
     bool live = false, expired = false;
 
-    /* Every slot is compared, whatever the ones before said. */
+    /* Compare every slot, for constant time. */
     for (size_t i = 0; i != CLIENT_MAX_SECRETS; ++i) {
         bool equal = secret_digest_equal(&compared->secrets[i].digest, digest);
 

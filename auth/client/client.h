@@ -1,6 +1,4 @@
-/* A client as the server knows it: one row of PostgreSQL, read once, in memory for as long as it is
- * of use to anybody.
- */
+/* A client record: one PostgreSQL row in memory, reference-counted. */
 #ifndef AUTH_CLIENT_CLIENT_H
 #define AUTH_CLIENT_CLIENT_H
 
@@ -17,49 +15,49 @@
 #include "common/slice.h"
 
 #define CLIENT_ID_MAX      64
-#define CLIENT_MAX_SECRETS 4 /* the newest that count; `jotd client rotate` keeps to it */
+#define CLIENT_MAX_SECRETS 4 /* the newest ones count; `jotd client rotate` enforces it */
 
 #define CLIENT_MAX_AUDIENCES 16
-#define CLIENT_AUDIENCE_MAX  512 /* bytes of one */
+#define CLIENT_AUDIENCE_MAX  512 /* bytes each */
 #define CLIENT_MAX_TTL_S     86400
-#define CLIENT_MAX_LIMIT     1000000000000 /* tokens in a window */
+#define CLIENT_MAX_LIMIT     1000000000000 /* tokens per window */
 
 struct client_secret {
     struct secret_digest digest;
-    int64_t expires_at_ms; /* Unix milliseconds; a free slot has expired in 1970 */
+    int64_t expires_at_ms; /* Unix milliseconds; free slots expired in 1970 */
 };
 
 struct limiter_ask; /* limiter.c */
 
 struct client {
-    struct lru_entry entry;    /* its key is the id */
-    unsigned references;       /* the cache's, and those of requests at work; one worker's */
-    uint64_t event;            /* the count of events when it was looked up (struct client_cache) */
-    uint64_t refresh_after_ms; /* monotonic: the last fifth of its life begins */
+    struct lru_entry entry;    /* keyed by id */
+    unsigned references;       /* by the cache and by requests, all of one worker */
+    uint64_t event;            /* the cache's event count at look-up (client_cache.h) */
+    uint64_t refresh_after_ms; /* monotonic; start of the last fifth of its life */
     uint64_t fresh_until_ms;   /* monotonic */
     struct slice id;
-    unsigned tier; /* its number, tier.h */
+    unsigned tier; /* tier number (tier.h) */
     struct slice tier_name;
     bool enabled;
     bool has_authenticated; /* since it was looked up */
-    int64_t token_ttl_s;    /* 0: the server's default */
-    struct slice scope;     /* all that it may have, separated by spaces */
-    struct slice *scopes;   /* the same, sorted for scope_grant */
-    size_t scope_count;     /* of these */
-    struct slice audiences; /* separated by spaces */
+    int64_t token_ttl_s;    /* 0: server default */
+    struct slice scope;     /* all it may request, space-separated */
+    struct slice *scopes;   /* its tokens, sorted for scope_grant */
+    size_t scope_count;
+    struct slice audiences; /* space-separated */
     struct client_secret secrets[CLIENT_MAX_SECRETS];
     struct quota quota;
-    struct slice policy; /* the quota as the value of a header */
-    /* Kept by limiter.c: what is asked for in this pass, and a refusal while it lasts. A change of
-     * the client or of its tier makes a new record, and so ends it. */
+    struct slice policy; /* RateLimit-Policy header value of `quota` */
+    /* Owned by limiter.c: this pass's request, and a refusal while it lasts. A change to the client
+     * or its tier creates a new record, which clears the refusal. */
     struct limiter_ask *ask;
-    uint64_t refused_until_ms; /* monotonic; 0: it is not refused */
-    uint64_t refused_at_ms;    /* monotonic; this was left then: */
+    uint64_t refused_until_ms; /* monotonic; 0: not refused */
+    uint64_t refused_at_ms;    /* monotonic; the time of `refused_left` */
     struct quota_left refused_left;
-    _Alignas(struct slice) char text[]; /* `scopes`, then what the slices point into */
+    _Alignas(struct slice) char text[]; /* `scopes`, then the text of the slices */
 };
 
-/* What is to be selected, from clients c and their tiers t. */
+/* The select list, from clients c joined with tiers t. */
 #define CLIENT_COLUMNS_SQL                                                                         \
     "c.client_id, c.tier, c.enabled, coalesce(c.token_ttl, 0),"                                    \
     " array_to_string(c.scopes, ' '), array_to_string(c.audiences, ' '),"                          \
@@ -72,27 +70,27 @@ struct client {
     " coalesce(t.per_minute, 0), coalesce(t.per_hour, 0), coalesce(t.per_month, 0)"
 #define CLIENT_COLUMN_COUNT 10
 
-/* The record of a row of CLIENT_COLUMNS_SQL, with one reference, which is the caller's. `event` is
- * the count of events when the row was asked for (struct client_cache); it is fresh for `life_ms`.
- * NULL, with the reason, for a row that breaks the schema's rules: rows of the ledger and the
- * claims of tokens are written as these records say, without another look. */
+/* Makes a record from a row of CLIENT_COLUMNS_SQL; the caller owns its one reference. `event` is
+ * the cache's event count when the row was requested (client_cache.h); the record stays fresh for
+ * `life_ms`. Returns NULL, with the reason, for a row that breaks the schema's rules: ledger rows
+ * and token claims use these values without checking them again. */
 MUST_USE struct client *client_make(const PGresult *rows, int row, uint64_t event, uint64_t life_ms,
                                     struct failure *failure);
 
-/* Whether both records say the same, of the same client. */
+/* Whether both records hold the same data of the same client. */
 MUST_USE bool client_equal(const struct client *a, const struct client *b);
 
-/* The record stays in memory until client_release, whatever becomes of it in the cache. */
+/* Adds a reference: the record stays valid until client_release, even if the cache drops it. */
 void client_keep(struct client *client);
 void client_release(struct client *client);
 
-/* Whether `digest` is that of a live secret of an enabled client; `failure` says why not. Takes the
- * same time for a NULL client, a disabled one, and any number of secrets. `now_ms` in Unix
+/* Whether `digest` matches a live secret of an enabled client; if not, `failure` says why. Takes
+ * the same time for a NULL client, a disabled one, and any number of secrets. `now_ms` is in Unix
  * milliseconds. */
 MUST_USE bool client_authenticate(const struct client *client, const struct secret_digest *digest,
                                   int64_t now_ms, enum auth_failure *failure);
 
-/* Whether `id` has the form [A-Za-z0-9._-]{1,64}. */
+/* Whether `id` matches [A-Za-z0-9._-]{1,64}. */
 MUST_USE bool client_id_is_valid(struct slice id);
 
 #endif

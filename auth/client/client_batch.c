@@ -48,7 +48,7 @@ void client_batch_take(struct client_batch *batch, struct client_lookup *lookup)
     DL_APPEND(batch->sent, lookup);
 }
 
-/* Returns how many. */
+/* Moves due look-ups to the batch; returns how many. */
 static size_t take_due(struct client_batches *batches, struct client_batch *batch)
 {
     struct client_lookup *lookup;
@@ -66,7 +66,7 @@ static size_t take_due(struct client_batches *batches, struct client_batch *batc
     return count;
 }
 
-/* Fills the batch, which has so many. One that does not get full is the last of the round. */
+/* Fills up the batch, which holds `count` look-ups. One that stays short ends the round. */
 static void take_from_round(struct client_batches *batches, struct client_batch *batch,
                             size_t count)
 {
@@ -75,7 +75,7 @@ static void take_from_round(struct client_batches *batches, struct client_batch 
     batches->all_sent = count != CLIENT_BATCH_MAX;
 }
 
-/* Each row ends the look-up that it belongs to, and then those end for which there is none. */
+/* Completes the look-up of each row, then those without a row. */
 static void on_result(struct pg_query *query, const PGresult *result, const char *reason)
 {
     struct client_batch *batch = H2O_STRUCT_FROM_MEMBER(struct client_batch, query, query);

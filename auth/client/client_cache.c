@@ -1,8 +1,4 @@
-/* The cache of clients.
- *
- * A look-up is one row of a statement. It is off the table of look-ups before its waiters are
- * called, so that nobody can join one that is over.
- */
+/* A look-up leaves the look-up table before its waiters are called: nobody joins a finished one. */
 #include "auth/client/client_cache.h"
 
 #include <stdlib.h>
@@ -13,11 +9,11 @@
 #include "common/failure.h"
 #include "common/log.h"
 
-/* An id that PostgreSQL did not know. It is remembered just as a record is, or the time of an
- * answer would tell which ids exist. */
+/* An id that PostgreSQL does not know. It is cached exactly like a record: otherwise response times
+ * would reveal which ids exist. */
 struct unknown {
     struct lru_entry entry;
-    uint64_t event; /* this and the next two as in struct client */
+    uint64_t event; /* these three as in struct client */
     uint64_t refresh_after_ms;
     uint64_t fresh_until_ms;
     char id[CLIENT_ID_MAX];
@@ -52,7 +48,7 @@ void client_cache_open(struct client_cache *cache, size_t cache_size, uint64_t f
     client_batch_open(&cache->batches);
 }
 
-/* Of an entry that the cache has let go. */
+/* Drops the cache's reference to a removed entry. */
 static void let_go(struct client_cache *cache, struct lru_entry *entry)
 {
     client_release(H2O_STRUCT_FROM_MEMBER(struct client, entry, entry));
@@ -81,26 +77,26 @@ void client_cache_close(struct client_cache *cache)
         forget_unknown(cache, lru_oldest(&cache->unknown));
 }
 
-/* Of a record or an unknown id. */
+/* For a record or an unknown id. */
 static bool is_fresh(const struct client_cache *cache, uint64_t event, uint64_t fresh_until_ms,
                      uint64_t now_ms)
 {
     return pg_is_ready(cache->pg) && event >= cache->lost_event && now_ms < fresh_until_ms;
 }
 
-/* Whether it may serve although it is not fresh. */
+/* Whether it may be served stale. */
 static bool is_of_use(const struct client_cache *cache, uint64_t fresh_until_ms, uint64_t now_ms)
 {
     return !pg_is_ready(cache->pg) && now_ms < fresh_until_ms + cache->stale_ms;
 }
 
-/* Whether a change of all came after it was looked up. */
+/* Whether all clients changed after it was looked up. */
 static bool is_void(const struct client_cache *cache, const struct client *client)
 {
     return client->event < cache->changed_event;
 }
 
-/* What has expired and cannot serve as stale any more gives its memory back. */
+/* Frees records that are void, or expired and too old to serve stale. */
 static void on_sweep(struct timer *timer)
 {
     struct client_cache *cache = H2O_STRUCT_FROM_MEMBER(struct client_cache, sweep, timer);
@@ -120,8 +116,8 @@ static void on_sweep(struct timer *timer)
     }
 }
 
-/* All that is cached expires now, at the latest. What has expired earlier, as at a loss before,
- * keeps its time: it must not serve as stale for any longer. */
+/* Expires the whole cache now. Entries that expired earlier keep their time, so that a second
+ * connection loss does not extend their stale period. */
 static void expire_all(struct client_cache *cache)
 {
     uint64_t now_ms = clock_monotonic_ms();
@@ -170,7 +166,7 @@ void client_cache_on_change(struct client_cache *cache, const char *payload)
         forget_unknown(cache, entry);
 }
 
-/* The cached record, fresh or not; NULL when there is none, or a change has made it void. */
+/* The cached record, fresh or not; NULL when there is none or it is void. */
 static struct client *cached(struct client_cache *cache, struct slice id)
 {
     struct lru_entry *entry = lru_find(&cache->records, id);
@@ -196,7 +192,7 @@ static void serve_stale(struct client_cache *cache, struct client_waiter *waiter
 
 static struct client_lookup *lookup_start(struct client_cache *cache, struct slice id);
 
-/* The one that is under way, or a new one; NULL when PostgreSQL cannot be asked. */
+/* Joins the look-up in progress or starts one; NULL when none can start. */
 static struct client_lookup *lookup(struct client_cache *cache, struct slice id)
 {
     struct client_lookup *found;
@@ -216,7 +212,7 @@ static bool is_known_to_be_unknown(struct client_cache *cache, struct slice id, 
     if (unknown->event >= cache->changed_event) {
         if (is_fresh(cache, unknown->event, unknown->fresh_until_ms, now_ms)) {
             if (now_ms >= unknown->refresh_after_ms)
-                lookup(cache, id); /* behind the answer, as for a record */
+                lookup(cache, id); /* refresh in the background, as for a record */
             return true;
         }
         if (is_of_use(cache, unknown->fresh_until_ms, now_ms))
@@ -236,7 +232,7 @@ bool client_cache_find(struct client_cache *cache, struct slice id, struct clien
     if (client != NULL && is_fresh(cache, client->event, client->fresh_until_ms, now_ms)) {
         counter_add(&cache->counters->hits, 1);
         if (now_ms >= client->refresh_after_ms)
-            lookup(cache, id); /* behind the answer; who is in use never waits */
+            lookup(cache, id); /* in the background: active clients never wait */
         waiter->on_client(waiter, CLIENT_FOUND, client, CLIENT_HIT);
         return true;
     }
@@ -311,15 +307,15 @@ static struct client_lookup *lookup_start(struct client_cache *cache, struct sli
     return lookup;
 }
 
-/* Between `least_ms` and the whole time, at random, so that what was looked up together does not
- * expire together. */
+/* A random lifetime from `least_ms` to `fresh_ms`, so that records looked up together do not expire
+ * together. */
 static uint64_t some_life_ms(const struct client_cache *cache, uint64_t least_ms)
 {
     return cache->fresh_ms - arc4random_uniform((uint32_t)(cache->fresh_ms - least_ms) + 1);
 }
 
-/* Puts the record in the place of the one that was there, or lets that one live on when it says the
- * same. Returns the one that is cached. */
+/* Caches the record, or renews the cached one when both hold the same data. Takes ownership of the
+ * caller's reference; returns the cached record. */
 static struct client *keep(struct client_cache *cache, struct client *client)
 {
     struct lru_entry *old = lru_peek(&cache->records, client->id), *evicted;
@@ -329,7 +325,7 @@ static struct client *keep(struct client_cache *cache, struct client *client)
 
         if (!is_fresh(cache, replaced->event, replaced->fresh_until_ms, clock_monotonic_ms()))
             counter_add(&cache->counters->expirations, 1);
-        if (client_equal(replaced, client)) { /* nor does it change its place in the order of use */
+        if (client_equal(replaced, client)) { /* keeps its LRU position */
             replaced->event = client->event;
             replaced->refresh_after_ms = client->refresh_after_ms;
             replaced->fresh_until_ms = client->fresh_until_ms;
@@ -348,7 +344,7 @@ static struct client *keep(struct client_cache *cache, struct client *client)
     return client;
 }
 
-/* One line a second at most. */
+/* Logs at most one line a second. */
 static void note_error(struct client_cache *cache, const char *reason)
 {
     uint64_t now_ms = clock_monotonic_ms();
@@ -398,7 +394,7 @@ static void keep_unknown(struct client_cache *cache, const struct client_lookup 
         free(H2O_STRUCT_FROM_MEMBER(struct unknown, entry, evicted));
 }
 
-/* Tells all that wait, and ends the look-up. */
+/* Ends the look-up and calls its waiters. */
 static void finish(struct client_lookup *lookup, enum client_status status, struct client *client,
                    enum lookup_result result)
 {
@@ -425,7 +421,7 @@ static void finish(struct client_lookup *lookup, enum client_status status, stru
     free(lookup);
 }
 
-/* Those that waited for their turn. One that has waited too long is given up. */
+/* Sends queued look-ups; those that waited too long fail. */
 static void send_queued(struct client_cache *cache)
 {
     while (cache->queued != NULL && cache->sent_count < CLIENT_MAX_LOOKUPS) {
@@ -455,7 +451,7 @@ static void on_row(struct client_lookup *lookup, const PGresult *rows, int row)
     if (client == NULL) {
         if ((entry = lru_peek(&cache->records, slice_of(lookup->id))) != NULL &&
             is_void(cache, H2O_STRUCT_FROM_MEMBER(struct client, entry, entry)))
-            drop(cache, entry); /* or its round would come back to it for ever */
+            drop(cache, entry); /* otherwise every statement of the round would retry it */
         on_failed(lookup, failure.reason);
     } else {
         if ((entry = lru_find(&cache->unknown, client->id)) != NULL)
@@ -500,7 +496,7 @@ void client_cache_stop_waiting(struct client_waiter *waiter)
     }
 }
 
-/* Those that were used last first; what is being looked up already will do. */
+/* Most recently used first; skips records that are already being looked up. */
 static size_t fill_batch(struct client_batches *batches, struct client_batch *batch, size_t room)
 {
     struct client_cache *cache = H2O_STRUCT_FROM_MEMBER(struct client_cache, batches, batches);

@@ -1,4 +1,3 @@
-/* Client credentials as presented: see credentials.h. */
 #include "auth/client/credentials.h"
 
 #include <string.h>
@@ -7,8 +6,8 @@
 #include "common/base64.h"
 #include "common/http/form.h"
 
-/* Finds what follows the scheme's name, which is case-insensitive (RFC 9110 11.1), and spaces.
- * False when the scheme is another. */
+/* Extracts the token after the scheme name, which is case-insensitive (RFC 9110 11.1), without the
+ * surrounding spaces. False for any other scheme. */
 static bool basic_token(struct slice authorization, struct slice *token)
 {
     static const struct slice scheme = {"Basic", 5};
@@ -27,7 +26,7 @@ static bool basic_token(struct slice authorization, struct slice *token)
     return true;
 }
 
-/* RFC 7617 2: neither half may hold a control character. */
+/* RFC 7617 2: no control characters in either half. */
 static bool has_control_character(struct slice text)
 {
     for (size_t i = 0; i < text.length; i++) {
@@ -39,7 +38,7 @@ static bool has_control_character(struct slice text)
     return false;
 }
 
-/* RFC 6749 2.3.1: id and secret are form-encoded before they are joined. */
+/* RFC 6749 2.3.1: id and secret are form-encoded, then joined. */
 static bool decode_half(char *bytes, size_t length, struct slice *half)
 {
     half->bytes = bytes;
@@ -79,7 +78,7 @@ enum credentials_error credentials_read(struct slice authorization, struct slice
         credentials->secret = secret;
         return id.length != 0 && secret.length != 0 ? CREDENTIALS_OK : CREDENTIALS_NONE;
     }
-    /* RFC 6749 2.3: no more than one method in a request. */
+    /* RFC 6749 2.3: one method per request. */
     if (secret.length != 0)
         return CREDENTIALS_TWO_METHODS;
     if (!basic_token(authorization, &token))

@@ -1,4 +1,3 @@
-/* Scope values: see scope.h. */
 #include "auth/client/scope.h"
 
 #include <stdint.h>

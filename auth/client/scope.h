@@ -7,29 +7,29 @@
 #include "common/attributes.h"
 #include "common/slice.h"
 
-#define SCOPE_MAX        4096 /* bytes that a client's scope, and so what it is granted, can have */
-#define SCOPE_TOKENS_MAX 2048 /* so many tokens have their place in them */
+#define SCOPE_MAX        4096 /* bytes in a client's scope, and so in a granted one */
+#define SCOPE_TOKENS_MAX 2048 /* the most tokens that fit in SCOPE_MAX */
 
-/* scope-token *( SP scope-token ), scope-token = 1*( %x21 / %x23-5B / %x5D-7E ). Not empty. So a
- * valid scope needs no escaping in JSON. */
+/* scope-token *( SP scope-token ), scope-token = 1*( %x21 / %x23-5B / %x5D-7E ). Not empty. A valid
+ * scope needs no escaping in JSON. */
 MUST_USE bool scope_is_valid(struct slice scope);
 
-/* Takes the first token off a list separated by spaces; false when none is left. Between two spaces
- * is an empty one. */
+/* Takes the first token off a space-separated list; false when none is left. Two adjacent spaces
+ * enclose an empty token. */
 MUST_USE bool scope_next(struct slice *rest, struct slice *token);
 
-/* Whether `wanted`, which may be any bytes, is one of the tokens. */
+/* Whether `wanted` (any bytes) is one of the tokens. */
 MUST_USE bool scope_has(struct slice scope, struct slice wanted);
 
 size_t scope_count(struct slice scope);
 
-/* The tokens of a valid scope, sorted as scope_grant wants them: scope_count of them. They point
- * into it. */
+/* Writes the scope_count(scope) tokens of a valid scope to `tokens`, sorted for scope_grant. They
+ * point into `scope`. */
 void scope_sort(struct slice scope, struct slice *tokens);
 
-/* Copies the tokens that are asked for to `out` (SCOPE_MAX bytes), separated by single spaces, each
- * once, in the order in which they are asked for. False when one of them is not among the allowed
- * ones. `asked` may be any bytes: blanks around its tokens are no error. */
+/* Copies the requested tokens to `out` (SCOPE_MAX bytes) in request order, separated by single
+ * spaces, without duplicates. False when one of them is not allowed. `asked` may be any bytes;
+ * extra spaces are ignored. */
 MUST_USE bool scope_grant(struct slice asked, const struct slice *allowed, size_t count, char *out,
                           size_t *length);
 

@@ -1,4 +1,3 @@
-/* Client secrets: see secret.h. */
 #include "auth/client/secret.h"
 
 #include <openssl/crypto.h>
@@ -21,8 +20,8 @@ _Static_assert(SECRET_DIGEST_LENGTH == SHA256_DIGEST_LENGTH, "the digest is a SH
 
 static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/* A random byte below 248 = 4 * 62 gives each digit with the same chance; the others are thrown
- * away. */
+/* Rejection sampling: bytes below 248 = 4 * 62 yield every digit equally often, the others are
+ * discarded. */
 static bool random_digits(char *text, size_t length)
 {
     unsigned char random[2 * RANDOM_LENGTH];
@@ -42,7 +41,7 @@ static bool random_digits(char *text, size_t length)
     return drawn;
 }
 
-/* The most significant digit first. */
+/* Base 62, most significant digit first. */
 static void checksum(const char *text, char out[CHECKSUM_LENGTH])
 {
     unsigned long crc = crc32(0, (const unsigned char *)text, CHECKED_LENGTH);
@@ -87,7 +86,7 @@ bool secret_is_suspected(struct slice text)
     static const char jwt[] = "eyJ"; /* `{"` in base64url */
 
     if (text.length == 0)
-        return false; /* and maybe no bytes to search */
+        return false; /* `bytes` may be NULL */
     return memmem(text.bytes, text.length, PREFIX, PREFIX_LENGTH) != NULL ||
            (text.length > SECRET_LENGTH &&
             memmem(text.bytes, text.length, jwt, sizeof(jwt) - 1) != NULL);
@@ -100,7 +99,7 @@ static void fetch_sha256(void)
     sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 }
 
-/* SHA256() would look the algorithm up at every call, under a lock that all threads share. */
+/* SHA256() would look up the algorithm on every call, under a lock shared by all threads. */
 void secret_digest(struct slice text, struct secret_digest *digest)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -109,7 +108,7 @@ void secret_digest(struct slice text, struct secret_digest *digest)
     if (sha256 == NULL ||
         EVP_Digest(text.bytes, text.length, digest->bytes, NULL, sha256, NULL) != 1) {
         fputs("jotd: OpenSSL cannot make a SHA-256\n", stderr);
-        abort(); /* out of memory; a digest that is not one must not be compared */
+        abort(); /* out of memory; never compare a digest that was not computed */
     }
 }
 

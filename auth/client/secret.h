@@ -1,6 +1,6 @@
-/* Client secrets: `jot_`, 43 characters of [A-Za-z0-9] (256 random bits), 6 characters of
- * checksum: CRC-32 of the 47 characters before it, in base 62 (digits 0-9A-Za-z, padded with 0),
- * so that secret scanners can tell one from random text and a mistyped one is refused before any
+/* Client secrets: `jot_`, 43 characters of [A-Za-z0-9] (256 random bits) and a 6-character
+ * checksum. The checksum is the CRC-32 of the 47 characters before it in base 62 (digits 0-9A-Za-z,
+ * padded with 0): secret scanners can recognize a secret by it, and a typo is refused without a
  * look-up. Only the SHA-256 of the whole text is stored: 256 random bits need no slow hash. Pure.
  */
 #ifndef AUTH_CLIENT_SECRET_H
@@ -18,20 +18,20 @@ struct secret_digest {
     unsigned char bytes[SECRET_DIGEST_LENGTH];
 };
 
-/* Writes a new secret and a NUL. False when the system gives no randomness. The caller wipes it
+/* Writes a new secret and a NUL. False when the system provides no randomness. The caller wipes it
  * with OPENSSL_cleanse. */
 MUST_USE bool secret_make(char text[SECRET_LENGTH + 1]);
 
-/* Whether `text` has the form and the checksum of a secret. */
+/* Whether `text` has the form and checksum of a secret. */
 MUST_USE bool secret_is_well_formed(struct slice text);
 
-/* Whether a secret, or a token, may stand somewhere in `text`, which then is not to be logged. */
+/* Whether `text` may contain a secret or a token and so must not be logged. */
 MUST_USE bool secret_is_suspected(struct slice text);
 
-/* SHA-256 of `text`. */
+/* SHA-256; aborts when OpenSSL fails. */
 void secret_digest(struct slice text, struct secret_digest *digest);
 
-/* In constant time. */
+/* Constant-time. */
 MUST_USE bool secret_digest_equal(const struct secret_digest *a, const struct secret_digest *b);
 
 #endif

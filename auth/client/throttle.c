@@ -1,7 +1,5 @@
-/* Failed authentications: see throttle.h.
- *
- * A bucket is one number, the moment at which it is full again (the generic cell rate algorithm):
- * each failure moves it on by an interval, and it must not be further ahead than the burst.
+/* A bucket is one number, the time at which it is full again (the generic cell rate algorithm).
+ * Each failure advances it by one interval; it may run ahead of now by the burst, plus any debt.
  */
 #include "auth/client/throttle.h"
 
@@ -14,7 +12,7 @@
 struct bucket {
     struct lru_entry entry;
     uint64_t full_at_ms; /* monotonic */
-    bool exists;         /* of a client id */
+    bool exists;         /* the client id does */
     char key[];
 };
 
@@ -29,9 +27,9 @@ static const struct rate rates[THROTTLE_BY_COUNT] = {
 };
 static const struct rate known_rate = {THROTTLE_KNOWN_BURST, THROTTLE_KNOWN_MS};
 
-#define ID_MAX 64 /* longer ones, which no client has, share a bucket by their beginning */
+#define ID_MAX 64 /* longer ids, which no client has, share a bucket by prefix */
 
-/* The keys of an attempt. Of an IPv6 address the network counts: a host has all of it. */
+/* The bucket keys of an attempt. IPv6 addresses count by /64, since one host has all of it. */
 struct keys {
     struct network_address peer;
     struct slice slices[THROTTLE_TABLE_COUNT];
@@ -84,7 +82,7 @@ void throttle_close(struct throttle *throttle)
     pthread_mutex_destroy(&throttle->mutex);
 }
 
-/* How long until one more has its place; 0: it has. */
+/* Milliseconds until one more failure fits; 0: it fits now. */
 static uint64_t wait_ms(uint64_t full_at_ms, const struct rate *rate, uint64_t now_ms)
 {
     uint64_t span_ms = (rate->burst - 1) * rate->interval_ms;
@@ -97,7 +95,7 @@ static void take(uint64_t *full_at_ms, const struct rate *rate, uint64_t now_ms)
     *full_at_ms = (*full_at_ms > now_ms ? *full_at_ms : now_ms) + rate->interval_ms;
 }
 
-/* Beyond the burst, too. */
+/* Takes even beyond the burst, by up to THROTTLE_DEBT_MS. */
 static void take_on_credit(uint64_t *full_at_ms, const struct rate *rate, uint64_t now_ms)
 {
     uint64_t latest_ms = now_ms + (rate->burst - 1) * rate->interval_ms + THROTTLE_DEBT_MS;
@@ -107,7 +105,7 @@ static void take_on_credit(uint64_t *full_at_ms, const struct rate *rate, uint64
         *full_at_ms = latest_ms;
 }
 
-/* NULL where nothing has failed. */
+/* NULL where no failure is on record. */
 static void find_buckets(struct throttle *throttle, const struct keys *keys,
                          struct bucket *buckets[THROTTLE_TABLE_COUNT])
 {
@@ -120,7 +118,7 @@ static uint64_t bucket_wait_ms(const struct bucket *bucket, enum throttle_by by,
     return bucket != NULL ? wait_ms(bucket->full_at_ms, &rates[by], now_ms) : 0;
 }
 
-/* In one order for ids that exist and for those that do not. `guess`: an id was named. */
+/* Same order for existing and unknown ids. `guess`: the attempt names a possible id. */
 static struct throttle_refusal judge(const struct throttle *throttle,
                                      struct bucket *const buckets[THROTTLE_TABLE_COUNT], bool guess,
                                      uint64_t now_ms)
@@ -140,7 +138,8 @@ static struct throttle_refusal judge(const struct throttle *throttle,
     return refusal;
 }
 
-/* Of an id that is not known to be a client's. */
+/* For an id that has not authenticated lately or has used up its own look-ups. The bucket of an id
+ * known to exist does not count. */
 static struct throttle_refusal check_stranger(struct throttle *throttle, const struct keys *keys,
                                               uint64_t now_ms)
 {
@@ -196,8 +195,8 @@ static struct bucket *bucket_for(struct throttle *throttle, const struct keys *k
     return buckets[by] != NULL ? buckets[by] : add_bucket(&throttle->tables[by], keys->slices[by]);
 }
 
-/* An attempt that is refused leaves nothing behind: else whoever is refused already could fill the
- * tables and have them forget the others. */
+/* A refused attempt that cost no look-up adds no entry: otherwise a refused peer could flood the
+ * tables and evict everyone else. */
 struct throttle_refusal throttle_fail(struct throttle *throttle,
                                       const struct throttle_failure *failure, uint64_t now_ms)
 {

@@ -10,7 +10,7 @@
 #include "common/nearest.h"
 
 #define OPTIONS_MAX  32
-#define FIRST_OPTION 256 /* values of getopt's, told from letters */
+#define FIRST_OPTION 256 /* getopt values above all letters */
 
 static const char *last_word(const struct cli_command *command)
 {
@@ -21,7 +21,7 @@ static const char *last_word(const struct cli_command *command)
 
 /* Help */
 
-/* `--name NAME`, or `--json`. */
+/* The width of `--name NAME`, or of `--json`. */
 static int option_width(const struct cli_option *option)
 {
     return (int)(strlen("--") + strlen(option->name) +
@@ -151,7 +151,7 @@ static int refuse_command(const struct cli_command *command, const char *typed)
     return CLI_USAGE;
 }
 
-/* Whoever leaves an option's name out means it. */
+/* Suggests --name where there is one: its value was probably typed without it. */
 static int refuse_argument(const struct cli_command *command, const char *typed)
 {
     bool takes_name = false;
@@ -165,7 +165,7 @@ static int refuse_argument(const struct cli_command *command, const char *typed)
 
 /* Reading */
 
-/* The value of an option; false with the exit status when it is a wrong one. */
+/* Reads an option's value. False, with the exit status, if it is invalid. */
 static bool read_value(const struct cli_command *command, const struct cli_option *option,
                        const char *text, void *values, int *status)
 {
@@ -229,7 +229,7 @@ static void make_getopt_options(const struct cli_command *command,
     options[count] = (struct option){0};
 }
 
-/* False with the exit status when the command ends here. */
+/* False, with the exit status, if the command ends here. */
 static bool read_options(const struct cli_command *command, int argc, char **argv, void *values,
                          int *status)
 {

@@ -1,7 +1,7 @@
-/* The frame of the commands: a tree of them, their options by table, their help and their errors.
+/* The frame of the commands: their tree, their options as tables, their help and errors.
  *
- * Exit status of every command: 0 done, 1 it failed (one line on stderr says why and what to do),
- * 2 wrong usage.
+ * Exit status of every command: 0 done, 1 failed (one line on stderr says why and what to do), 2
+ * wrong usage.
  */
 #ifndef AUTH_COMMAND_CLI_H
 #define AUTH_COMMAND_CLI_H
@@ -40,43 +40,43 @@ struct cli_list {
 struct cli_option {
     const char *name; /* without its dashes; NULL ends the table */
     enum cli_kind kind;
-    size_t offset;      /* of its value, in the command's struct of values */
-    const char *value;  /* what the help calls the value: SECONDS */
+    size_t offset;      /* of its value in the command's struct of values */
+    const char *value;  /* its name in the help: SECONDS */
     long long min, max; /* of a number */
     bool is_needed;
     const char *help; /* may have several lines */
 };
 
-/* What is given without a name: text, needed. */
+/* A positional argument: text, required. */
 struct cli_argument {
     const char *name; /* ID; NULL ends the table */
     size_t offset;
-    const char *missing; /* what to say when it is not there */
+    const char *missing; /* the error if it is missing */
 };
 
 #define CLI_ARGUMENTS_MAX 2
 
-/* `jotd client`, which has commands, or `jotd client create`, which runs. */
+/* A group such as `jotd client`, or a command that runs, such as `jotd client create`. */
 struct cli_command {
-    const char *path;                          /* with all that is typed before it */
-    const char *summary;                       /* one line, for the list that it is in */
-    const struct cli_command *const *commands; /* ended by NULL; NULL: it runs */
-    const char *help;                 /* what it does, in lines; NULL: the summary says it */
-    const char *notes;                /* more, after the options */
-    const struct cli_option *options; /* NULL: none */
+    const char *path;                          /* as typed, from `jotd` on */
+    const char *summary;                       /* one line, for the list of commands */
+    const struct cli_command *const *commands; /* NULL-terminated; NULL: it runs */
+    const char *help;                          /* what it does, in lines; NULL: see the summary */
+    const char *notes;                         /* printed after the options */
+    const struct cli_option *options;          /* NULL: none */
     struct cli_argument arguments[CLI_ARGUMENTS_MAX + 1];
-    size_t values_size; /* of its struct of values, which begins zeroed */
+    size_t values_size; /* of its struct of values, which starts zeroed */
     int (*run)(const struct cli_command *command, const void *values);
 };
 
-/* Runs the command that the arguments name, below `root`; with --help, or `help` before its name,
- * prints its help. Returns the exit status. */
+/* Runs the command below `root` that the arguments name, or prints its help on --help or a leading
+ * `help`. Returns the exit status. */
 int cli_run(const struct cli_command *root, int argc, char **argv);
 
-/* `jotd: <reason>` on stderr. Returns CLI_FAILED. */
+/* Prints `jotd: <reason>` on stderr. Returns CLI_FAILED. */
 int cli_fail(const struct failure *failure);
 
-/* `jotd: <message>` and where to find help, on stderr. Returns CLI_USAGE. */
+/* Prints `jotd: <message>` and how to get help on stderr. Returns CLI_USAGE. */
 int cli_usage(const struct cli_command *command, const char *format, ...) PRINTF_LIKE(2, 3);
 
 #endif

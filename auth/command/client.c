@@ -1,5 +1,5 @@
-/* `jotd client`: list, show, update, disable, enable, delete. What makes secrets is in
- * client_secrets.c. */
+/* `jotd client`: list, show, update, disable, enable, delete. client_secrets.c has the commands
+ * that make or end secrets. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #define LIST_LIMIT     100
 #define LIST_LIMIT_MAX 1000000000
 
-/* The commands that take an id and nothing else but --json. */
+/* For the commands that take only an id and --json. */
 struct id_values {
     const char *id;
     bool json;
@@ -38,7 +38,7 @@ static const struct cli_option id_options[] = {
         }                                                                                          \
     }
 
-/* Checks the id, connects, calls `act`, and says why when one of them fails. */
+/* Checks the id if there is one, connects and calls `act`. Reports a failure of any of them. */
 static int with_client(const struct cli_command *command, const char *id, const void *values,
                        bool (*act)(PGconn *connection, const void *values,
                                    struct store_failure *failure))
@@ -212,7 +212,7 @@ static const struct cli_command command_show = {
     .run = run_show,
 };
 
-/* Changes: each gives the client's row. */
+/* Changes: each returns the client's row. */
 
 static bool print_changed(PGresult *clients, const char *done, bool json,
                           struct store_failure *failure)

@@ -1,4 +1,4 @@
-/* Clients and their secrets as the commands print them in JSON. */
+/* Clients and their secrets as the JSON that commands print. */
 #ifndef AUTH_COMMAND_CLIENT_JSON_H
 #define AUTH_COMMAND_CLIENT_JSON_H
 
@@ -7,10 +7,10 @@
 
 #include "auth/store/client_store.h"
 
-/* The whole client. */
+/* The whole client, without its secrets. */
 json_t *client_json(const struct client_values *client);
 
-/* Its audiences, and its lifetime of tokens: null for the server's default. */
+/* Its audiences, and its token_ttl: null for the server's default. */
 json_t *client_json_audiences(const struct client_values *client);
 json_t *client_json_token_ttl(const struct client_values *client);
 

@@ -1,4 +1,5 @@
-/* `jotd client create`, `rotate` and `revoke-secret`: secrets are made and shown once, or ended. */
+/* `jotd client create`, `rotate` and `revoke-secret`: make a secret and show it once, or end
+ * one. */
 #include <stdio.h>
 #include <string.h>
 

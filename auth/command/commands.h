@@ -1,4 +1,4 @@
-/* The tree of commands: each is defined in the file of its name. */
+/* The commands, each defined in the file of its name. */
 #ifndef AUTH_COMMAND_COMMANDS_H
 #define AUTH_COMMAND_COMMANDS_H
 
@@ -7,7 +7,7 @@
 extern const struct cli_command command_client, command_config, command_healthcheck, command_key,
     command_ledger, command_migrate, command_tier;
 
-/* Below the groups, in files of their own. */
+/* Subcommands defined outside their group's file. */
 extern const struct cli_command command_client_create, command_client_rotate,
     command_client_revoke_secret, command_ledger_flush, command_ledger_prune, command_ledger_retry,
     command_tier_usage;

@@ -1,5 +1,5 @@
-/* `jotd config`: what may stand in the environment, and what stands there, as the server would
- * understand it. */
+/* `jotd config`: the variables that exist, and their effective values as the server would read
+ * them. */
 #include <stdio.h>
 #include <stdlib.h>
 

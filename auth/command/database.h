@@ -1,4 +1,4 @@
-/* The database of a command: how it is reached, and what is said when an operation fails. */
+/* Connects a command to the database, and reports operations that fail. */
 #ifndef AUTH_COMMAND_DATABASE_H
 #define AUTH_COMMAND_DATABASE_H
 
@@ -11,12 +11,12 @@
 
 #define DATABASE_APPLICATION "jotd-cli"
 
-/* Settings from the environment and a connection to a database with the schema that this program
- * knows. NULL on failure. */
+/* Reads the settings from the environment and connects. Refuses an incompatible schema. NULL on
+ * failure. */
 MUST_USE PGconn *database_connect(struct store_failure *failure);
 
-/* Says why, and what to do: `hint`, when not NULL, for what is not found or in the way. Returns the
- * exit status: a value of a wrong form is wrong usage. */
+/* Prints why it failed, followed by `hint` (unless NULL) if the object was not found or is in the
+ * way. Returns the exit status: CLI_USAGE for an invalid value. */
 int database_fail(const struct cli_command *command, const struct store_failure *failure,
                   const char *hint);
 

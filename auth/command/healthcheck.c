@@ -1,4 +1,5 @@
-/* `jotd healthcheck`: asks the server of this environment how it is, for containers without curl.
+/* `jotd healthcheck`: checks the server that this environment configures, for containers without
+ * curl.
  */
 #include <errno.h>
 #include <poll.h>
@@ -12,7 +13,7 @@
 #include "common/address.h"
 #include "common/clock.h"
 
-#define BOUND_MS 3000 /* for everything */
+#define BOUND_MS 3000 /* in total */
 
 struct values {
     bool ready;
@@ -26,7 +27,7 @@ static const struct cli_option options[] = {
     {0},
 };
 
-/* A server that listens on every address is asked on loopback. */
+/* A server that listens on all addresses is asked on loopback. */
 static void replace_wildcard(struct address *address)
 {
     struct sockaddr_in *v4 = &address->socket.v4;
@@ -38,7 +39,7 @@ static void replace_wildcard(struct address *address)
         v6->sin6_addr = in6addr_loopback;
 }
 
-/* Waits for `events`; false when the time is up. */
+/* Waits for `events`; false at the deadline. */
 static bool wait_for(int fd, short events, uint64_t deadline_ms)
 {
     struct pollfd polled = {.fd = fd, .events = events};
@@ -65,7 +66,7 @@ static bool connect_until(int fd, const struct address *address, uint64_t deadli
     return false;
 }
 
-/* The status of the answer, or 0 with errno. */
+/* Returns the HTTP status, or 0 with errno set. */
 static int get(int fd, const char *path, uint64_t deadline_ms)
 {
     char request[128], answer[] = "HTTP/1.1 200";
@@ -73,7 +74,7 @@ static int get(int fd, const char *path, uint64_t deadline_ms)
     int length = snprintf(request, sizeof(request),
                           "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
 
-    /* So short a request always fits into the buffer of a new connection. */
+    /* A request this short always fits in the buffer of a new connection. */
     if (send(fd, request, (size_t)length, MSG_NOSIGNAL) != length)
         return 0;
     while (received != sizeof(answer) - 1) {
@@ -88,7 +89,7 @@ static int get(int fd, const char *path, uint64_t deadline_ms)
         }
         received += (size_t)count;
     }
-    errno = EPROTO; /* in case that no status follows */
+    errno = EPROTO; /* if no status follows */
     return strncmp(answer, "HTTP/1.", 7) == 0 ? atoi(answer + 9) : 0;
 }
 

@@ -1,5 +1,5 @@
 /* `jotd key`: create, list, rotate and prune signing keys. The key directory is the whole state; a
- * server that runs looks at it every second. */
+ * running server checks it every second. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@
 #include "common/owner.h"
 #include "common/time_text.h"
 
-#define LEAD_DEFAULT_S 900      /* those who read the JWKS cache it for 5 to 10 minutes */
+#define LEAD_DEFAULT_S 900      /* verifiers cache the JWKS for 5 to 10 minutes */
 #define DELAY_MAX_S    31536000 /* a year */
 
 struct arguments {
@@ -40,7 +40,7 @@ struct arguments {
         .name = "json", .kind = CLI_FLAG, OPTION(json), .help = (text)                             \
     }
 
-/* False with the exit status when it is none. */
+/* False, with the exit status, if it is not an algorithm. */
 static bool read_alg(const struct cli_command *command, const struct arguments *arguments,
                      enum key_alg *alg, int *status)
 {
@@ -50,8 +50,8 @@ static bool read_alg(const struct cli_command *command, const struct arguments *
     return false;
 }
 
-/* Runs what a command does in the key directory. PostgreSQL is asked before, as root perhaps, whose
- * the password may be; the directory is not. */
+/* Runs a command on the key directory. First asks PostgreSQL, perhaps as root, who may hold the
+ * password; then works in the directory as its owner. */
 static int run(const struct arguments *arguments,
                void (*ask_database)(const struct settings *settings),
                bool (*act)(const struct settings *settings, const struct arguments *arguments,
@@ -70,11 +70,11 @@ static int run(const struct arguments *arguments,
 
 /* jotd key create */
 
-/* A key that signs at once is unknown to verifiers that have cached the JWKS. */
+/* Verifiers that have cached the JWKS do not know a key that signs at once. */
 static bool check_takeover(const struct settings *settings, const struct arguments *arguments,
                            struct failure *failure)
 {
-    struct failure unreadable; /* or not there yet */
+    struct failure unreadable; /* or it does not exist yet */
     struct key_set *set = key_directory_load(settings->keys_dir, &unreadable);
     bool fine = arguments->delay_s.is_given || arguments->now || set == NULL ||
                 key_set_signing(set, time(NULL)) == NULL ||
@@ -232,10 +232,10 @@ static const struct cli_command command_list = {
 
 /* jotd key rotate */
 
-/* What the database says of the clients' token_ttl. */
+/* The longest token_ttl of the clients, from the database. */
 static struct {
     long long longest_s;
-    struct failure unknown; /* why it is not known; empty: it is */
+    struct failure unknown; /* why it is unknown; empty: it is known */
 } clients_ttl;
 
 static void ask_longest_ttl(const struct settings *settings)
@@ -252,7 +252,7 @@ static void ask_longest_ttl(const struct settings *settings)
     PQfinish(connection);
 }
 
-/* How long a token may live. Says on stderr where that is from. */
+/* The longest that a token may live. Prints on stderr where that comes from. */
 static int64_t longest_ttl_s(const struct settings *settings)
 {
     long long ttl_s = clients_ttl.longest_s;
@@ -308,7 +308,7 @@ static bool rotate_keys(const struct settings *settings, const struct arguments 
         return false;
     signing = key_set_signing(set, time(NULL));
     if (arguments->alg != NULL)
-        (void)!key_alg_parse(arguments->alg, &rotation.alg); /* it was checked */
+        (void)!key_alg_parse(arguments->alg, &rotation.alg); /* already checked */
     else if (signing != NULL)
         rotation.alg = signing->alg;
     if (set->count != 0)

@@ -1,4 +1,4 @@
-/* `jotd ledger prune`: drops the months of issued_tokens that nobody keeps. */
+/* `jotd ledger prune`: drops old months of issued_tokens. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>

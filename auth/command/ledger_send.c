@@ -1,5 +1,5 @@
-/* `jotd ledger flush` and `retry`: what is in the spool, sent to PostgreSQL by the same code as the
- * server's. Whatever ends them on the way, a row is then either sent or still in the spool. */
+/* `jotd ledger flush` and `retry`: send what is in the spool, by the server's own code. However
+ * they end, each row is either sent or still in the spool. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,13 +22,13 @@
 
 struct sending {
     struct ledger_sender sender;
-    uint64_t total; /* rows, as they were counted at the start */
-    uint64_t done;  /* of them: written, found to be written, or set aside */
+    uint64_t total; /* rows, counted at the start */
+    uint64_t done;  /* of them: written, found already written, or set aside */
     uint64_t shown_ms;
-    struct failure left; /* the first thing that cannot be sent, and keeps nothing else from it */
+    struct failure left; /* the first that cannot be sent, without stopping the rest */
 };
 
-/* On a terminal one line, written again and again; else a line now and then. */
+/* On a terminal rewrites one line; otherwise prints one now and then. */
 static void show_progress(struct sending *sending)
 {
     bool terminal = isatty(STDERR_FILENO) == 1;
@@ -71,7 +71,8 @@ static bool send_all(struct sending *sending, struct spool_segment **segments,
     return true;
 }
 
-/* The sender's own reasons are for the log of a server; store_connect says what to do. */
+/* Connects by store_connect first, whose reasons say what to do: the sender's are meant for a
+ * server's log. */
 static bool connect_sender(struct ledger_sender *sender, const struct settings *settings,
                            struct failure *failure)
 {
@@ -84,7 +85,7 @@ static bool connect_sender(struct ledger_sender *sender, const struct settings *
     return reached && ledger_pg_connect(&sender->pg, failure);
 }
 
-/* Adds to the reason how far it came. */
+/* Adds to the reason how much was done. */
 static bool fail_on_the_way(const struct sending *sending, const struct failure *cause,
                             struct failure *failure)
 {
@@ -94,8 +95,8 @@ static bool fail_on_the_way(const struct sending *sending, const struct failure 
                        cause->reason, sending->done, sending->total);
 }
 
-/* Connects, as root perhaps, whose the password may be; then lists the spool and calls `act`.
- * Returns the exit status. */
+/* Connects, perhaps as root, who may hold the password; then, as the spool's owner, lists it and
+ * calls `act`. Returns the exit status. */
 static int run(bool expired,
                bool (*act)(struct sending *sending, bool expired, const struct spool_entry *entries,
                            struct failure *failure))
@@ -133,7 +134,7 @@ static void print_sent(const struct sending *sending)
                sending->done - written - rejected);
 }
 
-/* It is told at the end: nothing else has to wait for it. */
+/* Reported at the end, so that the rest can go on. */
 static void note_left(struct sending *sending, const struct failure *cause)
 {
     if (sending->left.reason[0] == '\0')
@@ -142,7 +143,7 @@ static void note_left(struct sending *sending, const struct failure *cause)
 
 /* jotd ledger flush */
 
-/* False when nothing can be sent now. */
+/* False if nothing can be sent now. */
 static bool flush_directory(struct sending *sending, const struct spool_entry *entry,
                             struct failure *failure)
 {
@@ -157,7 +158,7 @@ static bool flush_directory(struct sending *sending, const struct spool_entry *e
         note_left(sending, &cause);
         return true;
     }
-    /* Somebody else may send it, or have done so. */
+    /* Another process may be sending it, or may have done so. */
     if (!spool_abandoned_adopt_named(sending->sender.base, entry->name,
                                      &sending->sender.passed_over, &abandoned))
         return true;

@@ -1,4 +1,4 @@
-/* The spool that the commands of `jotd ledger` look at. */
+/* The spool as the commands of `jotd ledger` see it. */
 #ifndef AUTH_COMMAND_LEDGER_SPOOL_H
 #define AUTH_COMMAND_LEDGER_SPOOL_H
 
@@ -8,7 +8,7 @@
 #include "common/failure.h"
 #include "common/spool/spool_list.h"
 
-/* spool_list; says so when there is no such directory, which may be the wrong one. */
+/* As spool_list, but fails if there is no such directory: it may be the wrong one. */
 MUST_USE bool ledger_spool_list(const char *base, struct spool_entry **entries,
                                 struct failure *failure);
 

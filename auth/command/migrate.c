@@ -74,7 +74,7 @@ static void add_status(json_t *list, int version, int works_since, const char *n
                                     works_since, "name", name, "applied_at", applied_at));
 }
 
-/* What the database has, also what this program does not know, then what it lacks. */
+/* What the database has, including what this program does not know, then what it lacks. */
 static json_t *status_list(const PGresult *rows)
 {
     json_t *list = json_array();

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-/* In characters: continuation bytes of UTF-8 take no place of their own. */
+/* In characters: UTF-8 continuation bytes do not count. */
 static int width(const char *text)
 {
     int characters = 0;

@@ -1,4 +1,4 @@
-/* What commands print: aligned columns for people, JSON for programs. */
+/* Output of the commands: aligned columns for people, JSON for programs. */
 #ifndef AUTH_COMMAND_PRINT_H
 #define AUTH_COMMAND_PRINT_H
 
@@ -11,13 +11,15 @@
 
 #define PRINT_COLUMNS_MAX 16
 
-/* All rows in aligned columns under the columns' names. `cells` go row by row; NULL is a dash. */
+/* Prints the rows in aligned columns below the columns' names. `cells` are row by row; NULL is
+ * printed as a dash. */
 void print_table(const char *const *names, size_t columns, const char *const *cells, size_t rows);
 
-/* Prints the value on one line and frees it; false when it is NULL or cannot be printed. */
+/* Prints the value on one line and frees it; false if it is NULL or cannot be printed. */
 MUST_USE bool print_json(json_t *value, struct failure *failure);
 
-/* A JSON array, one row a line, each made by `row_json`, so that it need not fit into memory. */
+/* Prints a JSON array, one row per line. `row_json` makes each row in turn, so that the array need
+ * not fit in memory. */
 MUST_USE bool print_json_rows(size_t rows, json_t *(*row_json)(const void *context, size_t row),
                               const void *context, struct failure *failure);
 

@@ -97,7 +97,7 @@ static const struct cli_command command_list = {
 
 struct set_values {
     const char *name;
-    const char *limits[QUOTA_WINDOWS]; /* numbers, or UNLIMITED; NULL: as before */
+    const char *limits[QUOTA_WINDOWS]; /* numbers, or UNLIMITED; NULL: unchanged */
     bool json;
 };
 

@@ -1,5 +1,5 @@
-/* `jotd tier usage`: what a client has used of its quota, as Redis knows it: the limiter's script,
- * asked for no token.
+/* `jotd tier usage`: how much of its quota a client has used, from Redis, by the limiter's script
+ * with a request for zero tokens.
  */
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
@@ -25,11 +25,11 @@ struct usage {
     char tier[TIER_STORE_NAME_SIZE];
     struct quota quota;
     struct quota_left left;
-    int64_t now_ms; /* by Redis, Unix milliseconds */
+    int64_t now_ms; /* Redis's clock, Unix milliseconds */
 };
 
-/* One command; false with the first word of Redis's reason when it fails: what follows may repeat
- * what was sent, such as a password. */
+/* Runs one command. On failure returns false with the first word of Redis's error only: the rest
+ * may repeat what was sent, such as a password. */
 static bool ask(redisContext *redis, struct failure *failure, redisReply **reply, int count,
                 const char **arguments, const size_t *lengths)
 {
@@ -145,7 +145,6 @@ static void print_usage(const struct usage *usage)
     }
 }
 
-/* Asks Redis, where the quota is limited. */
 static bool ask_redis(struct usage *usage, struct failure *failure)
 {
     struct settings settings;

@@ -1,5 +1,5 @@
-/* Authenticating a request, in the order in which it happens: credentials, form of the secret,
- * client, secret; and how one that fails is answered.
+/* The steps in the order in which they run: credentials, form of the secret, client, secret; then
+ * how a failure is answered.
  */
 #include "auth/endpoint/authenticate.h"
 
@@ -13,8 +13,8 @@
 #include "common/http/reply.h"
 #include "common/http/request.h"
 
-/* A request that fails to authenticate is answered so long after it came, at the soonest. A look-up
- * usually takes less: so the time does not tell whether there was one, that is, which ids exist. */
+/* The earliest that a failed authentication is answered. A look-up usually takes less, so the time
+ * does not reveal whether there was one, that is, which ids exist. */
 #define FAILURE_MS 5
 
 static void find(struct authentication *authentication);
@@ -23,8 +23,8 @@ static void on_client(struct client_waiter *waiter, enum client_status status,
 static void fail(struct authentication *authentication, enum auth_failure reason, bool exists);
 static void on_hold_over(struct timer *timer);
 
-/* Counts and logs why an authentication failed: for the operator only, the answers are the same.
- * `client_id` is what was presented. */
+/* Counts and logs why an authentication failed, for the operator only: a 401 never says.
+ * `client_id` is as presented. */
 static void note_failure(h2o_req_t *req, enum auth_failure reason, struct slice client_id)
 {
     struct worker *worker = worker_of(req);
@@ -35,7 +35,7 @@ static void note_failure(h2o_req_t *req, enum auth_failure reason, struct slice 
     auth_log_refused(&worker->auth_log, reason, client_id, network_address_format(&peer, text));
 }
 
-/* Answers and returns false when there are no credentials. */
+/* Answers and returns false if there are no usable credentials. */
 static bool read_credentials(h2o_req_t *req, const struct form *form,
                              struct credentials *credentials)
 {
@@ -97,7 +97,7 @@ void authenticate_begin(struct authentication *authentication, h2o_req_t *req,
     authentication->waiter.on_client = on_client;
     if (read_credentials(req, form, &credentials)) {
         authentication->id = request_keep(req, credentials.id);
-        /* A mistyped secret shows by its checksum, at no cost for the database. */
+        /* The checksum catches a mistyped secret without a look-up. */
         if (!secret_is_well_formed(credentials.secret)) {
             fail(authentication, AUTH_MALFORMED_SECRET, false);
         } else {
@@ -108,8 +108,8 @@ void authenticate_begin(struct authentication *authentication, h2o_req_t *req,
     wipe_secret(req, form, &credentials);
 }
 
-/* Answers that it is not authenticated, when it is time for that; what is no guess at an id is
- * answered at once. */
+/* Answers that authentication failed, no sooner than FAILURE_MS after the request arrived; at once
+ * if it was no guess. */
 static void refuse(struct authentication *authentication)
 {
     uint64_t now_ms = clock_monotonic_ms(), answer_ms = authentication->came_ms + FAILURE_MS;
@@ -122,14 +122,14 @@ static void refuse(struct authentication *authentication)
                 answer_ms > now_ms ? answer_ms - now_ms : 1);
 }
 
-/* Without PostgreSQL nobody can tell whether the id, or the secret, is a new one. */
+/* Without PostgreSQL nobody can tell whether the id or the secret is a new one. */
 static void refuse_untold(struct authentication *authentication)
 {
     authentication->cannot_tell = true;
     refuse(authentication);
 }
 
-/* Finds the client, by a look-up when it has to be, unless too much has failed before. */
+/* Finds the client in the cache, or looks it up unless too many attempts have failed. */
 static void find(struct authentication *authentication)
 {
     struct worker *worker = authentication->worker;

@@ -1,5 +1,5 @@
-/* Who sends a request: the step that the endpoints of OAuth share (RFC 6749 2.3.1). A request goes
- * in; a client comes out, or it is already answered.
+/* Client authentication, the step that the OAuth endpoints share (RFC 6749 2.3.1). It takes a
+ * request, and either yields its client or answers it.
  */
 #ifndef AUTH_ENDPOINT_AUTHENTICATE_H
 #define AUTH_ENDPOINT_AUTHENTICATE_H
@@ -15,32 +15,33 @@
 #include "common/http/form.h"
 #include "common/timer.h"
 
-/* Embedded in what asks, which lives as long as the request. Zero it and set `on_client`. */
+/* Embedded in the caller's state, which lives as long as the request. Zero it and set
+ * `on_client`. */
 struct authentication {
     h2o_req_t *req;
     struct worker *worker;
-    uint64_t came_ms;            /* monotonic */
-    struct slice id;             /* as presented; from the pool */
-    bool is_guess;               /* at the secret of an id that may exist */
-    bool is_looked_up;           /* and nobody else's look-up was joined */
-    struct secret_digest digest; /* of the secret that was presented */
+    uint64_t came_ms;            /* monotonic: when the request arrived */
+    struct slice id;             /* as presented; from the request's pool */
+    bool is_guess;               /* a try at the secret of an id that may exist */
+    bool is_looked_up;           /* this request began a look-up rather than joined one */
+    struct secret_digest digest; /* of the presented secret */
     struct client_waiter waiter;
-    struct timer hold;                 /* of the answer to one that failed: */
-    struct throttle_refusal throttled; /* it failed too often, … */
-    bool cannot_tell;                  /* … PostgreSQL cannot be asked, or neither: 401 */
+    struct timer hold;                 /* delays the answer to a failure */
+    struct throttle_refusal throttled; /* wait_ms is not 0: too many failures */
+    bool cannot_tell;                  /* PostgreSQL is unavailable */
 
-    /* The client is who it says; the record is valid during the call, for longer with client_keep.
-     * Not called when the request was answered. */
+    /* The client is authenticated. The record is valid during the call, or longer with client_keep.
+     * Not called if the request was answered. */
     void (*on_client)(struct authentication *, struct client *client);
 };
 
-/* Calls `on_client`, at once or later, or answers. The secret is wiped wherever it stood when this
- * returns; the rest of `form` stays. Answers that tell that a client was not authenticated take the
- * same time whether it exists or not. */
+/* Calls `on_client`, at once or later, or answers the request. On return the secret has been wiped
+ * wherever it stood; the rest of `form` stays. A failed authentication takes the same time whether
+ * or not the client exists. */
 void authenticate_begin(struct authentication *authentication, h2o_req_t *req,
                         const struct form *form);
 
-/* The request is gone. Harmless where nothing was begun. */
+/* Call when the request is gone. Harmless if nothing was begun. */
 void authenticate_stop(struct authentication *authentication);
 
 #endif

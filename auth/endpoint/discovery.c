@@ -11,10 +11,10 @@
 #include "common/http/reply.h"
 #include "common/http/request.h"
 
-/* Verifiers ask again after so long; `jotd key rotate` leads by three times that. */
+/* How long verifiers may cache; the default lead of `jotd key rotate` is three times that. */
 #define CACHE_CONTROL SLICE("public, max-age=300")
 
-/* OpenID Connect Discovery 1.0 3: clients that look there take RS256 for granted otherwise. */
+/* OpenID Connect Discovery 1.0 3: clients that read this would otherwise assume RS256. */
 static json_t *published_algs(const struct keyring_view *keys)
 {
     int64_t now = clock_unix_ms() / 1000;
@@ -54,7 +54,7 @@ void discovery_handle_metadata(h2o_req_t *req)
     reply_json(req, 200, body);
 }
 
-/* 304 to those who have it already. Both texts must live as long as the request. */
+/* Answers 304 if the client already has it. Both texts must live as long as the request. */
 static void reply_document(h2o_req_t *req, struct slice text, const char *etag)
 {
     ssize_t at = h2o_find_header(&req->headers, H2O_TOKEN_IF_NONE_MATCH, -1);
@@ -68,7 +68,7 @@ static void reply_document(h2o_req_t *req, struct slice text, const char *etag)
         reply_json(req, 200, text);
 }
 
-/* The view may change before the answer leaves: copies. */
+/* Replies with copies: the view may change before the response leaves. */
 void discovery_handle_jwks(h2o_req_t *req)
 {
     const struct keyring_view *keys = &worker_of(req)->keys;

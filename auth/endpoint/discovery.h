@@ -1,4 +1,4 @@
-/* What clients and verifiers find out by themselves: RFC 8414 metadata, the JWK set, OpenAPI. */
+/* Discovery for clients and verifiers: RFC 8414 metadata, the JWK set, OpenAPI. */
 #ifndef AUTH_ENDPOINT_DISCOVERY_H
 #define AUTH_ENDPOINT_DISCOVERY_H
 

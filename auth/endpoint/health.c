@@ -1,4 +1,3 @@
-/* Operators' paths: see health.h. The metrics are listed in metrics.c. */
 #include "auth/endpoint/health.h"
 
 #include "auth/metrics.h"
@@ -13,7 +12,7 @@ void health_handle(h2o_req_t *req)
     reply_json(req, 200, SLICE("{\"status\":\"ok\"}"));
 }
 
-/* The worst of what is the matter, in one word. */
+/* The overall state in one word. */
 static const char *summary(bool ready, bool draining, bool degraded)
 {
     if (draining)
@@ -23,7 +22,7 @@ static const char *summary(bool ready, bool draining, bool degraded)
     return degraded ? "degraded" : "ok";
 }
 
-/* The reason in words is in the log: it may name hosts and users. */
+/* The full reason is only logged: it may name hosts and users. */
 static const char *postgres_state(const struct pg *pg, bool verified)
 {
     if (pg_is_ready(pg))
@@ -39,8 +38,9 @@ static const char *postgres_state(const struct pg *pg, bool verified)
     }
 }
 
-/* Ready is who can issue: it has verified the schema once, has a key, has room for records and does
- * not drain. PostgreSQL or Redis lost later degrades it: clients still get their tokens. */
+/* Ready means able to issue: the process is verified, a key is active, records have room (or are
+ * dropped), and it is not draining. Losing PostgreSQL or Redis later degrades it: cached clients
+ * still get their tokens. */
 void health_handle_ready(h2o_req_t *req)
 {
     struct worker *worker = worker_of(req);

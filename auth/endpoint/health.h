@@ -1,4 +1,4 @@
-/* What operators ask: /health, /ready, /metrics. */
+/* Endpoints for operators: /health, /ready, /metrics. */
 #ifndef AUTH_ENDPOINT_HEALTH_H
 #define AUTH_ENDPOINT_HEALTH_H
 

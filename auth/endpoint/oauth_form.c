@@ -4,7 +4,7 @@
 #include "common/http/connection.h"
 #include "common/http/request.h"
 
-/* RFC 8707 2; `audience` is the name that others give to the same. */
+/* RFC 8707 2; `audience` is other servers' name for the same. */
 static const char *const repeatable[] = {"resource", "audience", NULL};
 
 static const char *complaint(enum form_error error)

@@ -19,8 +19,8 @@ void oauth_reply_error(h2o_req_t *req, enum oauth_error error, const char *descr
     oauth_reply_error_with_status(req, error, oauth_error_status(error), description);
 }
 
-/* One answer for an unknown client, a wrong or expired secret and a disabled client: which it was
- * is nobody's business. RFC 6749 5.2 asks for the challenge after Basic; it does no harm without.
+/* Which cause it was is nobody's business. RFC 6749 5.2 requires the challenge after Basic; it does
+ * no harm otherwise.
  */
 void oauth_reply_invalid_client(h2o_req_t *req)
 {
@@ -31,7 +31,7 @@ void oauth_reply_invalid_client(h2o_req_t *req)
         "HTTP Basic, or by client_id and client_secret in the body.");
 }
 
-/* A number as the value of a header. */
+/* A header value, from the request's pool. */
 static struct slice number(h2o_req_t *req, uint64_t value)
 {
     char *text = h2o_mem_alloc_pool(&req->pool, INTEGER_LENGTH_MAX);
@@ -39,7 +39,7 @@ static struct slice number(h2o_req_t *req, uint64_t value)
     return (struct slice){text, integer_write((int64_t)value, text)};
 }
 
-/* What every token needs is put together by these: printf would cost more than the rest of it. */
+/* For the headers of every token: printf would cost more than the rest of the work. */
 static char *append(char *to, struct slice text)
 {
     memcpy(to, text.bytes, text.length);
@@ -70,7 +70,7 @@ void oauth_reply_try_later(h2o_req_t *req, const char *description)
 void oauth_reply_slow_down(h2o_req_t *req, struct throttle_refusal refusal)
 {
     counter_add(&worker_of(req)->counters.auth_throttled[refusal.by], 1);
-    if (refusal.by == THROTTLE_ALL) { /* whoever asks need not be at fault */
+    if (refusal.by == THROTTLE_ALL) { /* this client may not be at fault */
         oauth_reply_try_later(req, "Too many ids that do not exist are asked for at the moment; "
                                    "try again later.");
         return;
@@ -82,14 +82,14 @@ void oauth_reply_slow_down(h2o_req_t *req, struct throttle_refusal refusal)
         "secret that is valid.");
 }
 
-/* How long until more of the window comes back, in milliseconds. */
+/* Milliseconds until more of the window's quota is available. */
 static uint64_t wait_for(const struct quota_left *left, enum quota_window window)
 {
     return left->reset_in_ms[window] > 0 ? (uint64_t)left->reset_in_ms[window] : 0;
 }
 
-/* draft-ietf-httpapi-ratelimit-headers, and the X- headers that clients knew before it; of the
- * window that binds first. */
+/* draft-ietf-httpapi-ratelimit-headers, and the X- headers that predate it, for the window that
+ * binds first. */
 void oauth_reply_quota_headers(h2o_req_t *req, const struct client *client,
                                const struct quota_left *left)
 {

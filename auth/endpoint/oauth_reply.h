@@ -1,5 +1,5 @@
-/* What the endpoints of OAuth answer with when they refuse: errors that say what to do, and what is
- * left of the client's quota. Descriptions never repeat input.
+/* Error responses of the OAuth endpoints, which say what to do, and the quota headers. Descriptions
+ * never repeat input.
  */
 #ifndef AUTH_ENDPOINT_OAUTH_REPLY_H
 #define AUTH_ENDPOINT_OAUTH_REPLY_H
@@ -11,25 +11,26 @@
 #include "auth/oauth_error.h"
 #include "common/slice.h"
 
-/* With the error's own status, or another. `description` lives as long as the request. */
+/* Replies with the error's own status, or with another. `description` lives as long as the
+ * request. */
 void oauth_reply_error(h2o_req_t *req, enum oauth_error error, const char *description);
 void oauth_reply_error_with_status(h2o_req_t *req, enum oauth_error error, int status,
                                    const char *description);
 
-/* 401: one answer for an unknown client, a wrong or expired secret and a disabled client. */
+/* 401: the same for an unknown client, a wrong or expired secret, and a disabled client. */
 void oauth_reply_invalid_client(h2o_req_t *req);
 
-/* 503, worth another try in a second. */
+/* 503 with Retry-After: 1. */
 void oauth_reply_try_later(h2o_req_t *req, const char *description);
 
-/* 429: too many failed authentications. */
+/* 429: too many failed authentications; 503 if the limit is the whole process's. */
 void oauth_reply_slow_down(h2o_req_t *req, struct throttle_refusal refusal);
 
 /* 429: the quota is used up. */
 void oauth_reply_quota_used_up(h2o_req_t *req, const struct client *client,
                                const struct quota_left *left);
 
-/* Headers for whatever answer follows. `left` as in limiter.h. */
+/* Adds the quota headers to whatever response follows. `left` as in limiter.h. */
 void oauth_reply_quota_headers(h2o_req_t *req, const struct client *client,
                                const struct quota_left *left);
 

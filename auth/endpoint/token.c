@@ -1,8 +1,8 @@
-/* POST /token. Functions stand in the order in which a request comes to them: form, client, scope
- * and resource, quota, signature and record, answer.
+/* POST /token. Functions are in the order in which a request reaches them: form, client, scope and
+ * resources, quota, signature and record, response.
  *
- * Once the client is authenticated, every answer tells what is left of its quota: so a request that
- * is to be refused goes on as far as the limiter, and only does not ask it for a token.
+ * Once the client is authenticated, every response says what is left of its quota. So even a
+ * request that will be refused goes to the limiter, but does not ask it for a token.
  */
 #include "auth/endpoint/token.h"
 
@@ -19,23 +19,23 @@
 #include "common/http/reply.h"
 #include "common/http/request.h"
 
-#define RESOURCES_MAX 16 /* `resource` may repeat (RFC 8707 2), and `audience` likewise */
+#define RESOURCES_MAX 16 /* `resource` may repeat (RFC 8707 2), and so may `audience` */
 
 _Static_assert(RESOURCES_MAX >= CLIENT_MAX_AUDIENCES, "all that a client has have their place");
 
 struct token_request {
     h2o_req_t *req;
     struct worker *worker;
-    struct slice asked_scope;              /* in the body, as are the resources */
-    struct slice audiences[RESOURCES_MAX]; /* asked for, then granted */
+    struct slice asked_scope;              /* points into the body, as do the resources */
+    struct slice audiences[RESOURCES_MAX]; /* requested, then granted */
     size_t audience_count;
     struct authentication authentication;
-    struct client *client; /* kept; NULL: not authenticated */
-    const char *complaint; /* why it is refused, as `error`; NULL: it is not */
+    struct client *client; /* referenced; NULL: not authenticated */
+    const char *complaint; /* why it will be refused, with `error`; NULL: it will not */
     enum oauth_error error;
     struct limiter_waiter limiter_waiter;
     struct issue_request issue;
-    size_t kept_headers; /* of an answer that is taken back */
+    size_t kept_headers; /* how many headers stay if the response is taken back */
 };
 
 static void on_client(struct authentication *authentication, struct client *client);
@@ -54,7 +54,7 @@ static void add_audience(struct token_request *request, struct slice audience)
     request->audiences[request->audience_count++] = audience;
 }
 
-/* The resources, each once. False when there are too many. */
+/* Collects the resources without duplicates. False if there are too many. */
 static bool read_resources(struct token_request *request, const struct form *form)
 {
     size_t count = 0;
@@ -72,7 +72,7 @@ static bool read_resources(struct token_request *request, const struct form *for
     return true;
 }
 
-/* Refuses and returns false when it asks for what there is not. */
+/* Refuses and returns false if the form is incomplete or asks for something unsupported. */
 static bool read_form(struct token_request *request, const struct form *form)
 {
     struct slice grant_type = form_get(form, SLICE("grant_type"));
@@ -108,7 +108,7 @@ void token_handle(h2o_req_t *req)
     authenticate_begin(&request->authentication, req, &form);
 }
 
-/* The answer that is to come; the first complaint stands. */
+/* Sets the error to answer with; the first one wins. */
 static void complain(struct token_request *request, enum oauth_error error, const char *complaint)
 {
     if (request->complaint != NULL)
@@ -117,7 +117,7 @@ static void complain(struct token_request *request, enum oauth_error error, cons
     request->complaint = complaint;
 }
 
-/* What was asked for of the client's scope; all of it when nothing was. */
+/* Grants the requested part of the client's scope; all of it if none was requested. */
 static void grant_scope(struct token_request *request)
 {
     struct slice asked = request->asked_scope;
@@ -143,7 +143,7 @@ static struct slice without_slash(struct slice uri)
     return uri;
 }
 
-/* URIs are compared as they are written. What people get wrong most is named. */
+/* URIs are compared literally; the most common mistake gets its own message. */
 static const char *audience_complaint(struct slice allowed, struct slice asked)
 {
     struct slice audience;
@@ -159,8 +159,8 @@ static const char *audience_complaint(struct slice allowed, struct slice asked)
     return "Ask for resources that this client may have, or for none to get its default.";
 }
 
-/* RFC 8707 2: what was asked, when the client may have it; else all that the client has; a client
- * without any has the issuer. */
+/* RFC 8707 2: grants the requested audiences if the client may have them, all of the client's if
+ * none was requested. A client without audiences has the issuer. */
 static void grant_audiences(struct token_request *request)
 {
     const struct client *client = request->client;
@@ -191,10 +191,10 @@ static void on_client(struct authentication *authentication, struct client *clie
     request->client = client;
     request->limiter_waiter.asks = true;
     if (limiter_refuse_again(limiter, client, &request->limiter_waiter))
-        return; /* whatever it asks for */
+        return; /* whatever was requested */
     grant_scope(request);
     grant_audiences(request);
-    /* Without the means no token is issued, so the quota is not touched. */
+    /* If no token can be issued now, the quota is not charged. */
     if (request->complaint == NULL && (obstacle = issue_obstacle(&request->worker->issue)) != NULL)
         complain(request, OAUTH_TEMPORARILY_UNAVAILABLE, obstacle);
     request->limiter_waiter.asks = request->complaint == NULL;
@@ -236,7 +236,7 @@ static void on_decision(struct limiter_waiter *waiter, enum limiter_decision dec
         join_line(request);
 }
 
-/* printf would cost more than the rest of the answer. */
+/* printf would cost more than the rest of the response. */
 static char *append(char *to, struct slice text)
 {
     memcpy(to, text.bytes, text.length);
@@ -283,7 +283,8 @@ static void on_token(struct issue_request *issue, const struct issue_token *toke
     reply_json(req, 200, write_body(req, token, issue->scope));
 }
 
-/* It may have been answered with a token in this pass, whose record could not be written. */
+/* The request may already have been answered in this pass, with a token whose record then could not
+ * be written. */
 static void on_refused(struct issue_request *issue, const char *why)
 {
     struct token_request *request = H2O_STRUCT_FROM_MEMBER(struct token_request, issue, issue);

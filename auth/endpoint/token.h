@@ -1,4 +1,5 @@
-/* POST /token: client credentials to an access token (RFC 6749 4.4, RFC 8707, RFC 9068). */
+/* POST /token: exchanges client credentials for an access token (RFC 6749 4.4, RFC 8707, RFC
+ * 9068). */
 #ifndef AUTH_ENDPOINT_TOKEN_H
 #define AUTH_ENDPOINT_TOKEN_H
 

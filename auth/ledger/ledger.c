@@ -1,4 +1,3 @@
-/* The ledger's sender: the thread that writes closed segments to PostgreSQL. See ledger.h. */
 #include "auth/ledger/ledger.h"
 
 #include <h2o.h>
@@ -83,8 +82,7 @@ static void count_directories(struct ledger *ledger)
     atomic_store(&ledger->unreadable_directories, found.unreadable);
 }
 
-/* Sends some of what earlier processes left; their directories come one after the other. False
- * when that failed. */
+/* Sends some segments of earlier processes, one directory at a time. False if that failed. */
 static bool recover(struct ledger *ledger)
 {
     struct spool_abandoned *abandoned = &ledger->abandoned;
@@ -140,7 +138,7 @@ static void maintain(struct ledger *ledger)
     ledger->maintain_at_ms = clock_monotonic_ms() + 60000;
 }
 
-/* Closed segments are on disk before anything else, also while PostgreSQL is slow to answer. */
+/* Keeps syncing closed segments to disk, even while PostgreSQL is slow to answer. */
 static void on_wait(struct ledger_pg *pg)
 {
     struct ledger *ledger = H2O_STRUCT_FROM_MEMBER(struct ledger, sender.pg, pg);
@@ -148,11 +146,11 @@ static void on_wait(struct ledger_pg *pg)
     spool_sync_closed(&ledger->spool);
 }
 
-/* Sends the first segments that are closed, or at the end all; the others go back, so that those
- * which are closed meanwhile are synced before a long backlog is sent. */
+/* Sends the first closed segments, or all of them when stopping. The rest go back, so that segments
+ * closed meanwhile are synced before a long backlog is sent. */
 static bool flush_closed(struct ledger *ledger)
 {
-    /* While there may be more to recover, nothing waits. */
+    /* While there may be more to recover, do not wait. */
     bool recovering =
         ledger->abandoned.directory != NULL || clock_monotonic_ms() >= ledger->adopt_at_ms;
     uint64_t wait_ms = recovering ? 0 : WAIT_MS;
@@ -171,7 +169,7 @@ static void *run(void *data)
     struct ledger *ledger = data;
 
     for (;;) {
-        bool stopping = spool_is_stopping(&ledger->spool); /* then this is the last turn */
+        bool stopping = spool_is_stopping(&ledger->spool); /* if so, this is the last turn */
         bool flushed = flush_closed(ledger);
 
         if (stopping)

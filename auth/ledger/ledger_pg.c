@@ -1,8 +1,6 @@
-/* The ledger's connection to PostgreSQL: see ledger_pg.h.
- *
- * What PostgreSQL answers decides what happens: only SQLSTATE class 22 (data exception) and 23
- * (integrity constraint) are about the rows themselves. Everything else (disk full, too many
- * connections, read-only, shutdown, timeouts, privileges) passes.
+/* Only SQLSTATE classes 22 (data exception) and 23 (integrity constraint) are about the rows
+ * themselves. Every other failure (disk full, too many connections, read-only, shutdown, timeouts,
+ * privileges) will pass, so it is retried.
  */
 #include "auth/ledger/ledger_pg.h"
 
@@ -17,15 +15,15 @@
 #include "common/pg/pg_parameters.h"
 
 #define STATEMENT_TIMEOUT "20s"
-#define ANSWER_TIMEOUT_MS 25000 /* when even that does not come */
+#define ANSWER_TIMEOUT_MS 25000 /* if even that error does not arrive */
 #define ON_WAIT_MS        1000
-#define NOTICE_EVERY_MS   1000  /* one is logged */
-#define READS_MAX         512   /* of some 16 KiB: for one answer, of which none is long */
-#define RESULTS_MAX       64    /* of the statements of one string */
+#define NOTICE_EVERY_MS   1000  /* at most one is logged */
+#define READS_MAX         512   /* of some 16 KiB, for one answer: none is long */
+#define RESULTS_MAX       64    /* from one string of statements */
 #define PIECE             65536 /* bytes */
 
-/* No timeout of PostgreSQL's ends a COPY whose peer has fallen silent, and that COPY holds its
- * batch id against everyone who sends the same segment again: who connects ends those of before. */
+/* No PostgreSQL timeout ends a COPY whose peer has gone silent, and that COPY keeps its batch id
+ * locked against anyone who resends the segment. So every new connection ends such COPYs. */
 #define END_SILENT_COPIES                                                                          \
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"                                       \
     " WHERE datname = current_database() AND usename = current_user"                               \
@@ -38,7 +36,7 @@ void ledger_pg_close(struct ledger_pg *pg)
     pg->connection = NULL;
 }
 
-/* Waits until the connection can be read, or written while something is to be flushed. */
+/* Waits until the connection is readable, or writable while there is something to flush. */
 static bool wait_for_peer(struct ledger_pg *pg, uint64_t deadline_ms)
 {
     PGconn *connection = pg->connection;
@@ -56,8 +54,8 @@ static bool wait_for_peer(struct ledger_pg *pg, uint64_t deadline_ms)
     return PQconsumeInput(connection) == 1;
 }
 
-/* The next result; NULL ends a statement, or says that the connection is lost or silent, or talks
- * without end. */
+/* Returns the next result. NULL at the end of a statement, or after closing a connection that is
+ * lost, silent, or never stops sending. */
 static PGresult *next_result(struct ledger_pg *pg)
 {
     uint64_t deadline_ms = clock_monotonic_ms() + ANSWER_TIMEOUT_MS;
@@ -110,7 +108,7 @@ PGresult *ledger_pg_execute(struct ledger_pg *pg, const char *sql)
             last = result;
         }
     }
-    if (pg->connection == NULL) { /* it broke off */
+    if (pg->connection == NULL) { /* it was lost */
         PQclear(last);
         last = NULL;
     }
@@ -131,7 +129,7 @@ static bool check_schema(struct ledger_pg *pg, struct failure *failure)
     return known;
 }
 
-/* What PostgreSQL says unasked, such as why it ends the connection; libpq would print it. */
+/* Logs a notice of PostgreSQL's, such as why it ends the connection; libpq would print it. */
 static void on_notice(void *data, const PGresult *result)
 {
     struct ledger_pg *pg = data;
@@ -148,14 +146,14 @@ bool ledger_pg_connect(struct ledger_pg *pg, struct failure *failure)
 {
     struct pg_parameters parameters;
 
-    /* One that was lost while it idled shows when it is read. */
+    /* Reading reveals a connection that was lost while idle. */
     if (pg->connection != NULL && PQconsumeInput(pg->connection) == 1 &&
         PQstatus(pg->connection) == CONNECTION_OK)
         return true;
     ledger_pg_close(pg);
     pg_parameters_begin(&parameters, "jotd-ledger");
     pg_parameters_add(&parameters, "connect_timeout", "5"); /* seconds */
-    /* Of several hosts not a standby, which takes connections but no rows. */
+    /* Of several hosts, skip standbys: they accept connections but no rows. */
     pg_parameters_add(&parameters, "target_session_attrs", "primary");
     pg_parameters_add_url(&parameters, pg->url);
     pg->connection = PQconnectdbParams(parameters.keywords, parameters.values, 1);
@@ -189,9 +187,9 @@ static uint64_t count_lines(const char *lines, size_t length)
     return count + (lines == end);
 }
 
-/* Gives libpq the lines and their end, by pieces that it can pass on at once: it would move what is
- * left of a large one with every write. False when it does not take them: then the connection is
- * closed, since it would wait for more. */
+/* Passes the lines and their end to libpq, in pieces that it can send at once: with every write it
+ * would move the rest of a larger one. On failure closes the connection, which would wait for more,
+ * and returns false. */
 static bool put_lines(struct ledger_pg *pg, const char *lines, size_t length)
 {
     PGconn *connection = pg->connection;
@@ -238,7 +236,7 @@ enum ledger_outcome ledger_pg_copy(struct ledger_pg *pg, const char *lines, size
         PQclear(rest);
     if (pg->connection == NULL)
         return failure_set(failure, "PostgreSQL was lost at the end of a COPY"), LEDGER_FAILED;
-    /* A line that COPY takes for something else, such as its end marker, is at fault. */
+    /* COPY took some line for something else, such as its end marker. */
     if (outcome == LEDGER_WRITTEN && written != count_lines(lines, length))
         return failure_set(failure, "COPY took another number of rows than there are lines"),
                LEDGER_REFUSED;

@@ -4,7 +4,7 @@
 
 #include "common/time_text.h"
 
-/* COPY's text format: a column must not hold what ends it. */
+/* Escapes the characters that have a meaning in COPY's text format. */
 static char *append_column(char *to, struct slice text)
 {
     for (size_t i = 0; i != text.length; ++i) {
@@ -24,7 +24,7 @@ static char *append_column(char *to, struct slice text)
     return to;
 }
 
-/* 2026-11-21 07:12:16.123+00 and `end`. */
+/* Appends a time such as 2026-11-21 07:12:16.123+00, then `end`. */
 static char *append_time(char *to, int64_t unix_ms, char end)
 {
     time_text_write(unix_ms, ' ', to);

@@ -8,7 +8,7 @@
 #include "common/slice.h"
 #include "common/spool/spool.h"
 
-/* Appends the row of one token to the pass. Only after spool_has_room. */
+/* Appends a token's row to the pass. Call only after spool_has_room. */
 void ledger_row_append(struct spool_writer *writer, const struct access_token_claims *claims,
                        struct slice tier, const char *kid, int64_t issued_at_ms);
 

@@ -1,8 +1,6 @@
-/* Sending segments: see ledger_sender.h.
- *
- * Several go in one transaction. When PostgreSQL refuses it for the content of the rows, each goes
- * alone and is halved until the lines at fault are found, which are set aside. Whatever else fails
- * passes, so the segments stay and are tried again.
+/* Several segments go in one transaction. If PostgreSQL refuses it because of the rows' content,
+ * each segment is sent alone and halved until the bad lines are found, which are set aside. Any
+ * other failure will pass, so the segments stay and are retried.
  */
 #include "auth/ledger/ledger_sender.h"
 
@@ -19,7 +17,7 @@
 #define OLD_MS         86400000
 #define FORGET_AT_ONCE "100000" /* batches */
 
-/* The segment is dealt with: counts it and removes it from the list and the disk. */
+/* Counts a finished segment, and removes it from the list and the disk. */
 static void finish(struct ledger_sender *sender, struct spool *spool,
                    struct spool_segment **segments, struct spool_segment *segment)
 {
@@ -37,7 +35,7 @@ static bool is_old(const struct spool_segment *segment)
     return clock_unix_ms() - uuid_v7_unix_ms(&segment->id) > OLD_MS;
 }
 
-/* BEGIN and the batch ids, in one round trip. The result has the ids that are new. */
+/* BEGIN and the batch ids, in one round trip. The result holds the ids that are new. */
 static PGresult *begin(struct ledger_sender *sender, const struct spool_segment *first,
                        size_t count)
 {
@@ -72,15 +70,15 @@ static bool is_new(const PGresult *ids, const struct spool_segment *segment)
     return false;
 }
 
-/* The refused lines of a segment are on disk before its good ones are committed. What was set aside
- * by an attempt that was not committed is replaced: now fewer lines may be refused, or none. */
+/* A segment's refused lines are on disk before its good ones are committed. They replace what an
+ * uncommitted attempt set aside: fewer lines, or none, may be refused now. */
 static bool set_refused_aside(struct ledger_sender *sender, const struct spool_segment *segment,
                               struct slice lines, struct failure *failure)
 {
     return spool_segment_set_aside(sender->base, &segment->id, "rejected", lines, failure);
 }
 
-/* One transaction for the first `count` segments. */
+/* Sends the first `count` segments in one transaction. */
 static enum ledger_outcome send_together(struct ledger_sender *sender, struct spool_segment *first,
                                          size_t count, uint64_t *rows, struct failure *failure)
 {
@@ -93,7 +91,7 @@ static enum ledger_outcome send_together(struct ledger_sender *sender, struct sp
     if (PQresultStatus(ids) != PGRES_TUPLES_OK)
         return ledger_pg_judge(ids, PGRES_TUPLES_OK, failure), LEDGER_FAILED;
     for (size_t i = 0; i != count && outcome == LEDGER_WRITTEN; ++i, segment = segment->next) {
-        if (!is_new(ids, segment)) /* it arrived, only its file stayed */
+        if (!is_new(ids, segment)) /* already written; only its file remained */
             continue;
         if (!set_refused_aside(sender, segment, (struct slice){0}, failure)) {
             outcome = LEDGER_FAILED;
@@ -114,14 +112,14 @@ static enum ledger_outcome send_together(struct ledger_sender *sender, struct sp
                : LEDGER_FAILED;
 }
 
-/* Lines that stood in the way, of one segment. */
+/* The refused lines of one segment. */
 struct refused {
     struct buffer lines;
     uint64_t count;
-    struct failure reason; /* the last one's */
+    struct failure reason; /* for the last one */
 };
 
-/* Halves what is refused until the bad lines stand alone. False when it cannot be done now. */
+/* Halves what is refused until the bad lines stand alone. False if it cannot be done now. */
 static bool copy_by_halves(struct ledger_sender *sender, struct slice lines,
                            struct refused *refused, struct failure *failure)
 {
@@ -176,7 +174,7 @@ static bool send_by_halves(struct ledger_sender *sender, struct spool_segment *s
     struct refused refused = {0};
     PGresult *ids = begin(sender, segment, 1);
     bool sent = PQresultStatus(ids) == PGRES_TUPLES_OK;
-    bool fresh = sent && PQntuples(ids) == 1; /* else it arrived, only its file stayed */
+    bool fresh = sent && PQntuples(ids) == 1; /* otherwise already written */
 
     *rows = 0;
     if (!sent) {
@@ -200,8 +198,8 @@ static bool send_by_halves(struct ledger_sender *sender, struct spool_segment *s
     return sent;
 }
 
-/* Whether the watermark has passed the segment: then it may have been sent or not. The lock keeps
- * the watermark where it is until the transaction ends. */
+/* Whether the watermark has passed the segment, so that nobody can tell whether it was sent. Begins
+ * a transaction, which locks the watermark until it ends. */
 static bool is_expired(struct ledger_sender *sender, const struct spool_segment *segment,
                        bool *expired, struct failure *failure)
 {
@@ -235,7 +233,7 @@ static bool set_expired_aside(struct ledger_sender *sender, struct spool_segment
     return true;
 }
 
-/* One segment, alone: an old one, or one with lines that are refused. */
+/* Sends one segment alone: an old one, or one that may hold bad lines. */
 static bool send_alone(struct ledger_sender *sender, struct spool_segment *segment, uint64_t *rows,
                        struct failure *failure)
 {
@@ -248,13 +246,13 @@ static bool send_alone(struct ledger_sender *sender, struct spool_segment *segme
         if (expired)
             return set_expired_aside(sender, segment, failure) &&
                    ledger_pg_command(&sender->pg, "ROLLBACK", failure);
-        /* BEGIN within the transaction is a notice, the lock stays. */
+        /* A second BEGIN only draws a warning, and the lock stays. */
     }
     return send_by_halves(sender, segment, rows, failure);
 }
 
-/* Takes segments that the disk does not give off the front of the list: what follows must not wait
- * for them. Their files, where there are any, are found again by the next start. */
+/* Syncs a segment. One that the disk has lost is dropped from the list, so that the rest do not
+ * wait for it; the next start finds its file again, if there is one. */
 static enum spool_synced sync_first(struct ledger_sender *sender, struct spool *spool,
                                     struct spool_segment **segments, struct spool_segment *segment,
                                     struct failure *failure)
@@ -271,8 +269,8 @@ static enum spool_synced sync_first(struct ledger_sender *sender, struct spool *
     return synced;
 }
 
-/* Syncs those at the front that can go into one transaction, and counts them. False when the rest
- * has to wait. */
+/* Syncs the segments at the front that can share a transaction, and counts them. False if they must
+ * wait. */
 static bool sync_some(struct ledger_sender *sender, struct spool *spool,
                       struct spool_segment **segments, size_t *count, struct failure *failure)
 {
@@ -310,7 +308,7 @@ bool ledger_sender_send(struct ledger_sender *sender, struct spool *spool,
         outcome = send_together(sender, *segments, count, &rows, failure);
     if (outcome == LEDGER_WRITTEN)
         counter_add(&sender->rows_written, rows);
-    /* Together they were refused, so one of them is at fault: each for itself. */
+    /* If they were refused together, or the first one is old, each goes alone. */
     for (; count != 0 && outcome != LEDGER_FAILED; --count) {
         if (outcome == LEDGER_REFUSED) {
             if (!send_alone(sender, *segments, &rows, failure)) {
@@ -333,7 +331,7 @@ void ledger_sender_dispose(struct ledger_sender *sender)
     spool_passed_over_dispose(&sender->passed_over);
 }
 
-/* Each step for itself: what one lacks, another may not. */
+/* The steps are independent: one may work where the other fails. */
 bool ledger_sender_maintain(struct ledger_sender *sender, bool *more, struct failure *failure)
 {
     PGresult *result = ledger_pg_execute(&sender->pg, "SELECT make_issued_tokens_partitions()");

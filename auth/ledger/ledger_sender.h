@@ -1,5 +1,5 @@
-/* Segments to PostgreSQL, over one connection (ledger_pg.h). Used by the server's sender thread and
- * by `jotd ledger flush` and `retry`.
+/* Sends segments to PostgreSQL over one connection (ledger_pg.h). Used by the server's sender
+ * thread and by `jotd ledger flush` and `retry`.
  */
 #ifndef AUTH_LEDGER_LEDGER_SENDER_H
 #define AUTH_LEDGER_LEDGER_SENDER_H
@@ -15,13 +15,13 @@
 #include "common/spool/spool_passed_over.h"
 #include "common/spool/spool_segment.h"
 
-#define LEDGER_SEND_SEGMENTS 32 /* in one transaction, at most */
+#define LEDGER_SEND_SEGMENTS 32 /* at most, in one transaction */
 
 struct ledger_sender {
     struct ledger_pg pg;
-    const char *base;       /* where refused lines are set aside */
-    struct buffer bytes;    /* of the segment at hand */
-    uint64_t counted_batch; /* the number of the last one that was counted */
+    const char *base;       /* where refused and expired lines are set aside */
+    struct buffer bytes;    /* of the current segment */
+    uint64_t counted_batch; /* number of the last batch counted */
     struct counter batches[SPOOL_TRIGGER_COUNT];
     struct counter rows_written;
     struct counter rows_rejected;
@@ -29,16 +29,16 @@ struct ledger_sender {
 };
 
 /* Sends the first segments of the list (at most LEDGER_SEND_SEGMENTS), removes them from it and
- * discards them: written, found to be written before, or set aside. `spool` as for spool_discard.
- * False when they could not be sent now; then they are still in the list, and the connection is
- * closed. */
+ * discards them: written, found already written, or set aside. Also drops segments that the disk
+ * has lost. `spool` is as for spool_discard. False if they could not all be sent now: the rest stay
+ * in the list, and the connection is closed, unless a sync failed. */
 MUST_USE bool ledger_sender_send(struct ledger_sender *sender, struct spool *spool,
                                  struct spool_segment **segments, struct failure *failure);
 
 void ledger_sender_dispose(struct ledger_sender *sender);
 
-/* Makes the partitions of this month and three ahead, and forgets batches of over 30 days ago, in
- * pieces that take well under a second: `more` says that there are others left. */
+/* Makes the partitions of this month and the next three, and forgets batches older than 30 days, in
+ * chunks that take well under a second: `more` says whether some are left. */
 MUST_USE bool ledger_sender_maintain(struct ledger_sender *sender, bool *more,
                                      struct failure *failure);
 

@@ -1,5 +1,5 @@
-/* Quotas: see limiter.h. Functions stand in the order in which a request for a token passes through
- * them: taken, sent at the end of the pass, answered by Redis or without it.
+/* Functions appear in the order in which a request runs through them: taken, sent at the end of the
+ * pass, answered by Redis or without it.
  */
 #include "auth/quota/limiter.h"
 
@@ -16,25 +16,25 @@
 
 #define CONNECT_TIMEOUT_MS 1000
 
-/* All that ask for one client in one pass. */
+/* All requests for one client in one pass. */
 struct limiter_ask {
     struct limiter_ask *prev, *next;
-    struct client *client; /* kept */
+    struct client *client; /* holds a reference */
     struct limiter_waiter *waiters;
-    int64_t asked; /* tokens, when it was sent; some who waited may have gone since */
+    int64_t asked; /* tokens, when sent; waiters may have left since */
 };
 
-/* The script at work, for the clients of a pass. */
+/* One call of the script, for clients of one pass. */
 struct limiter_call {
     struct redis_call redis;
     struct limiter *limiter;
     struct limiter_ask *asks; /* in the order of the keys */
     size_t keys;
     uint64_t started_us;
-    bool by_name; /* else the whole script was sent, since Redis did not know it */
+    bool by_name; /* false: resent with the whole script after NOSCRIPT */
 };
 
-/* What one client has used, in the table of the process. */
+/* Usage of one client, in the process's own table. */
 struct local_windows {
     struct lru_entry entry;
     struct windows windows;
@@ -97,8 +97,8 @@ static void decide(struct limiter *limiter, const struct client *client,
     waiter->on_decision(waiter, decision, left);
 }
 
-/* By the wall clock as it was at the start and has gone on since: were it set, everybody would have
- * a fresh quota. */
+/* The wall clock at start, advanced by the boot clock: setting the wall clock must not hand
+ * everyone a fresh quota. */
 static int64_t local_now_ms(const struct limiter_shared *shared)
 {
     return shared->boot_unix_ms + clock_boot_ms();
@@ -216,7 +216,7 @@ static void end_ask(struct limiter_ask *ask)
     free(ask);
 }
 
-/* All that wait are answered without Redis. */
+/* Decides for all waiters without Redis. */
 static void give_up_ask(struct limiter *limiter, struct limiter_ask *ask)
 {
     while (ask->waiters != NULL) {
@@ -239,7 +239,7 @@ static void give_up(struct limiter_call *call)
     free(call);
 }
 
-/* Of what is asked for in this pass, as much as one call may hold. */
+/* Takes as many of this pass's requests as one call may hold. */
 static struct limiter_call *make_call(struct limiter *limiter)
 {
     struct limiter_call *call = h2o_mem_alloc(sizeof(*call));
@@ -276,7 +276,7 @@ void limiter_end_pass(struct limiter *limiter)
 
 /* Answered */
 
-/* No more until one more would be granted. */
+/* Refuse without asking Redis until one more token would be granted. */
 static void remember_refusal(struct client *client, const struct quota_left *left)
 {
     client->refused_left = *left;
@@ -285,7 +285,7 @@ static void remember_refusal(struct client *client, const struct quota_left *lef
         client->refused_at_ms + (uint64_t)left->reset_in_ms[quota_binding(&client->quota, left)];
 }
 
-/* In order of arrival; each is told what is left after it. */
+/* Answers in order of arrival, each with what is left after it. */
 static void answer(struct limiter *limiter, struct limiter_ask *ask, int64_t granted,
                    struct quota_left *left)
 {
@@ -308,9 +308,9 @@ static void answer(struct limiter *limiter, struct limiter_ask *ask, int64_t gra
     end_ask(ask);
 }
 
-/* Errors of the server's state, not of this one call: it is of no use until that has changed. Up to
- * Redis 6 what a command in a script says stands behind the place in the script: "ERR Error running
- * script (call to f_…): @user_script:1: @user_script: 1: -READONLY …". */
+/* Errors caused by the server's state rather than by this call: Redis is unusable until that
+ * changes. Up to Redis 6, a command's error inside a script follows its position in the script:
+ * "ERR Error running script (call to f_…): @user_script:1: @user_script: 1: -READONLY …". */
 static bool is_of_no_use(const char *error)
 {
     static const char *const codes[] = {"READONLY ",   "LOADING ",  "OOM ",         "MISCONF ",
@@ -330,7 +330,7 @@ static bool is_of_no_use(const char *error)
     return false;
 }
 
-/* One line a second at most: it may be one client's key, or what all calls have. */
+/* Logs at most one line a second: the error may affect one client's key or every call. */
 static void note_error(struct limiter *limiter, struct slice client_id, const char *error)
 {
     uint64_t now_ms = clock_monotonic_ms();
@@ -342,15 +342,15 @@ static void note_error(struct limiter *limiter, struct slice client_id, const ch
     log_warn("limiter.error", log_slice("client", client_id), log_str("reason", error));
 }
 
-/* A Redis that spreads its keys (a Cluster, behind one address) takes no call for keys of several
- * places: from now on, a call for each client. */
+/* A Redis Cluster behind one address rejects calls with keys of several slots: from now on, send
+ * one call per client. */
 static void send_one_by_one(struct limiter_call *call)
 {
     if (call->limiter->keys_per_call != 1)
         log_info("limiter.one_by_one",
                  log_str("reason", "Redis takes no call for the keys of several clients"));
     call->limiter->keys_per_call = 1;
-    DL_CONCAT(call->limiter->asks, call->asks); /* sent at the end of this pass */
+    DL_CONCAT(call->limiter->asks, call->asks); /* resent at the end of this pass */
     free(call);
 }
 
@@ -393,7 +393,7 @@ static void on_answer(struct limiter_call *call, const redisReply *reply)
         }
         answer(limiter, ask, taken.granted, &taken.left);
     }
-    give_up(call); /* what is left */
+    give_up(call); /* whatever was not answered */
 }
 
 static void on_reply(struct redis_call *redis_call, const redisReply *reply, const char *reason)
@@ -415,7 +415,7 @@ static void on_reply(struct redis_call *redis_call, const redisReply *reply, con
     }
 }
 
-/* Redis comes and goes. One line for the whole process. */
+/* Redis lost and back: one log line for the whole process */
 
 static const char *policy(const struct limiter *limiter)
 {
@@ -432,7 +432,7 @@ static void on_change(void *owner, bool ready, const char *reason)
     if (!limiter->settled)
         atomic_fetch_add(&shared->settled, 1);
     limiter->settled = true;
-    limiter->keys_per_call = LIMITER_SCRIPT_MAX; /* it may be another Redis */
+    limiter->keys_per_call = LIMITER_SCRIPT_MAX; /* may be another Redis */
     if (limiter->fallen_back == !ready)
         return;
     limiter->fallen_back = !ready;
@@ -465,11 +465,11 @@ void limiter_open(struct limiter *limiter, const struct limiter_config *config,
         atomic_fetch_add(&shared->settled, 1);
         return;
     }
-    /* The script itself shows whether Redis takes it, by both its names; several keys, whether it
-     * has all of them: a node of a Cluster has a part. */
+    /* Probe with the script itself, by EVAL and by EVALSHA. Several keys, because a Cluster node
+     * holds only some of them. */
     for (size_t i = 0; i != COUNT_OF(limiter->probes); ++i) {
         struct limiter_script_call *probe = &limiter->probes[i];
-        char id[sizeof("{probe-99}")]; /* no client's */
+        char id[sizeof("{probe-99}")]; /* not a valid client id */
 
         snprintf(id, sizeof(id), "{probe-%zu}", i);
         limiter_script_begin(probe, i != 0);

@@ -1,11 +1,10 @@
-/* Holds every client to the quota of its tier: over all workers and replicas in Redis, by one
- * script (limiter.lua); in a table of the process where there is no Redis, or it is away.
+/* Holds every client to the quota of its tier: across all workers and replicas in Redis, with one
+ * script (limiter.lua); or in a table of the process when Redis is down or not used.
  *
- * What is asked for in a pass goes to Redis at its end, for all clients in one call; several tokens
- * for one client are asked for together, and granted in order of arrival. A refusal is remembered
- * until the instant at which one more token would be granted, so that a flood of refused requests
- * costs no call. Nobody waits for a Redis that is away, nor longer than the time-out for one that
- * is slow: then `on_error` decides.
+ * The requests of a pass go to Redis at its end, up to LIMITER_SCRIPT_MAX clients per call. Tokens
+ * for one client are requested together and granted in order of arrival. A refusal is remembered
+ * until one more token would be granted, so a flood of refused requests costs no calls. Nothing
+ * waits for a Redis that is down, or beyond the timeout for a slow one: then `on_error` decides.
  */
 #ifndef AUTH_QUOTA_LIMITER_H
 #define AUTH_QUOTA_LIMITER_H
@@ -23,24 +22,24 @@
 #include "common/histogram.h"
 #include "common/redis/redis.h"
 
-#define LIMITER_PROBES    16    /* calls by which a new connection shows that it is of use */
-#define LIMITER_LOCAL_MAX 50000 /* clients in the table of the process, some 400 bytes each */
+#define LIMITER_PROBES    16    /* calls that test a new connection */
+#define LIMITER_LOCAL_MAX 50000 /* clients in the process's table, about 400 bytes each */
 
-/* What is said to a client that asks for a token. */
+/* The decision on a request for a token. */
 enum limiter_decision {
     LIMITER_GRANTED,
-    LIMITER_REFUSED, /* the quota is used up */
-    LIMITER_ALLOWED, /* without Redis (LIMITER_ON_ERROR_ALLOW) */
-    LIMITER_DENIED,  /* likewise (LIMITER_ON_ERROR_DENY) */
+    LIMITER_REFUSED, /* quota used up */
+    LIMITER_ALLOWED, /* no Redis, LIMITER_ON_ERROR_ALLOW */
+    LIMITER_DENIED,  /* no Redis, LIMITER_ON_ERROR_DENY */
     LIMITER_DECISION_COUNT,
 };
 
 struct limiter_counters {
     struct counter decisions[TIER_MAX][LIMITER_DECISION_COUNT];
-    struct counter near_limit[TIER_MAX]; /* granted past 80 % of a window */
+    struct counter near_limit[TIER_MAX]; /* grants beyond 80 % of a window */
     struct counter backend_errors;
-    struct counter without_redis; /* decisions, while it should be there */
-    struct histogram durations;   /* from asking Redis to its answer */
+    struct counter without_redis; /* decisions while Redis was configured but down */
+    struct histogram durations;   /* from call to reply */
 };
 
 struct limiter_config {
@@ -50,22 +49,22 @@ struct limiter_config {
     uint64_t timeout_ms; /* of a call */
 };
 
-/* What the workers share. */
+/* Shared by the workers. */
 struct limiter_shared {
-    int64_t boot_unix_ms;  /* when the machine was booted, as it seemed at the start */
-    pthread_mutex_t mutex; /* of what follows */
+    int64_t boot_unix_ms;  /* boot time by the wall clock at start */
+    pthread_mutex_t mutex; /* guards `local` */
     struct lru local;
-    _Atomic unsigned fallen_back; /* workers that are without their Redis */
-    _Atomic unsigned settled;     /* workers that know whether they have it */
+    _Atomic unsigned fallen_back; /* workers without Redis */
+    _Atomic unsigned settled;     /* workers that know whether they have Redis */
 };
 
-/* Embedded in what waits. */
+/* Embedded in the waiting object. */
 struct limiter_waiter {
     struct limiter_waiter *prev, *next;
     struct limiter_ask *ask; /* NULL: not waiting */
-    bool asks;               /* for a token; else only for what is left */
-    /* `left` is NULL where nothing is known of it: an unlimited tier, a limiter that is off or
-     * without Redis. Called once, at once or later. */
+    bool asks;               /* for a token; false: only for what is left */
+    /* Called once, immediately or later. `left` is NULL when unknown: unlimited tier, limiter off,
+     * or LIMITER_ALLOWED and LIMITER_DENIED. */
     void (*on_decision)(struct limiter_waiter *, enum limiter_decision decision,
                         const struct quota_left *left);
 };
@@ -76,10 +75,10 @@ struct limiter {
     struct limiter_shared *shared;
     struct limiter_counters *counters;
     struct limiter_ask *asks; /* of this pass */
-    size_t keys_per_call;     /* at most */
+    size_t keys_per_call;     /* maximum */
     bool fallen_back;         /* counted in `shared` */
-    bool settled;             /* likewise */
-    uint64_t error_logged_ms; /* monotonic */
+    bool settled;             /* counted in `shared` */
+    uint64_t error_logged_ms; /* monotonic; last error logged */
     struct limiter_script_call probes[LIMITER_PROBES];
     struct redis_setup setup[LIMITER_PROBES + 1];
     struct redis_config redis_config;
@@ -89,26 +88,26 @@ struct limiter {
 void limiter_shared_open(struct limiter_shared *shared);
 void limiter_shared_close(struct limiter_shared *shared);
 
-/* Begins to connect, in the mode LIMITER_REDIS. */
+/* In mode LIMITER_REDIS, starts to connect. */
 void limiter_open(struct limiter *limiter, const struct limiter_config *config,
                   struct limiter_shared *shared, h2o_loop_t *loop, struct timers *timers,
                   struct limiter_counters *counters);
 
-/* Who waits is answered as without Redis. */
+/* Calls in flight are decided without Redis. */
 void limiter_close(struct limiter *limiter);
 
-/* While a refusal of this client lasts, calls `on_decision` with it and returns true. */
+/* While a remembered refusal lasts, calls `on_decision` with it and returns true. */
 MUST_USE bool limiter_refuse_again(struct limiter *limiter, struct client *client,
                                    struct limiter_waiter *waiter);
 
-/* After limiter_refuse_again did not: asks for a token of the client (`waiter->asks`), or for what
- * is left. */
+/* After limiter_refuse_again returned false: requests a token for the client (`waiter->asks`), or
+ * only what is left. */
 void limiter_take(struct limiter *limiter, struct client *client, struct limiter_waiter *waiter);
 
-/* The waiter is not called any more; harmless when it was. */
+/* Cancels the wait; a no-op once the waiter has been called. */
 void limiter_stop_waiting(struct limiter_waiter *waiter);
 
-/* Sends what was asked for in this pass. */
+/* Sends the requests of this pass. */
 void limiter_end_pass(struct limiter *limiter);
 
 #endif

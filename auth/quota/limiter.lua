@@ -1,22 +1,22 @@
--- The one atomic step of the limiter: for each of some clients, asked for some tokens, grants as many
--- as all the windows of its tier have room for, and counts them in all of these.
+-- The atomic step of the limiter: for each client, grants as many of the requested tokens as all
+-- windows of its tier have room for, and counts them in each of those windows.
 --
---   KEYS      jotd:{client_id} of each client, a hash with a field for each window
---   ARGV[1]   for each key four integers: tokens asked for (0: only look); the limits of the minute,
---             the hour and the month (0: unlimited)
---   ARGV[2]   for tests, the time in Unix milliseconds in place of Redis's own
---   returns   for each key eight integers: tokens granted; the time; and for each window what
---             remains (below 0 when the limit has been lowered) and when more comes back, both
---             times in Unix milliseconds; for a key that holds something else, eight times -1
+--   KEYS      jotd:{client_id} of each client, a hash with one field per window
+--   ARGV[1]   per key, four integers: tokens requested (0: only query), and the limits of minute,
+--             hour and month (0: unlimited)
+--   ARGV[2]   for tests: the time in Unix milliseconds, instead of Redis's own
+--   returns   per key, eight integers: tokens granted; the time now; and for each window the tokens
+--             remaining (negative after the limit was lowered) and when more return. Times are in
+--             Unix milliseconds. Eight times -1 for a key of the wrong type
 --
--- All clients of a pass come in one call, and all integers are 8 bytes, least significant first, in
--- one string: a call, an argument and a part of a reply each cost more than the work for a client.
+-- One call serves many clients, and all integers travel as 8 bytes, little-endian, in one string:
+-- each call, argument or reply element would cost more than the work for one client.
 --
--- The minute and the hour slide over slots of a twelfth of their length. Every slot that overlaps
--- the window counts in full, which are 13, so that no span of that length ever holds more than the
--- limit; the price is that quota comes back a slot late. A field is the 13 counts, oldest first, and
--- the number of the newest slot. The month is one of the calendar, UTC; its field is its count and
--- its end. Cost and memory depend neither on the limits nor on the traffic.
+-- The minute and the hour slide in slots of a twelfth of their length. Every slot that overlaps the
+-- window, up to 13, counts in full, so no span of that length ever exceeds the limit; in exchange,
+-- quota returns up to one slot late. Each field holds 13 counts, oldest first, and the number of
+-- the newest slot. The month is a calendar month in UTC; its field holds its count and its end.
+-- Cost and memory depend on neither the limits nor the traffic.
 
 local SLOTS = 13
 local SLOT_MS = {5000, 300000}
@@ -30,8 +30,8 @@ if not now then
     now = time[1] * 1000 + floor(time[2] / 1000)
 end
 
--- Brings the counts up to a slot. False when they are there. A clock that was set back counts on in
--- the slot that it left; one that is back by more than a window starts anew.
+-- Advances the counts to a slot; returns whether they moved. After the clock is set back, the
+-- newest slot keeps counting; set back by more than a window, counting starts over.
 local function slide(field, slot)
     local shift = slot - field[SLOTS + 1]
     if shift <= 0 and shift > -SLOTS then
@@ -47,8 +47,8 @@ local function slide(field, slot)
     return true
 end
 
--- The end of this month: by the civil calendar with years that begin in March (Howard Hinnant's
--- algorithms), in days since 1970.
+-- The end of this month in Unix milliseconds, by Howard Hinnant's civil calendar algorithms: days
+-- since 1970, with years that begin in March.
 local function month_end()
     local day = floor(now / DAY_MS)
     local era = floor((day + 719468) / 146097)
@@ -57,21 +57,21 @@ local function month_end()
         floor(day_of_era / 146096)) / 365)
     local year_day = day_of_era - (365 * year + floor(year / 4) - floor(year / 100))
     local month = floor((5 * year_day + 2) / 153)
-    if month == 11 then -- February is the last one: March begins the next year
+    if month == 11 then -- February, the last month: March begins the next year
         month, year = -1, year + 1
     end
     return DAY_MS * (era * 146097 + 365 * year + floor(year / 4) - floor(year / 100) +
         floor((153 * (month + 1) + 2) / 5) - 719468)
 end
 
--- A window as it is now, whether it has moved on, and what is used of it. Raises an error for a field
--- that is missing or cannot be read: it counts as none.
+-- Returns the window as of now, whether it moved, and how much of it is used. Raises an error for a
+-- missing or unreadable field; the caller then starts an empty window.
 local function read_sliding(stored, slot)
     local field, used = cmsgpack.unpack(stored), 0
     assert(#field == SLOTS + 1)
     local moved = slide(field, slot)
     for i = 1, SLOTS do
-        if not (field[i] >= 0) then -- nor a NaN, nor a text that looks like a number
+        if not (field[i] >= 0) then -- also rejects NaN and numeric strings
             error('not a count')
         end
         used = used + field[i]
@@ -81,23 +81,23 @@ end
 
 local function read_month(stored)
     local field = cmsgpack.unpack(stored)
-    -- A month that ends in more than one was told by a wrong clock.
+    -- An end more than a month away came from a wrong clock.
     assert(#field == 2 and field[1] >= 0 and field[2] > now and field[2] - now <= 31 * DAY_MS)
     return field, false, field[1]
 end
 
--- When a window says nothing any more.
+-- When a window no longer holds any counts.
 local function window_end(w, field)
     return w == 3 and field[2] or (field[SLOTS + 1] + SLOTS) * SLOT_MS[w]
 end
 
--- The same of one that the client's tier does not limit; of an earlier tier something may be left.
+-- The same for a window that the tier does not limit; an earlier tier may have left counts in it.
 local function unlimited_end(w, stored)
     local ok, ends = pcall(function() return window_end(w, cmsgpack.unpack(stored)) + 0 end)
     return ok and min(ends, now + 31 * DAY_MS) or now
 end
 
--- When a window has more to give than now.
+-- When a window will have more to grant than now; one used up, when it grants one more token.
 local function next_reset(field, remaining, slot_ms)
     local missing = max(1 - remaining, 1)
     for i = 1, SLOTS do
@@ -120,7 +120,7 @@ local function take(key, asked, minute, hour, month)
         return stored.err:find('^WRONGTYPE') and string.rep('\255', 64) or stored
     end
 
-    -- How far all windows go along with what is asked for.
+    -- How many of the requested tokens all windows allow.
     for w = 1, 3 do
         if limits[w] > 0 then
             local slot = w < 3 and floor(now / SLOT_MS[w])
@@ -138,7 +138,7 @@ local function take(key, asked, minute, hour, month)
         end
     end
 
-    -- What is left after it, and when more comes back.
+    -- What is left afterwards, and when more tokens return.
     local resets, written = {0, 0, 0}, {}
     for w, field in pairs(fields) do
         local newest = #field - 1
@@ -153,7 +153,7 @@ local function take(key, asked, minute, hour, month)
     end
     if #written > 0 then
         redis.call('HSET', key, unpack(written))
-        if any_moved then -- else the key lives as long already: until its last window ends
+        if any_moved then -- otherwise the TTL already reaches the end of the last window
             redis.call('PEXPIRE', key, expires - now)
         end
     end
@@ -165,7 +165,7 @@ local replies = {}
 for i, key in ipairs(KEYS) do
     replies[i] = take(key, struct.unpack('<i8i8i8i8', ARGV[1], 32 * i - 31))
     if type(replies[i]) == 'table' then
-        return replies[i] -- an error that all keys would have
+        return replies[i] -- an error that every key would get
     end
 end
 return table.concat(replies)

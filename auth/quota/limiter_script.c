@@ -1,4 +1,3 @@
-/* The limiter's script: see limiter_script.h. */
 #include "auth/quota/limiter_script.h"
 
 #include <endian.h>
@@ -7,24 +6,24 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NUMBERS      8 /* that are answered for a client */
-#define KEY_COUNT    2 /* of the arguments */
+#define NUMBERS      8 /* in the reply, per client */
+#define KEY_COUNT    2 /* its argument index */
 #define WRONG_TYPE   (-1)
-#define NUMBER_MAX   (INT64_C(1) << 53) /* beyond, Lua's are not exact */
+#define NUMBER_MAX   (INT64_C(1) << 53) /* Lua's doubles are exact up to here */
 #define RESET_MAX_MS (INT64_C(32) * 24 * 3600 * 1000)
 
-extern const char limiter_lua[]; /* the file */
+extern const char limiter_lua[]; /* limiter.lua, embedded */
 
 static char sha1[41];
 
-/* Not for security: it is how Redis names a script. */
+/* Not for security: Redis names scripts by SHA-1. */
 static void make_sha1(void)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     size_t length = 0;
 
     if (EVP_Q_digest(NULL, "SHA1", NULL, limiter_lua, strlen(limiter_lua), digest, &length) != 1)
-        length = 0; /* then the set-up of the connection fails, and says so */
+        length = 0; /* connection setup will fail and report it */
     for (size_t i = 0; i != length && i != 20; ++i)
         snprintf(sha1 + 2 * i, 3, "%02x", digest[i]);
 }
@@ -61,7 +60,7 @@ void limiter_script_ask(struct limiter_script_call *call, struct slice client_id
         numbers[1 + w] = htole64((uint64_t)quota->limits[w]);
     memcpy(call->asks + call->keys * LIMITER_SCRIPT_ASK_SIZE, numbers, sizeof(numbers));
 
-    --call->count; /* the last one is what all ask for */
+    --call->count; /* `asks` is always the last argument */
     add(call, key, client_id.length + 7);
     ++call->keys;
     add(call, call->asks, call->keys * LIMITER_SCRIPT_ASK_SIZE);
@@ -73,7 +72,7 @@ static bool is_within(int64_t number, int64_t least, int64_t most)
     return least <= number && number <= most;
 }
 
-/* Of a window without a limit nothing is said. */
+/* Windows without a limit are not checked. */
 static bool is_possible(const struct limiter_script_taken *taken, int64_t asked,
                         const struct quota *quota)
 {

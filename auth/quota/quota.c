@@ -1,11 +1,10 @@
-/* Quotas: see quota.h. */
 #include "auth/quota/quota.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 static const struct {
-    const char *name, *length; /* of the window: the parameter w, in seconds */
+    const char *name, *length; /* length: the w parameter, in seconds */
 } windows[QUOTA_WINDOWS] = {
     [QUOTA_MINUTE] = {"minute", ";w=60"},
     [QUOTA_HOUR] = {"hour", ";w=3600"},
@@ -17,8 +16,8 @@ const char *quota_window_name(enum quota_window window)
     return windows[window].name;
 }
 
-/* Of two windows: one that is used up before one that is not; of those used up, the one that comes
- * back last; else the one with less. */
+/* A used-up window binds before one that is not; of two used-up windows, the one that resets last;
+ * of two others, the one with less remaining. */
 static bool binds_before(const struct quota_left *left, size_t a, size_t b)
 {
     bool used_up = left->remaining[a] <= 0;

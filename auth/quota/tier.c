@@ -1,4 +1,3 @@
-/* Tier numbers: see tier.h. */
 #include "auth/quota/tier.h"
 
 #include <pthread.h>
@@ -7,7 +6,7 @@
 #include <string.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char names[TIER_MAX - 1][TIER_NAME_MAX + 1]; /* written once, below `count` */
+static char names[TIER_MAX - 1][TIER_NAME_MAX + 1]; /* those below `count` never change */
 static _Atomic unsigned count;
 
 unsigned tier_number(const char *name)

@@ -1,15 +1,15 @@
-/* Tiers as small numbers, so that what is counted by tier needs no look-up on the way. */
+/* Numbers tiers, so that counters per tier are plain arrays. */
 #ifndef AUTH_QUOTA_TIER_H
 #define AUTH_QUOTA_TIER_H
 
 #define TIER_NAME_MAX 32
-#define TIER_MAX      64 /* tiers with a number of their own; the rest share the last: `other` */
+#define TIER_MAX      64 /* numbers; tiers beyond TIER_MAX - 1 share the last, `other` */
 
-/* The number of a tier's name, below TIER_MAX: given out at first sight and kept for the life of
- * the process; TIER_MAX - 1 for all that come when the others are taken. Any thread. */
+/* The tier's number, below TIER_MAX: assigned on first use and fixed for the life of the process;
+ * TIER_MAX - 1 once all others are taken. Any thread. */
 unsigned tier_number(const char *name);
 
-/* Its name, "other" for the last, NULL when it was not given out. Any thread. */
+/* The tier's name, "other" for the last number, NULL if unassigned. Any thread. */
 const char *tier_name(unsigned number);
 
 #endif

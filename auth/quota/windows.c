@@ -1,4 +1,4 @@
-/* Windows in memory: see windows.h. limiter.lua is the same for Redis. */
+/* The same algorithm as limiter.lua: change both together. */
 #include "auth/quota/windows.h"
 
 #include <string.h>
@@ -6,8 +6,8 @@
 
 static const int64_t slot_ms[WINDOWS_SLIDING] = {5000, 300000};
 
-/* The slots up to now. A clock that was set back counts on in the slot that it left; one that is
- * back by more than a window starts anew. */
+/* Advances the slots to now. After the clock is set back, the newest slot keeps counting; set back
+ * by more than a window, counting starts over. */
 static void slide(struct windows *windows, size_t w, int64_t slot)
 {
     int64_t shift = slot - windows->sliding[w].slot;
@@ -31,7 +31,7 @@ static int64_t sum(const struct windows *windows, size_t w)
     return total;
 }
 
-/* When so many tokens have left the window. */
+/* When `wanted` tokens will have left the window, in Unix milliseconds. */
 static int64_t time_to_free(const struct windows *windows, size_t w, int64_t wanted, int64_t now_ms)
 {
     for (size_t i = 0; i != WINDOWS_SLOTS; ++i) {

@@ -22,7 +22,7 @@ bool client_store_check_id(const char *client_id, struct store_failure *failure)
                       "a client id is 1 to %d characters of A-Z a-z 0-9 . _ -", CLIENT_ID_MAX);
 }
 
-/* Control characters would let a name rewrite the terminal of whoever lists it. */
+/* Control characters in a name could rewrite the terminal it is listed on. */
 static bool check_name(const char *name, struct store_failure *failure)
 {
     json_t *utf8 = json_string(name); /* NULL when it is not UTF-8 */
@@ -64,7 +64,8 @@ static bool is_absolute_uri(const char *text)
            strchr(text, '#') == NULL;
 }
 
-/* An audience has the characters of a scope token, so audiences are joined like those. */
+/* An audience is limited to the characters of a scope token, so that audiences can be joined like
+ * those. */
 static bool check_audience(const char *audience, struct store_failure *failure)
 {
     if (*audience == '\0')
@@ -81,13 +82,13 @@ static bool check_audience(const char *audience, struct store_failure *failure)
                       "https://api.example.com or urn:example:api");
 }
 
-/* What a client may ask for, in the form in which it is written. */
+/* A client's scope and audiences, separated by spaces as they are stored. */
 struct lists {
     char scope[SCOPE_MAX + 1];
     char audiences[CLIENT_MAX_AUDIENCES * (CLIENT_AUDIENCE_MAX + 1)];
 };
 
-/* Each token once. */
+/* Removes duplicate tokens. */
 static void join_scope(const char *text, char scope[SCOPE_MAX + 1])
 {
     struct slice given = slice_of(text), tokens[SCOPE_TOKENS_MAX];
@@ -95,11 +96,11 @@ static void join_scope(const char *text, char scope[SCOPE_MAX + 1])
 
     scope_sort(given, tokens);
     if (!scope_grant(given, tokens, scope_count(given), scope, &length))
-        length = 0; /* it grants itself */
+        length = 0; /* not reached: it grants itself */
     scope[length] = '\0';
 }
 
-/* Each once; false when there are too many. */
+/* Joins the audiences without duplicates; false if there are too many. */
 static bool join_audiences(const struct client_change *change, struct lists *lists,
                            struct store_failure *failure)
 {
@@ -122,7 +123,7 @@ static bool join_audiences(const struct client_change *change, struct lists *lis
     return true;
 }
 
-/* Checks what needs no connection, and makes the lists. */
+/* Validates the change and builds the lists. Needs no connection. */
 static bool prepare(const struct client_change *change, struct lists *lists,
                     struct store_failure *failure)
 {
@@ -187,7 +188,7 @@ struct secret_values client_store_secret(const PGresult *secrets, size_t row_num
     };
 }
 
-/* `clients`, or NULL after clearing it when it has no row. */
+/* Returns `clients`; if it has no row, clears it and returns NULL. */
 static PGresult *expect_client(PGresult *clients, const char *client_id,
                                struct store_failure *failure)
 {
@@ -302,7 +303,7 @@ PGresult *client_store_delete(PGconn *connection, const char *client_id,
 
 /* Secrets */
 
-/* Of 36 characters: bytes past the last multiple of 36 would favour some, so they are left out. */
+/* Skips bytes from the last multiple of 36 on, which would favour some of the 36 characters. */
 static bool make_id(char id[MADE_ID_LENGTH + 1])
 {
     static const char characters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
@@ -319,7 +320,7 @@ static bool make_id(char id[MADE_ID_LENGTH + 1])
     return true;
 }
 
-/* The digest travels as bytes: PostgreSQL never sees more. */
+/* PostgreSQL sees only the digest, sent in binary. */
 static bool add_secret(PGconn *connection, const char *client_id, struct client_made *made,
                        struct store_failure *failure)
 {
@@ -389,7 +390,7 @@ bool client_store_create(PGconn *connection, const char *client_id,
            store_execute(connection, "COMMIT", failure);
 }
 
-/* Locks the client, so that rotations of one client come one after the other. NULL on failure. */
+/* Locks the client, so that its rotations run one at a time. NULL on failure. */
 static PGresult *lock_client(PGconn *connection, const char *client_id,
                              struct store_failure *failure)
 {
@@ -409,7 +410,8 @@ static bool run_statement(PGconn *connection, const char *sql, int count, const 
     return result != NULL;
 }
 
-/* Those that ended go, and the oldest of too many; the others end. */
+/* Deletes expired secrets, and the oldest if there are too many; the others expire after the
+ * overlap. */
 static bool end_old(PGconn *connection, const char *client_id, long long overlap_s,
                     struct store_failure *failure)
 {

@@ -4,7 +4,7 @@
 
 #include "common/integer.h"
 
-/* While this waits for the table, writers wait behind it. */
+/* While this waits for its table lock, writers queue behind it. */
 #define LOCK_TIMEOUT "3s"
 
 const char *ledger_store_cutoff(const struct ledger_prune *prune)
@@ -64,7 +64,7 @@ static PGresult *find_partitions(PGconn *connection, const char *cutoff,
         "  issued_tokens_partition_end(c.oid) AS ends"
         " FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
         " WHERE i.inhparent = 'issued_tokens'::regclass) AS partitions"
-        " WHERE ends <= $1::timestamptz ORDER BY ends", /* the default one has no end */
+        " WHERE ends <= $1::timestamptz ORDER BY ends", /* the default partition has no end */
         1, &cutoff, failure);
 }
 
@@ -90,7 +90,7 @@ static bool drop(PGconn *connection, const struct ledger_prune *prune, size_t ro
     return dropped;
 }
 
-/* A dry run takes it back: so the rule stands in one place only. */
+/* A dry run rolls back, so that the rule is in one place only. */
 static PGresult *forget_batches(PGconn *connection, bool is_dry_run, struct store_failure *failure)
 {
     PGresult *result = NULL;

@@ -1,4 +1,4 @@
-/* The months of the ledger: which there are, and how old ones go. */
+/* The ledger's monthly partitions: which there are, and dropping old ones. */
 #ifndef AUTH_STORE_LEDGER_STORE_H
 #define AUTH_STORE_LEDGER_STORE_H
 
@@ -11,25 +11,26 @@
 
 #define LEDGER_STORE_KEEP_MONTHS_MAX 1200
 
-/* A monthly partition. Views into what they were read from; numbers as text. */
+/* A monthly partition. Views into the PGresult they were read from; numbers as text. */
 struct partition_values {
     const char *name;
-    const char *rows; /* an estimate; NULL: never counted */
+    const char *rows; /* estimate; NULL: never analysed */
     const char *bytes;
 };
 
-/* What is to go, or went. Zero it to start; ledger_store_prune_end frees it. */
+/* A prune and its results. Zero it to start; ledger_store_prune_end frees it. */
 struct ledger_prune {
-    bool is_dry_run;       /* the caller's: only says what would go */
-    long long keep_months; /* the caller's: from 1 to LEDGER_STORE_KEEP_MONTHS_MAX */
+    bool is_dry_run;       /* set by the caller: drops nothing */
+    long long keep_months; /* set by the caller: 1 to LEDGER_STORE_KEEP_MONTHS_MAX */
     PGresult *cutoff;
-    PGresult *partitions; /* those that have ended by the cutoff, oldest first */
-    PGresult *left;       /* rows from before it in the default partition, which stay */
-    PGresult *batches;    /* that were forgotten */
+    PGresult *partitions; /* that ended by the cutoff, oldest first */
+    PGresult *left;       /* number of older rows in the default partition, which stay */
+    PGresult *batches;    /* number of batches forgotten */
 };
 
-/* Drops the partitions of before this month and the `keep_months` before it, each in a transaction
- * of its own, and forgets batches of over 30 days ago. Calls `on_partition` after each. */
+/* Drops the partitions older than this month and the `keep_months` before it, each in its own
+ * transaction, and forgets batches older than 30 days. Calls `on_partition` after each partition,
+ * also in a dry run. */
 MUST_USE bool ledger_store_prune(PGconn *connection, struct ledger_prune *prune,
                                  void (*on_partition)(void *context,
                                                       const struct partition_values *partition),

@@ -1,8 +1,6 @@
-/* The schema is brought up to date.
- *
- * Each migration is one transaction together with its row in schema_migrations. An advisory lock of
- * the session is held over all of them, so of two that run at once the second waits, and then finds
- * nothing to do.
+/* Each migration is one transaction together with its row in schema_migrations. An advisory lock of
+ * the session is held across all of them, so of two simultaneous runs the second waits and then
+ * finds nothing to do.
  */
 #include "auth/store/schema_store.h"
 
@@ -13,14 +11,14 @@
 #include "auth/migrations.h"
 #include "common/clock.h"
 
-/* Databases of before works_since get the column with whatever they lack. */
+/* Adds works_since to tables that predate it. */
 #define TABLE_SQL                                                                                  \
     "CREATE TABLE IF NOT EXISTS schema_migrations (version integer PRIMARY KEY,"                   \
     " name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());"                         \
     "ALTER TABLE schema_migrations ADD COLUMN IF NOT EXISTS works_since integer"
 
-/* Other programs keep their migrations under this name too; nothing of theirs is to be changed.
- * Where it would be made decides, not what is found behind that in the search path. */
+/* Other programs use this table name too, and their table must not be changed. Only the schema in
+ * which ours would be created counts, not what follows it in the search path. */
 #define FOREIGN_SQL                                                                                \
     "SELECT count(*) <> 3 FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid"          \
     " AND (attname, atttypid::regtype::text) IN (('version', 'integer'), ('name', 'text'),"        \
@@ -42,8 +40,8 @@ static bool check_table(PGconn *connection, struct store_failure *failure)
     return checked && !foreign;
 }
 
-/* The newest version in the database, 0 when it has none; -1 on failure, as when this program is
- * too old for it. */
+/* The newest version in the database, 0 if it has none; -1 on failure, including a schema that is
+ * too new for this program. */
 static int database_version(PGconn *connection, struct store_failure *failure)
 {
     PGresult *result = store_query(connection, MIGRATIONS_VERSION_SQL, 0, NULL, failure);
@@ -58,8 +56,8 @@ static int database_version(PGconn *connection, struct store_failure *failure)
     return version;
 }
 
-/* Who holds the lock: anybody who may connect can, a server that was broken into, too. False when
- * that cannot be told. */
+/* Finds the holder of the lock: anybody who can connect may take it, even a compromised server.
+ * False if unknown. */
 static bool find_holder(PGconn *connection, struct schema_lock_holder *holder)
 {
     struct store_failure failure;
@@ -114,7 +112,7 @@ static bool record(PGconn *connection, const struct migration *migration,
     return result != NULL;
 }
 
-/* Without COMMIT the end of the connection undoes it all. */
+/* Without COMMIT, closing the connection undoes it all. */
 static bool apply(PGconn *connection, const struct migration *migration,
                   struct store_failure *failure)
 {
@@ -144,7 +142,7 @@ static bool apply_pending(PGconn *connection, int version,
     return true;
 }
 
-/* Migrations take as long as they take. */
+/* Migrations have no time limit. */
 static bool prepare(PGconn *connection, struct store_failure *failure)
 {
     return store_execute(connection,
@@ -165,7 +163,7 @@ bool schema_store_migrate(PGconn *connection, void (*on_wait)(const struct schem
                          failure);
 }
 
-/* None where schema_migrations does not exist; it may not have got its last column yet. */
+/* Returns no rows if schema_migrations does not exist; it may still lack works_since. */
 static PGresult *applied_rows(PGconn *connection, struct store_failure *failure)
 {
     PGresult *result =

@@ -22,7 +22,7 @@ bool store_fail(struct store_failure *failure, enum store_kind kind, const char 
     return false;
 }
 
-/* PostgreSQL's message in one line, without the detail, which may hold values. `result` may be
+/* PostgreSQL's message on one line, without the detail, which may contain values. `result` may be
  * NULL. */
 static const char *reason_of(const PGconn *connection, const PGresult *result,
                              char reason[REASON_SIZE])

@@ -66,8 +66,8 @@ struct tier_values tier_store_values(const PGresult *tiers, size_t row)
     return values_at(tiers, (int)row, 0, 1);
 }
 
-/* The new limits of each window and then the old ones, NULL for unlimited; at last whether there
- * were any. Limits that were not given stay. */
+/* Returns the name and new limits, then the old limits (NULL is unlimited), then whether the tier
+ * existed. Limits that are not given stay. */
 #define SET_SQL                                                                                    \
     "WITH old AS (SELECT * FROM tiers WHERE name = $1)"                                            \
     " INSERT INTO tiers (" COLUMNS ")"                                                             \

@@ -1,4 +1,4 @@
-/* Tiers: how many tokens their clients may have. */
+/* Tiers: the token quotas of their clients. */
 #ifndef AUTH_STORE_TIER_STORE_H
 #define AUTH_STORE_TIER_STORE_H
 
@@ -10,15 +10,16 @@
 #include "auth/store/store.h"
 #include "common/attributes.h"
 
-#define TIER_STORE_LIMIT_MAX 1000000000000 /* tokens in a window; as the schema has it */
+#define TIER_STORE_LIMIT_MAX 1000000000000 /* tokens in a window; same as in the schema */
 
-/* Views into what they were read from. Limits are tokens, as text; NULL: unlimited. */
+/* Views into the PGresult they were read from. Limits are numbers of tokens as text; NULL:
+ * unlimited. */
 struct tier_values {
     const char *name;
     const char *limits[QUOTA_WINDOWS];
 };
 
-/* What was before; `existed`: there was such a tier. */
+/* A tier after and before a change; `before` means nothing unless it existed. */
 struct tier_change_values {
     struct tier_values now, before;
     bool existed;
@@ -29,25 +30,25 @@ struct tier_change_values {
 
 MUST_USE bool tier_store_check_name(const char *name, struct store_failure *failure);
 
-/* Whether there is such a tier (NULL counts as one); the reason lists those that there are. */
+/* Whether the tier exists (NULL counts as existing); the reason lists those that do. */
 MUST_USE bool tier_store_check_exists(PGconn *connection, const char *name,
                                       struct store_failure *failure);
 
 MUST_USE PGresult *tier_store_list(PGconn *connection, struct store_failure *failure);
 struct tier_values tier_store_values(const PGresult *tiers, size_t row);
 
-/* Makes a tier or changes it: each limit is a number of tokens or one of the two words above. The
- * unchanged ones of a new tier are unlimited. NULL on failure. */
+/* Creates or changes a tier. Each limit is a number of tokens or one of the constants above; in a
+ * new tier, unchanged means unlimited. NULL on failure. */
 MUST_USE PGresult *tier_store_set(PGconn *connection, const char *name,
                                   const long long limits[QUOTA_WINDOWS],
                                   struct store_failure *failure);
 struct tier_change_values tier_store_change(const PGresult *changed);
 
-/* Refused while clients use it. */
+/* Fails while clients use it. */
 MUST_USE bool tier_store_delete(PGconn *connection, const char *name,
                                 struct store_failure *failure);
 
-/* The tier of a client, and its quota. */
+/* Looks up a client's tier and its quota. */
 #define TIER_STORE_NAME_SIZE 64
 MUST_USE bool tier_store_quota(PGconn *connection, const char *client_id,
                                char tier[TIER_STORE_NAME_SIZE], struct quota *quota,

@@ -1,4 +1,3 @@
-/* Access tokens: see access_token.h. */
 #include "auth/token/access_token.h"
 
 #include <stdio.h>
@@ -6,7 +5,7 @@
 
 #include "common/base64.h"
 
-/* RFC 9068 2.1: the type tells an access token from any other JWT. */
+/* RFC 9068 2.1: typ distinguishes an access token from other JWTs. */
 static void write_header(struct buffer *header, const struct signing_key *key)
 {
     char text[128];
@@ -42,7 +41,7 @@ static void append_slice(struct buffer *out, struct slice text)
     buffer_append(out, text.bytes, text.length);
 }
 
-/* RFC 7519 4.1.3: a string when there is one, else an array. */
+/* RFC 7519 4.1.3: a string for a single audience, otherwise an array. */
 static void append_audiences(struct buffer *out, const struct slice *audiences, size_t count)
 {
     if (count != 1)

@@ -7,7 +7,7 @@
 #include "common/clock.h"
 #include "common/lag.h"
 
-#define TURN_US 600 /* for which a turn issues: together with the rest of it, about 1 ms */
+#define TURN_US 600 /* minimum per turn; with the rest of the turn, about 1 ms */
 
 static const char no_key[] = "There is no active signing key; try again later.";
 static const char no_room[] = "There is no room to record tokens; try again later.";
@@ -68,7 +68,7 @@ static void record(struct issue *issue, struct issue_request *request,
 {
     ++issue->issued[request->tier];
     issue->issued_any = true;
-    /* With ISSUE_REFUSE there is room, or it would not have come here. */
+    /* With ISSUE_REFUSE, issue_obstacle has found room already. */
     if (issue->without_room == ISSUE_REFUSE || spool_has_room(issue->spool)) {
         ledger_row_append(issue->spool, claims, request->tier_name, issue->signer->kid, now_ms);
         append(&issue->recorded, request);
@@ -91,7 +91,7 @@ static void issue_one(struct issue *issue, struct issue_request *request)
         .issued_at = now,
         .expires_at = now + token.ttl_s,
     };
-    const char *obstacle = issue_obstacle(issue); /* it may have come while the limiter was asked */
+    const char *obstacle = issue_obstacle(issue); /* may be new since the limiter was asked */
 
     if (obstacle != NULL || token.ttl_s <= 0) {
         request->on_refused(request, obstacle != NULL ? obstacle : no_key);
@@ -111,8 +111,8 @@ static void issue_one(struct issue *issue, struct issue_request *request)
     request->on_token(request, &token);
 }
 
-/* As long as the rest of the turn took at least: who floods the server with what is refused at
- * little cost gets half of its time, and not nearly all. */
+/* Issues for at least as long as the rest of the turn took: a flood of cheaply refused requests
+ * then gets only half of the server's time, not nearly all. */
 bool issue_run(struct issue *issue)
 {
     uint64_t now_us, until_us;

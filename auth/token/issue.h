@@ -1,9 +1,9 @@
-/* The line of requests that were granted a token: signed, recorded, told.
+/* The line, a queue of requests that were granted a token: signs, records and hands over tokens.
  *
- * The signature is what takes long, so each turn of the loop issues as many tokens as it has time
- * for: however many come at once, nothing else waits for all of them. A token is told as soon as
- * its row is in the pass; the caller must not let the answer leave before issue_end_pass, which
- * takes back what could not be recorded.
+ * Signing is slow, so each turn of the loop issues only as many tokens as it has time for: a burst
+ * of requests does not hold up everything else. on_token is called as soon as the token's row is in
+ * the pass. The caller must hold the response until issue_end_pass, which takes back tokens that
+ * could not be recorded.
  */
 #ifndef AUTH_TOKEN_ISSUE_H
 #define AUTH_TOKEN_ISSUE_H
@@ -24,38 +24,35 @@
 
 struct issue_counters {
     struct counter issued[TIER_MAX];
-    struct counter dropped; /* issued without a record, for want of room */
+    struct counter dropped; /* issued without a record for lack of room */
     struct histogram sign_durations[KEY_ALG_COUNT];
 };
 
-/* A token, valid during the call that tells it. */
+/* A token, valid during the call to on_token. */
 struct issue_token {
     struct slice text;
     struct uuid jti;
-    int64_t
-        ttl_s; /* may be less than was asked for: no token outlives the publication of its key */
+    int64_t ttl_s; /* may be less than requested: no token outlives its key's publication */
 };
 
-/* Embedded in what asks. What is not said to be the line's is the caller's, and must live until it
- * has left the line and the pass is over. */
+/* Embedded in the requesting object. The caller owns all members except those marked private, and
+ * keeps them alive until the request has left the line and the pass has ended. */
 struct issue_request {
-    struct issue_request *prev, *next; /* the line's */
-    struct issue_request **list;       /* the line's: where it stands; NULL: nowhere */
+    struct issue_request *prev, *next; /* private */
+    struct issue_request **list;       /* private: the list it is in, or NULL */
     struct slice client_id;
-    unsigned tier; /* its number, tier.h */
+    unsigned tier; /* tier number (tier.h) */
     struct slice tier_name;
     int64_t ttl_s;
     struct slice scope;
     const struct slice *audiences;
     size_t audience_count;
-    /* Its token. */
     void (*on_token)(struct issue_request *, const struct issue_token *token);
-    /* It gets none now, and why, as a sentence for the client; also after on_token, in the same
-     * pass. */
+    /* No token now; `why` is a sentence for the client. May follow on_token in the same pass. */
     void (*on_refused)(struct issue_request *, const char *why);
 };
 
-/* Belongs to one thread. */
+/* Used by one thread. */
 struct issue {
     const char *issuer;
     enum issue_without_room without_room;
@@ -67,7 +64,7 @@ struct issue {
     struct issue_request *recorded; /* in this pass */
     unsigned issued[TIER_MAX];      /* in this pass */
     bool issued_any;
-    struct buffer text; /* kept from token to token */
+    struct buffer text; /* reused across tokens */
 };
 
 void issue_open(struct issue *issue, const char *issuer, enum issue_without_room without_room,
@@ -75,24 +72,24 @@ void issue_open(struct issue *issue, const char *issuer, enum issue_without_room
                 struct issue_counters *counters);
 void issue_close(struct issue *issue);
 
-/* Why no token can be issued now, as a sentence for the client; NULL: it can. */
+/* Why no token can be issued now, as a sentence for the client; NULL if one can. */
 const char *issue_obstacle(struct issue *issue);
 
-/* Puts a request at the end of the line. */
+/* Appends a request to the line. */
 void issue_join(struct issue *issue, struct issue_request *request);
 
-/* It is told nothing any more; harmless where it stands nowhere. */
+/* Removes a request: no callback follows. A no-op when it is in no list. */
 void issue_leave(struct issue_request *request);
 
-/* Issues for about as long as the rest of the turn took; true when some are left for the next one,
- * which then must not wait. */
+/* Issues for as long as the rest of the turn took, but at least 600 µs. True when requests are left
+ * for the next turn, which then must not wait for events. */
 bool issue_run(struct issue *issue);
 
-/* Refuses all that stand in the line: there is no time left. */
+/* Refuses every request in the line because the server is stopping. */
 void issue_refuse_all(struct issue *issue);
 
-/* Before the answers of the pass leave: its rows are written, or could not be, and then its tokens
- * are refused after all (or not, with ISSUE_DROP). */
+/* Call before the pass's responses are sent. `recorded` says whether its rows were written: if not,
+ * its tokens are refused after all, except with ISSUE_DROP. */
 void issue_end_pass(struct issue *issue, bool recorded);
 
 #endif

@@ -1,4 +1,3 @@
-/* JSON Web Keys and their thumbprints: see jwk.h. */
 #include "auth/token/jwk.h"
 #include "common/base64.h"
 
@@ -11,8 +10,8 @@
 #define P256_COORDINATE 32
 #define NUMBER_MAX      1024 /* bytes: an RSA key of 8192 bits */
 
-/* Sets the member `name` to the number `param` of the key, big-endian, padded with zeros on the
- * left to `width` bytes; a width of 0 stands for no padding. */
+/* Sets the member `name` to the key's number `param`, big-endian, left-padded with zeros to `width`
+ * bytes; a width of 0 means no padding. */
 static bool set_number(json_t *jwk, const char *name, EVP_PKEY *pkey, const char *param, int width)
 {
     unsigned char bytes[NUMBER_MAX];
@@ -38,12 +37,12 @@ static bool set_public_members(json_t *jwk, EVP_PKEY *pkey, enum key_alg alg)
         return json_object_set_new(jwk, "crv", json_string("P-256")) == 0 &&
                set_number(jwk, "x", pkey, OSSL_PKEY_PARAM_EC_PUB_X, P256_COORDINATE) &&
                set_number(jwk, "y", pkey, OSSL_PKEY_PARAM_EC_PUB_Y, P256_COORDINATE);
-    /* RFC 7518 6.3.1: no more bytes than the number needs */
+    /* RFC 7518 6.3.1: no leading zero bytes */
     return set_number(jwk, "n", pkey, OSSL_PKEY_PARAM_RSA_N, 0) &&
            set_number(jwk, "e", pkey, OSSL_PKEY_PARAM_RSA_E, 0);
 }
 
-/* RFC 7638 3.2: the required members of the key's type, and no others. */
+/* RFC 7638 3.2: only the required members of the key type. */
 static json_t *required_members(json_t *jwk)
 {
     const char *kty = "", *crv, *x, *y, *n, *e;
@@ -88,7 +87,7 @@ bool jwk_thumbprint(const char *jwk, char thumbprint[KEY_KID_LENGTH + 1])
 
 char *jwk_public(EVP_PKEY *pkey, enum key_alg alg, char kid[KEY_KID_LENGTH + 1])
 {
-    /* The kid keeps its place in the order until the members that it is made of are known. */
+    /* An empty kid reserves its position; the value depends on members added later. */
     json_t *jwk = json_pack("{s:s, s:s, s:s, s:s}", "kty", alg == KEY_ES256 ? "EC" : "RSA", "use",
                             "sig", "alg", key_alg_name(alg), "kid", "");
     char *text = NULL;

@@ -1,4 +1,4 @@
-/* The public face of a signing key as JSON Web Key (RFC 7517) and its thumbprint (RFC 7638). */
+/* The public half of a signing key as a JSON Web Key (RFC 7517), and its thumbprint (RFC 7638). */
 #ifndef AUTH_TOKEN_JWK_H
 #define AUTH_TOKEN_JWK_H
 
@@ -10,12 +10,12 @@
 #include "common/attributes.h"
 
 /* The public members of an ES256 (P-256) or RS256 key as compact JSON in the order kty, use, alg,
- * kid, then the key; malloc'd. `kid` gets the thumbprint. NULL when OpenSSL or memory fails. */
+ * kid, key; malloc'd. Sets `kid` to the thumbprint. NULL when OpenSSL or memory fails. */
 char *jwk_public(EVP_PKEY *pkey, enum key_alg alg, char kid[KEY_KID_LENGTH + 1]);
 
-/* RFC 7638: base64url(SHA-256(canonical JSON of the public key)). Takes a JWK of type EC or RSA as
- * JSON text; members that do not belong to the public key are ignored. False for anything else:
- * the thumbprint of a symmetric key would be a hash of the secret. */
+/* RFC 7638: base64url(SHA-256(canonical JSON of the public key)). `jwk` is the JSON text of an EC
+ * or RSA key; members outside the public key are ignored. False for anything else: the thumbprint
+ * of a symmetric key would be a hash of the secret. */
 MUST_USE bool jwk_thumbprint(const char *jwk, char thumbprint[KEY_KID_LENGTH + 1]);
 
 #endif

@@ -1,8 +1,8 @@
 /* A signing key.
  *
- * ES256 and RS256 keys are PKCS #8 PEM and their kid is the RFC 7638 thumbprint; an HS256 key is 32
- * random bytes in a PEM block of type `JOTD HS256 KEY` and its kid is random (a thumbprint would be
- * a hash of the secret).
+ * ES256 and RS256 keys are PKCS #8 PEM; their kid is the RFC 7638 thumbprint. An HS256 key is 32
+ * random bytes in a PEM block of type `JOTD HS256 KEY`; its kid is random, since a thumbprint would
+ * be a hash of the secret.
  */
 #ifndef AUTH_TOKEN_KEY_H
 #define AUTH_TOKEN_KEY_H
@@ -25,8 +25,8 @@ enum key_alg {
 struct signing_key {
     char kid[KEY_KID_LENGTH + 1];
     enum key_alg alg;
-    int64_t activate_at; /* epoch seconds from which it may sign */
-    int64_t retire_at;   /* epoch seconds from which it is no longer published; 0: not set */
+    int64_t activate_at; /* epoch seconds; may sign from then on */
+    int64_t retire_at;   /* epoch seconds; no longer published from then on; 0: not set */
     char *material;      /* PEM text with a NUL (ES256, RS256) or 32 raw bytes (HS256) */
     size_t material_length;
     char *jwk; /* public members as a JSON object, RFC 7517; NULL for HS256 */
@@ -35,7 +35,7 @@ struct signing_key {
 const char *key_alg_name(enum key_alg alg);
 MUST_USE bool key_alg_parse(const char *name, enum key_alg *alg);
 
-/* Wipes and frees what the key holds. */
+/* Wipes and frees the members, not the key itself. */
 void key_dispose(struct signing_key *key);
 
 #endif

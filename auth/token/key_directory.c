@@ -1,4 +1,4 @@
-/* Reading the key directory: key_file.c changes it, key_material.c knows what stands in a file. */
+/* Reads the key directory. key_file.c changes it; key_material.c parses the files. */
 #include "auth/token/key_directory.h"
 
 #include <dirent.h>
@@ -20,31 +20,31 @@
 #include "common/log.h"
 #include "common/private_memory.h"
 
-#define FILE_MAX      (16 * 1024) /* bytes in a key file */
+#define FILE_MAX      (16 * 1024) /* bytes per key file */
 #define LOAD_ATTEMPTS 10
 
-/* Two sets of the most and the largest files, the last one and the next, leave half of it to
- * OpenSSL, which signs with it. */
+/* Two sets of maximum size, the current and the next, leave half of the private memory to OpenSSL
+ * for signing. */
 _Static_assert(4 * KEY_SET_MAX * FILE_MAX <= PRIVATE_MEMORY_BYTES, "there is room for keys");
 
-/* What one look at the directory found. */
+/* One scan of the directory. */
 struct listing {
     size_t count;         /* of .pem files; `files` holds the first KEY_SET_MAX */
     uint64_t fingerprint; /* never 0 */
     struct listed_file {
         char name[NAME_MAX + 1];
         bool open_to_others;
-        struct failure skipped; /* empty: the file is used */
+        struct failure skipped; /* why; empty: the file is used */
     } files[KEY_SET_MAX];
 };
 
 enum reading {
     READ_DONE,
-    READ_SKIP, /* the file is no good until it changes */
-    READ_STOP, /* the system is short of something; the file may be good */
+    READ_SKIP, /* the file is unusable until it changes */
+    READ_STOP, /* out of some system resource; the file may be fine */
 };
 
-/* Looking at the directory */
+/* Scanning the directory */
 
 /* FNV-1a */
 static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t length)
@@ -54,7 +54,7 @@ static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t length)
     return hash;
 }
 
-/* The time of change tells also that a file became readable, by its mode or its owner. */
+/* ctime also changes when a new mode or owner makes the file readable. */
 static uint64_t hash_file(const char *name, const struct stat *status)
 {
     const int64_t facts[] = {status->st_size, status->st_mtim.tv_sec, status->st_mtim.tv_nsec,
@@ -63,8 +63,8 @@ static uint64_t hash_file(const char *name, const struct stat *status)
     return hash_bytes(hash_bytes(0xcbf29ce484222325u, name, strlen(name)), facts, sizeof(facts));
 }
 
-/* Whose group is how this process itself gets to the file, as with a secret that Kubernetes mounts
- * for it (0440, of root and fsGroup), is open to no other. */
+/* Group read access does not count when this process itself needs it, as for a secret mounted by
+ * Kubernetes (0440, root:fsGroup). */
 static bool is_open_to_others(const struct stat *status)
 {
     mode_t others = S_IRWXG | S_IRWXO;
@@ -78,11 +78,11 @@ static void list_file(struct listing *listing, int directory_fd, const char *nam
 {
     struct stat status;
 
-    /* Symbolic links are followed: Kubernetes mounts each key of a secret as one. A file is read
-     * only when they do not leave the directory. */
+    /* Follow symbolic links: Kubernetes mounts each key of a secret as one. The file is read only
+     * if they stay inside the directory. */
     if (fstatat(directory_fd, name, &status, 0) != 0)
-        memset(&status, 0, sizeof(status)); /* it leads nowhere */
-    /* A sum, since the order in which names are found means nothing. */
+        memset(&status, 0, sizeof(status)); /* dangling, or gone */
+    /* A sum, because readdir returns names in no particular order. */
     listing->fingerprint += hash_file(name, &status);
     if (listing->count < KEY_SET_MAX) {
         struct listed_file *file = &listing->files[listing->count];
@@ -99,8 +99,8 @@ static int compare_files(const void *a, const void *b)
     return strcmp(((const struct listed_file *)a)->name, ((const struct listed_file *)b)->name);
 }
 
-/* The bits of those beside the owner that may write to the directory. Where nobody may, its mode
- * says nothing: Kubernetes mounts secrets read-only, with a mode of 1777 or 3777. */
+/* The mode bits that let others than the owner write to the directory. On a read-only mount the
+ * mode means nothing: Kubernetes mounts secrets read-only with mode 1777 or 3777. */
 static mode_t writers(const char *directory)
 {
     struct stat status;
@@ -168,7 +168,7 @@ static enum reading stopped_by(int error)
                : READ_STOP;
 }
 
-/* Reads a whole file, at most FILE_MAX bytes, into `text` (FILE_MAX + 1), and ends it by a NUL. */
+/* Reads a whole file of at most FILE_MAX bytes into `text` (FILE_MAX + 1 bytes) and adds a NUL. */
 static enum reading read_file(int directory_fd, const char *name, char *text,
                               struct failure *failure)
 {
@@ -264,7 +264,7 @@ static struct key_set *read_listed(const char *directory, struct listing *listin
                     directory, listing->count, KEY_SET_MAX);
         return NULL;
     }
-    /* In order, so that of two files for one key it is always the same that is used. */
+    /* Sorted, so that of two files for one key the same one always wins. */
     qsort(listing->files, listing->count, sizeof(listing->files[0]), compare_files);
     if ((set = calloc(1, sizeof(*set))) == NULL) {
         failure_set(failure, "out of memory");
@@ -295,9 +295,9 @@ static void log_files(const char *directory, const struct listing *listing)
     }
 }
 
-/* A key that is renamed while the directory is read may be seen under its old name, its new one or
- * neither. A signing key must not seem to vanish for that, so what was read counts only when the
- * directory is still the same afterwards. */
+/* A key renamed during the scan may show up under its old name, its new name or not at all. A
+ * signing key must not seem to vanish that way, so a scan counts only if the directory is unchanged
+ * after it. */
 struct key_set *key_directory_load(const char *directory, struct failure *failure)
 {
     struct listing listing;

@@ -1,8 +1,8 @@
-/* The key directory, read.
+/* Reads the key directory.
  *
- * A signing key is one file, `<kid>.<alg>.<activate>[.<retire>].pem`, times in epoch seconds, mode
- * 0600, written under a temporary name and renamed: the directory is the whole state, so there is
- * nothing else to keep in step, and replicas share keys by sharing the directory.
+ * Each signing key is one file, `<kid>.<alg>.<activate>[.<retire>].pem`, times in epoch seconds,
+ * mode 0600, written under a temporary name and then renamed. The directory is the whole state:
+ * nothing else needs to be kept in sync, and replicas share keys by sharing the directory.
  */
 #ifndef AUTH_TOKEN_KEY_DIRECTORY_H
 #define AUTH_TOKEN_KEY_DIRECTORY_H
@@ -14,22 +14,21 @@
 #include "common/attributes.h"
 #include "common/failure.h"
 
-/* False when everybody may write to the directory, and so could put a key there that signs. One
- * that is not there passes. */
+/* False when everybody may write to the directory and so could plant a signing key. A missing
+ * directory passes. */
 MUST_USE bool key_directory_check(const char *directory, struct failure *failure);
 
-/* Reads the directory. A file that cannot be used is logged (event=key.skipped, with the file's
- * name and the reason) and left out; one that others may read is logged (event=key.permissions)
- * and used; a directory that its group may write to as well (event=keys.permissions). So call this
- * only when the fingerprint has changed. Files that do not end in .pem and names that begin with a
- * dot are not looked at. NULL when the directory cannot be read, holds more than KEY_SET_MAX or
- * does not stop changing, everybody may write to it, or a file is out of reach for reasons that
- * pass (no file descriptor, no memory): then the caller goes on with the set that it has. An empty
- * directory is an empty set. */
+/* Loads the directory. Logs and skips unusable files (event=key.skipped, with file name and
+ * reason). Logs but uses files that others may access (event=key.permissions) and a directory that
+ * its group may write to (event=keys.permissions). Because of these logs, call it only when the
+ * fingerprint has changed. Ignores names that begin with a dot or do not end in .pem. Returns NULL
+ * when the directory cannot be read, holds more than KEY_SET_MAX keys, keeps changing or is
+ * writable by everybody, or when a file cannot be read for a temporary reason (no file descriptor,
+ * no memory): the caller then keeps its current set. An empty directory yields an empty set. */
 MUST_USE struct key_set *key_directory_load(const char *directory, struct failure *failure);
 
 /* The fingerprint that key_directory_load would store, without reading any key; 0 when the
- * directory cannot be read. Cheap enough for once a second. */
+ * directory cannot be read or everybody may write to it. Cheap enough to call once a second. */
 uint64_t key_directory_fingerprint(const char *directory);
 
 #endif

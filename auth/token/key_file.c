@@ -30,8 +30,8 @@ static bool sync_directory(int directory_fd, const char *directory, struct failu
                        strerror(errno));
 }
 
-/* A reader never sees half a key: names that begin with a dot are not looked at, and the rename
- * comes when the content is on disk. */
+/* A reader never sees half a key: it ignores names that begin with a dot, and the rename follows
+ * only once the content is on disk. */
 static bool write_key(int directory_fd, const char *directory, const char *name, const char *pem,
                       struct failure *failure)
 {
@@ -87,7 +87,7 @@ bool key_file_create(const char *directory, enum key_alg alg, int64_t activate_a
                            strerror(errno));
     if (!has_room(directory, failure) || (fd = open_directory(directory, failure)) < 0)
         return false;
-    /* A file whose name begins with - is a nuisance on every command line. */
+    /* A file name that begins with - is a nuisance on every command line. */
     while ((pem = key_material_make(alg, key.kid, failure)) != NULL && key.kid[0] == '-')
         key_material_free(pem, strlen(pem));
     if (pem == NULL) {

@@ -1,5 +1,5 @@
-/* The files of the key directory, made and changed. Each change is one rename or unlink, so that a
- * reader sees the state before it or the state after it.
+/* Creates and changes the files of the key directory. Each change takes effect with one rename or
+ * unlink, so a reader sees the state before it or after it.
  */
 #ifndef AUTH_TOKEN_KEY_FILE_H
 #define AUTH_TOKEN_KEY_FILE_H
@@ -11,16 +11,15 @@
 #include "common/attributes.h"
 #include "common/failure.h"
 
-/* Makes a key and its file (and the directory, mode 0700, when it is missing). On success `kid`
- * holds the new key's id. */
+/* Creates a key and its file, and the directory (mode 0700) if missing. On success `kid` holds the
+ * new key's id. */
 MUST_USE bool key_file_create(const char *directory, enum key_alg alg, int64_t activate_at,
                               char kid[KEY_KID_LENGTH + 1], struct failure *failure);
 
-/* Gives a key its retire time by renaming its file. */
+/* Sets a key's retire time by renaming its file. */
 MUST_USE bool key_file_retire(const char *directory, const struct signing_key *key,
                               int64_t retire_at, struct failure *failure);
 
-/* Removes a key's file. */
 MUST_USE bool key_file_remove(const char *directory, const struct signing_key *key,
                               struct failure *failure);
 

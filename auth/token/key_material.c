@@ -1,4 +1,3 @@
-/* The inside of key files: see key_material.h. */
 #include "auth/token/key_material.h"
 
 #include <openssl/crypto.h>
@@ -17,15 +16,15 @@
 
 #define HS256_PEM_TYPE "JOTD HS256 KEY"
 #define HS256_LENGTH   32   /* RFC 7518 3.2: at least the size of the hash */
-#define RSA_BITS       2048 /* RFC 7518 3.3: at least */
-#define RSA_BITS_MAX   8192 /* what a signature has room for */
+#define RSA_BITS       2048 /* RFC 7518 3.3: the minimum */
+#define RSA_BITS_MAX   8192 /* limited by SIGNATURE_MAX */
 
 void key_material_free(char *material, size_t length)
 {
     OPENSSL_secure_clear_free(material, length);
 }
 
-/* A memory BIO wipes its bytes when it is freed. */
+/* The bytes need no wiping here: freeing a memory BIO wipes them. */
 static char *text_of(BIO *bio)
 {
     char *bytes;
@@ -102,7 +101,7 @@ static bool read_secret(struct signing_key *key, const char *pem, struct failure
     return key->material != NULL || failure_set(failure, "out of memory");
 }
 
-/* Without this, OpenSSL asks the terminal for the passphrase of an encrypted key. */
+/* Keeps OpenSSL from prompting on the terminal for the passphrase of an encrypted key. */
 static int no_passphrase(char *text, int size, int writing, void *data)
 {
     (void)text, (void)size, (void)writing, (void)data;
@@ -131,7 +130,7 @@ static bool pair_fits(EVP_PKEY *pkey, enum key_alg alg, struct failure *failure)
            failure_set(failure, "its private and public halves do not belong together");
 }
 
-/* Takes what the pair gives into `key`. */
+/* Fills `key` from the pair; the name's kid must match. */
 static bool take_pair(struct signing_key *key, EVP_PKEY *pkey, const char *pem,
                       struct failure *failure)
 {
@@ -181,6 +180,6 @@ bool key_material_read(struct signing_key *key, const char *pem, struct failure 
     bool read =
         key->alg == KEY_HS256 ? read_secret(key, pem, failure) : read_pair(key, pem, failure);
 
-    ERR_clear_error(); /* what was refused is in `failure` */
+    ERR_clear_error(); /* `failure` has the reason */
     return read;
 }

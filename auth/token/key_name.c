@@ -1,4 +1,3 @@
-/* The names of key files: see key_name.h. */
 #include "auth/token/key_name.h"
 
 #include <inttypes.h>
@@ -35,7 +34,7 @@ bool key_name_parse(const char *name, struct signing_key *key)
         key->retire_at = 0;
     else if (key->retire_at <= key->activate_at)
         return false;
-    /* A key and its times have one name only, so that it can be made from them again. */
+    /* Accept only the canonical name, so that key_name_write can recreate it. */
     key_name_write(key, again);
     return strcmp(name, again) == 0;
 }

@@ -7,13 +7,12 @@
 #include "auth/token/key.h"
 #include "common/attributes.h"
 
-#define KEY_NAME_SIZE 80 /* with the NUL */
+#define KEY_NAME_SIZE 80 /* including the NUL */
 
-/* Whether a file of this name is taken for a key at all: ends in .pem, does not begin with a dot.
- */
+/* Whether a file name counts as a key: ends in .pem and does not begin with a dot. */
 MUST_USE bool key_name_counts(const char *name);
 
-/* The name that a key's kid, alg and times make. */
+/* Writes the name for a key's kid, alg and times. */
 void key_name_write(const struct signing_key *key, char name[KEY_NAME_SIZE]);
 
 /* Fills kid, alg, activate_at and retire_at. Accepts only what key_name_write would write. */

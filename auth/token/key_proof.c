@@ -1,4 +1,3 @@
-/* The proof of a key: see key_proof.h. */
 #include "auth/token/key_proof.h"
 
 #include <jwt.h>
@@ -14,7 +13,7 @@
 #include "common/base64.h"
 #include "common/buffer.h"
 
-/* libjwt 1.10 takes no token of another type than JWT. */
+/* typ is JWT because libjwt 1.10 rejects any other. */
 static bool sign(const struct signing_key *key, struct buffer *token)
 {
     static const char payload[] = "{\"sub\":\"proof\"}";

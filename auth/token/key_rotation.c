@@ -1,17 +1,16 @@
-/* The rotation of signing keys: see key_rotation.h. */
 #include "auth/token/key_rotation.h"
 
 #include "auth/token/key_file.h"
 
-#define CLOCK_DIFFERENCE 60 /* seconds between a verifier's clock and ours */
+#define CLOCK_DIFFERENCE 60 /* seconds of clock skew allowed to verifiers */
 
 static int64_t activation(const struct key_rotation *rotation, const struct key_set *set,
                           int64_t now)
 {
     int64_t activate_at = rotation->at_once ? now : now + rotation->lead_s;
 
-    /* No two keys get the same second, so that it is plain which of them is the newer. They are in
-     * ascending order: one look at each will do. */
+    /* No two keys share a second, so that it is clear which is newer. The set is ascending: one
+     * pass is enough. */
     for (size_t i = 0; i < set->count; ++i) {
         if (set->keys[i].activate_at == activate_at)
             ++activate_at;
@@ -26,7 +25,7 @@ bool key_rotation_run(struct key_rotation *rotation, const char *directory,
 
     rotation->at_once = key_set_signing(set, now) == NULL;
     rotation->activate_at = activation(rotation, set, now);
-    /* Should tokens live longer later on, no harm is done: the server lets none outlive its key. */
+    /* A longer TTL set later does no harm: the server lets no token outlive its key. */
     rotation->retire_at = rotation->activate_at + rotation->longest_ttl_s + CLOCK_DIFFERENCE;
     rotation->retired_count = 0;
     if (!key_file_create(directory, rotation->alg, rotation->activate_at, rotation->kid, failure))

@@ -1,5 +1,5 @@
-/* A new signing key takes the place of the older ones, and no verification fails for it: the new
- * one is published a lead before it signs, the older ones until their last token has expired. */
+/* Replaces the signing key without failing any verification: the new key is published `lead_s`
+ * before it signs, and the older ones stay published until their last token has expired. */
 #ifndef AUTH_TOKEN_KEY_ROTATION_H
 #define AUTH_TOKEN_KEY_ROTATION_H
 
@@ -12,22 +12,22 @@
 #include "common/failure.h"
 
 struct key_rotation {
-    /* What the caller asks for. */
+    /* Input */
     enum key_alg alg;
-    int64_t lead_s;        /* from now until the new key signs */
-    int64_t longest_ttl_s; /* that a token lives at most */
+    int64_t lead_s;        /* seconds until the new key signs */
+    int64_t longest_ttl_s; /* longest lifetime of a token */
 
-    /* What came of it. */
+    /* Output */
     char kid[KEY_KID_LENGTH + 1];
-    bool at_once; /* no key signed, so that there was nothing to wait for */
+    bool at_once; /* no key was signing, so no lead */
     int64_t activate_at;
     int64_t retire_at;                              /* of the keys in `retired` */
-    const struct signing_key *retired[KEY_SET_MAX]; /* they belong to the set */
+    const struct signing_key *retired[KEY_SET_MAX]; /* owned by the set */
     size_t retired_count;
 };
 
-/* `set` is what the directory holds, `now` epoch seconds. Makes the new key, then gives a retire
- * time to each key that it replaces: those without one that are activated before it. */
+/* Creates the new key, then sets the retire time of each key it replaces: those that have none and
+ * activate before it. `set` is the content of the directory, `now` is in epoch seconds. */
 MUST_USE bool key_rotation_run(struct key_rotation *rotation, const char *directory,
                                const struct key_set *set, int64_t now, struct failure *failure);
 

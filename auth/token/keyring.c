@@ -23,7 +23,7 @@ void keyring_close(struct keyring *ring)
     pthread_mutex_destroy(&ring->lock);
 }
 
-/* One line when another key signs, or none does. */
+/* Logs when a different key signs, or none does. */
 static void announce_signing(struct keyring *ring)
 {
     const struct signing_key *key = key_set_signing(ring->set, clock_unix_ms() / 1000);
@@ -48,7 +48,7 @@ void keyring_refresh(struct keyring *ring, bool force)
     if (old != NULL)
         announce_signing(ring);
     if (!force && fingerprint == 0 && ring->is_unreadable)
-        return; /* it was said */
+        return; /* already logged */
     ring->is_unreadable = fingerprint == 0;
     if (!force && old != NULL && fingerprint == old->fingerprint)
         return;
@@ -109,8 +109,8 @@ static void narrow(struct keyring_view *view, int64_t at, int64_t now)
         view->changes_at = at;
 }
 
-/* A key's time to sign comes, or its time to be published ends. The clock may also be set back over
- * such a time. */
+/* Finds the activate and retire times around `now`. The earlier one matters if the clock is set
+ * back. */
 static void find_changes(struct keyring_view *view, int64_t now)
 {
     view->holds_from = INT64_MIN;

@@ -1,5 +1,5 @@
-/* The signing keys in memory: one ring for the process, which the main thread keeps in step with
- * the key directory, and a view of it in each worker, with the parsed key that signs now.
+/* The signing keys in memory: one ring per process, which the main thread keeps in sync with the
+ * key directory, and a view of it per worker with the parsed current signing key.
  */
 #ifndef AUTH_TOKEN_KEYRING_H
 #define AUTH_TOKEN_KEYRING_H
@@ -17,34 +17,34 @@
 
 struct keyring {
     const char *directory;
-    char signing[KEY_KID_LENGTH + 1]; /* the kid that was logged last as the one that signs */
-    pthread_mutex_t lock;             /* of `set` */
-    struct key_set *set;              /* NULL until the directory was read once */
-    _Atomic uint64_t version;         /* counts the sets; 0: none yet */
-    bool is_unreadable;               /* the directory, at the last look */
+    char signing[KEY_KID_LENGTH + 1]; /* kid last logged as signing, or "none" */
+    pthread_mutex_t lock;             /* guards `set` */
+    struct key_set *set;              /* NULL until the directory was loaded once */
+    _Atomic uint64_t version;         /* counts loaded sets; 0: none yet */
+    bool is_unreadable;               /* the directory, when last checked */
 };
 
-/* Main thread. A directory that cannot be read now is tried again by keyring_refresh. */
+/* Main thread. keyring_refresh retries a directory that cannot be read yet. */
 void keyring_open(struct keyring *ring, const char *directory);
 void keyring_close(struct keyring *ring);
 
-/* Main thread, about once a second: reads the directory again when its listing has changed, or
- * always with `force`. While it cannot be read, the keys that are held stay in use. */
+/* Main thread, about once a second: reloads the directory when its listing has changed, or always
+ * with `force`. While it cannot be read, the current keys stay in use. */
 void keyring_refresh(struct keyring *ring, bool force);
 
-/* A worker's view; belongs to its thread. Zero it to start. */
+/* A worker's view, used by its thread only. Initialize to zero. */
 struct keyring_view {
     struct key_set *set;
-    uint64_t version;   /* of the ring, when it was looked at last */
-    int64_t holds_from; /* epoch seconds between which time alone does not change what it says */
-    int64_t changes_at;
+    uint64_t version;   /* of the ring, when last checked */
+    int64_t holds_from; /* epoch seconds; valid from then … */
+    int64_t changes_at; /* … until then, unless the ring changes */
     struct access_token_signer signer;
-    char *jwks; /* the JWK set document; NULL when there is no set */
+    char *jwks; /* the JWK set document; NULL without a set */
     size_t jwks_length;
     char etag[ETAG_SIZE];
 };
 
-/* Brings the view up to date with the ring and the time; cheap when nothing has changed. */
+/* Updates the view to the ring and to `now` (epoch seconds); cheap when nothing has changed. */
 void keyring_view_refresh(struct keyring_view *view, struct keyring *ring, int64_t now);
 void keyring_view_dispose(struct keyring_view *view);
 

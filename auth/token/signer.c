@@ -1,4 +1,3 @@
-/* Signatures: see signer.h. */
 #include "auth/token/signer.h"
 
 #include <openssl/core_names.h>
@@ -20,7 +19,7 @@ static bool open_mac(struct signer *signer, const struct signing_key *key)
     EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
 
     signer->mac = EVP_MAC_CTX_new(hmac);
-    EVP_MAC_free(hmac); /* the context has a reference of its own */
+    EVP_MAC_free(hmac); /* the context holds its own reference */
     return signer->mac != NULL && EVP_MAC_init(signer->mac, (const unsigned char *)key->material,
                                                key->material_length, parameters) == 1;
 }
@@ -62,7 +61,7 @@ void signer_close(struct signer *signer)
     *signer = (struct signer){0};
 }
 
-/* OpenSSL gives r and s as ASN.1. */
+/* OpenSSL returns r and s in ASN.1; JWS wants them raw. */
 static bool make_raw(unsigned char signature[SIGNATURE_MAX], size_t *length)
 {
     const unsigned char *asn1 = signature;
@@ -86,7 +85,7 @@ bool signer_sign(struct signer *signer, const char *text, size_t text_length,
     bool done;
 
     *length = SIGNATURE_MAX;
-    if (signer->mac != NULL) /* with the key that it has */
+    if (signer->mac != NULL) /* NULL reuses its key */
         done = EVP_MAC_init(signer->mac, NULL, 0, NULL) == 1 &&
                EVP_MAC_update(signer->mac, bytes, text_length) == 1 &&
                EVP_MAC_final(signer->mac, signature, length, SIGNATURE_MAX) == 1;

@@ -1,6 +1,6 @@
-/* Signatures by one key, RFC 7518 3, with all that OpenSSL can have at hand: the key parsed, its
- * context and that of SHA-256 made. To parse the key's PEM text again costs fifty ES256 signatures,
- * to make the contexts again a tenth of one.
+/* Signs with one key (RFC 7518 3), keeping the parsed key, its context and the SHA-256 context.
+ * Parsing the PEM text again would cost as much as fifty ES256 signatures, creating the contexts
+ * again a tenth of one.
  */
 #ifndef AUTH_TOKEN_SIGNER_H
 #define AUTH_TOKEN_SIGNER_H
@@ -14,18 +14,18 @@
 
 #define SIGNATURE_MAX 1024 /* bytes: RSA keys up to 8192 bits */
 
-/* Belongs to one thread. Zero it to start. */
+/* Used by one thread. Initialize to zero. */
 struct signer {
     EVP_MAC_CTX *mac;   /* HS256 */
     EVP_PKEY_CTX *pair; /* ES256, RS256 */
-    EVP_MD_CTX *digest; /* likewise */
+    EVP_MD_CTX *digest; /* ES256, RS256 */
     bool ecdsa;         /* ES256 */
 };
 
-/* False when the key cannot be used; then it is closed. */
+/* False when the key cannot be used; the signer is then closed. */
 MUST_USE bool signer_open(struct signer *signer, const struct signing_key *key);
 
-/* Harmless when it is closed already. */
+/* A no-op when already closed. */
 void signer_close(struct signer *signer);
 
 static inline bool signer_is_open(const struct signer *signer)
@@ -33,7 +33,7 @@ static inline bool signer_is_open(const struct signer *signer)
     return signer->mac != NULL || signer->pair != NULL;
 }
 
-/* Writes the raw signature of `text` (for ES256 r and s, RFC 7518 3.4). */
+/* Writes the raw signature of `text`; for ES256, r and s (RFC 7518 3.4). */
 MUST_USE bool signer_sign(struct signer *signer, const char *text, size_t text_length,
                           unsigned char signature[SIGNATURE_MAX], size_t *length);
 

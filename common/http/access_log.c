@@ -1,4 +1,3 @@
-/* The access log: see access_log.h. */
 #include "common/http/access_log.h"
 
 #include <string.h>
@@ -103,7 +102,7 @@ static void write_line(const h2o_req_t *req, const struct access_note *note, str
 
     method.length = method.length < MAX_METHOD ? method.length : MAX_METHOD;
     fields[count++] = log_slice("method", method);
-    /* Who sends a secret to a path that is none has shown enough of it. */
+    /* A client may have put a secret in the path. */
     fields[count++] =
         log_slice("path", http_loop_of(req)->http->is_secret(path) ? SLICE("other") : path);
     fields[count++] = log_int("status", req->res.status);
@@ -131,5 +130,5 @@ void access_log_write(h2o_req_t *req, struct slice path, uint64_t duration_us)
 
     if (which == ACCESS_LOG_ALL || (which == ACCESS_LOG_ERRORS && failed))
         write_line(req, note, path, duration_us);
-    *note = (struct access_note){0}; /* the next request has another pool */
+    *note = (struct access_note){0}; /* the texts are in this request's pool */
 }

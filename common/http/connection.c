@@ -1,4 +1,3 @@
-/* One client connection: see connection.h. */
 #include "common/http/connection.h"
 
 #include <errno.h>
@@ -12,13 +11,13 @@
 #include "common/lag.h"
 #include "common/log.h"
 
-#define BODY_MAX        65536   /* bytes of a body that is not whole */
-#define DROPPED_MAX     2097152 /* bytes that are taken after a refusal */
+#define BODY_MAX        65536   /* bytes of an incomplete body */
+#define DROPPED_MAX     2097152 /* bytes read and dropped after a refusal */
 #define WARN_EVERY_MS   10000
 #define HEADERS_PIECE   4096
-#define SMALLEST_BUFFER (2 * H2O_SOCKET_INITIAL_INPUT_BUFFER_SIZE) /* as h2o makes it */
+#define SMALLEST_BUFFER (2 * H2O_SOCKET_INITIAL_INPUT_BUFFER_SIZE) /* as h2o allocates it */
 
-/* Of requests that are not whole, which h2o would wait for, or answer in plain text. */
+/* The answer to incomplete requests, which h2o would keep waiting for, or answer in plain text. */
 #define REFUSAL(status, length, complaint)                                                         \
     "HTTP/1.1 " status "\r\n"                                                                      \
     "Connection: close\r\n"                                                                        \
@@ -40,7 +39,7 @@ static void enlist(struct connection *connection, enum connection_state state)
 {
     lag_begin();
     connection->state = state;
-    connection->since_ms = lag_since_us / 1000; /* of this turn */
+    connection->since_ms = lag_since_us / 1000; /* start of this turn */
     DL_APPEND(connection->pool->in_state[state], connection);
 }
 
@@ -52,7 +51,7 @@ static void move(struct connection *connection, enum connection_state state)
     enlist(connection, state);
 }
 
-/* h2o reads the end, or fails to write, and closes. */
+/* h2o then reads end of file, or fails to write, and closes. */
 void connection_shut(struct connection *connection, const char *reason)
 {
     log_debug("connection.closed", log_str("reason", reason));
@@ -100,8 +99,8 @@ void connection_end_condemned(struct connection_pool *pool)
     }
 }
 
-/* h2o copies the headers before it waits for a body: into pieces of 4 KiB, each of them with its
- * name twice and a structure, which comes to three or four times their length. */
+/* h2o copies the headers before it waits for a body: into 4 KiB pieces, each header with its name
+ * twice and a structure, three to four times their length in all. */
 static size_t held_by(const struct connection *connection)
 {
     const h2o_buffer_t *input = connection->socket->input;
@@ -136,8 +135,8 @@ static void on_dropped(h2o_socket_t *socket, const char *error)
         connection->pool->h2o_on_read(socket, "refused"); /* h2o frees it */
 }
 
-/* A socket that is closed with something unread is reset, and the answer may be lost with it: so
- * what comes is taken for a while. h2o does not look at its input any more. */
+/* Closing a socket with unread input resets it, and the answer may be lost: so read and drop input
+ * for a while. h2o no longer looks at it. */
 static void on_refused(h2o_socket_t *socket, const char *error)
 {
     struct connection *connection = socket->on_close.data;
@@ -161,8 +160,7 @@ static void refuse(struct connection *connection, int status, h2o_iovec_t answer
     h2o_socket_write(connection->socket, &answer, 1, on_refused);
 }
 
-/* h2o waits for the end of a head until it has 400 KiB of it, and for that of a body until it has
- * 1 MiB. */
+/* h2o waits for the end of a head up to 400 KiB, and for the end of a body up to 1 MiB. */
 static void look_at_size(struct connection *connection)
 {
     const h2o_buffer_t *input = connection->socket->input;
@@ -184,15 +182,15 @@ static void look_at_size(struct connection *connection)
 static void on_read(h2o_socket_t *socket, const char *error);
 static void on_written(h2o_socket_t *socket, const char *error);
 
-/* h2o has had its turn with a connection: it may have begun to send, or to read again. Of a request
- * that was whole, connection_work has been told meanwhile. The connection may be gone after it. */
+/* Runs after h2o has handled a connection: it may have begun to send, or to read again.
+ * connection_work already knows of a complete request. The connection may be gone afterwards. */
 static void settle(struct connection *connection)
 {
     h2o_socket_t *socket = connection->socket;
 
     if (socket->_cb.read == connection->pool->h2o_on_read)
         socket->_cb.read = on_read;
-    /* 100 Continue, or an error that h2o answers by itself. */
+    /* 100 Continue, or an error that h2o answers itself. */
     if (h2o_socket_is_writing(socket) && socket->_cb.write != on_written) {
         connection->h2o_on_written = socket->_cb.write;
         socket->_cb.write = on_written;
@@ -210,7 +208,7 @@ static void pass_on(struct connection *connection, h2o_socket_cb callback, const
 
     lag_begin();
     pool->at_hand = connection;
-    connection_end_condemned(pool); /* by another worker, since the last turn */
+    connection_end_condemned(pool); /* condemned by other workers since the last turn */
     if (pool->at_hand != NULL)
         callback(connection->socket, error);
     if (pool->at_hand != NULL)
@@ -218,7 +216,7 @@ static void pass_on(struct connection *connection, h2o_socket_cb callback, const
     pool->at_hand = NULL;
 }
 
-/* By itself h2o reads on as long as more comes: megabytes at once. */
+/* One read: h2o itself would read as long as input arrives, megabytes at once. */
 static const char *read_some(h2o_socket_t *socket)
 {
     h2o_iovec_t room = h2o_buffer_reserve(&socket->input, 4096);
@@ -240,7 +238,8 @@ static void on_read(h2o_socket_t *socket, const char *error)
     pass_on(connection, connection->pool->h2o_on_read, read_some(socket));
 }
 
-/* Whether or not the answer could be sent, h2o would work on the requests that it has read behind.
+/* Even when the answer could not be sent, h2o would work on the requests it has read after it: a
+ * read error makes it close instead.
  */
 static void on_written(h2o_socket_t *socket, const char *error)
 {
@@ -276,16 +275,16 @@ struct connection *connection_of(const h2o_req_t *req)
     return req->conn->callbacks->get_socket(req->conn)->on_close.data;
 }
 
-/* What comes before the answer has left waits in the kernel; h2o reads it then. */
+/* Input that arrives before the answer is sent waits in the kernel until h2o reads again. */
 static void on_early(h2o_socket_t *socket, const char *error)
 {
     (void)error;
     h2o_socket_read_stop(socket);
 }
 
-/* h2o does not read while a request is worked on. By itself it would take the connection out of
- * epoll at the end of the turn and put it back after the answer: two system calls for every token.
- * So the connection stays there, and its bytes are left alone. */
+/* h2o does not read while it works on a request. It would take the connection out of epoll at the
+ * end of the turn and put it back after the answer: two system calls per request. So the connection
+ * stays in epoll, and its input in the kernel. */
 void connection_work(struct connection *connection)
 {
     h2o_socket_read_start(connection->socket, on_early);

@@ -1,4 +1,3 @@
-/* Client connections: see connections.h. */
 #include "common/http/connections.h"
 
 #include <errno.h>
@@ -16,16 +15,15 @@
 #include "common/log.h"
 
 #define TICK_MS         100
-#define ACCEPTS_A_PASS  64 /* then the others have their turn */
+#define ACCEPTS_A_PASS  64 /* then other work gets its turn */
 #define USER_TIMEOUT_MS 20000
-#define SOCKET_BUFFER   65536 /* bytes, of which the kernel makes twice as many */
+#define SOCKET_BUFFER   65536 /* bytes; the kernel doubles it */
 #define LISTEN_BACKLOG  4096  /* the kernel caps it at net.core.somaxconn */
 
 static void on_tick(struct timer *timer);
 static void resume(struct connections *connections);
 static void on_accept(h2o_socket_t *socket, const char *error);
 
-/* There may be room again. */
 static void on_room(struct connection_pool *pool)
 {
     resume(H2O_STRUCT_FROM_MEMBER(struct connections, pool, pool));
@@ -49,7 +47,7 @@ void connections_open(struct connections *connections, h2o_context_t *h2o, struc
     timer_start(timers, &connections->tick, TICK_MS);
 }
 
-/* A socket file that nobody listens on any more is left over from a crash. */
+/* A socket file without a listener is left over from a crash. */
 static void remove_stale(const struct address *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -61,9 +59,8 @@ static void remove_stale(const struct address *address)
     close(fd);
 }
 
-/* Inherited by what is accepted: a peer that takes nothing any more is given up; and the kernel
- * holds little for each, where by itself it would hold megabytes, and h2o would read as much at
- * once. Local sockets have none of this. */
+/* Accepted sockets inherit these: a peer that takes no more data is dropped, and the kernel buffers
+ * little for each, where its default is megabytes. No effect on local sockets. */
 static void set_peer_options(int fd)
 {
     int on = 1, user_timeout_ms = USER_TIMEOUT_MS, buffer = SOCKET_BUFFER;
@@ -142,7 +139,8 @@ static void close_listener(struct connections_listener *listener)
     *listener = (struct connections_listener){0};
 }
 
-/* While there is no room, what comes waits in the kernel's queue. A close or the tick resumes. */
+/* While there is no room, new connections wait in the kernel's backlog. A close or the tick
+ * resumes. */
 static void pause_listeners(struct connections *connections)
 {
     for (size_t i = 0; i != COUNT_OF(connections->listeners); ++i) {
@@ -174,9 +172,9 @@ static bool is_full(const struct connections *connections)
     return atomic_load(&connections->pool.bound->count) >= connections->pool.bound->max;
 }
 
-/* The one that waits for its request, or for the rest of it, for longest. Else, since clients that
- * never read would hold every place, the one whose answer is unread for longest. Those that are
- * worked on wait for us. */
+/* Closes a refused connection; otherwise the one that has waited longest for a request or the rest
+ * of one; otherwise, since clients that never read could hold every place, the one whose answer has
+ * been unread longest. Never one that waits for us. */
 static bool give_up_one(struct connections *connections)
 {
     struct connection *refused = connections->pool.in_state[CONNECTION_REFUSED],
@@ -198,8 +196,8 @@ static bool give_up_one(struct connections *connections)
     return true;
 }
 
-/* At the bound, the longest idle one has to go before another may come, or one that does not read:
- * one of this loop's, else one of another's. Until then, what comes waits. */
+/* At the limit, a connection must close before the next is accepted: one of this loop's, otherwise
+ * one of another's. Until then new connections wait. */
 static bool has_room(struct connections *connections)
 {
     if (!is_full(connections))
@@ -210,8 +208,8 @@ static bool has_room(struct connections *connections)
     return false;
 }
 
-/* The peer is known from here on: the kernel would not tell it any more once the connection is
- * reset, and h2o's own accept does not ask. NULL, with errno, when there is none. */
+/* Records the peer now: the kernel no longer reports it once the connection is reset, and h2o's own
+ * accept does not ask. NULL with errno on failure, or when nothing is waiting. */
 static h2o_socket_t *accept_socket(struct connections_listener *listener)
 {
     h2o_loop_t *loop = listener->connections->h2o->loop;
@@ -223,7 +221,7 @@ static h2o_socket_t *accept_socket(struct connections_listener *listener)
 
     if (fd == -1)
         return NULL;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* a local socket has none */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* fails on a local socket */
     socket = h2o_evloop_socket_create(loop, fd, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
     h2o_socket_setpeername(socket, (struct sockaddr *)&peer, length);
     return socket;
@@ -259,7 +257,7 @@ static void on_accept(h2o_socket_t *socket, const char *error)
         return;
     for (int i = 0; i != ACCEPTS_A_PASS && accept_one(listener); ++i) {
         if (is_full(connections))
-            break; /* whether another one waits is not known here */
+            break; /* close no other: nobody may be waiting */
     }
 }
 
@@ -274,7 +272,7 @@ static void end_overdue(struct connections *connections, enum connection_state s
         connection_shut(connection, reason); /* it leaves the list */
 }
 
-/* What has arrived is still read and answered, then h2o finds the end. */
+/* Input that has arrived is still read and answered; then h2o sees end of file. */
 static void stop_reading(struct connection *first)
 {
     struct connection *connection;
@@ -312,7 +310,7 @@ void connections_drain(struct connections *connections, uint64_t end_idle_at_ms)
     for (size_t i = 0; i != COUNT_OF(connections->listeners); ++i) {
         struct connections_listener *listener = connections->listeners + i;
 
-        /* What waits in the queue would be reset by closing. */
+        /* Closing would reset connections in the backlog. */
         while (listener->is_ours && accept_one(listener))
             ;
         close_listener(listener);

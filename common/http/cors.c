@@ -1,4 +1,3 @@
-/* Cross-origin requests: see cors.h. */
 #include "common/http/cors.h"
 
 #include <string.h>
@@ -8,7 +7,7 @@
 #include "common/http/reply.h"
 #include "common/http/request.h"
 
-/* What a page may read beside the status and the body. */
+/* Headers that a page may read besides the safelisted ones. */
 #define EXPOSED                                                                                    \
     SLICE("ETag, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Cache-Status, "     \
           "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset")

@@ -1,5 +1,5 @@
 /* Which pages of other origins may read our answers (Fetch, "CORS protocol"): none, all, or those
- * of the origins that are listed (struct http).
+ * of the listed origins (cors_origins in struct http).
  */
 #ifndef COMMON_HTTP_CORS_H
 #define COMMON_HTTP_CORS_H
@@ -15,8 +15,8 @@ enum cors {
     CORS_LISTED,
 };
 
-/* Adds the headers that let the page read the answer, before it is made. True when the request is a
- * preflight, and is answered. `methods` are those of the path. */
+/* Adds the headers that allow the page to read the answer; call it before the answer is made. True
+ * when the request is a preflight, which is then answered. `methods` are those of the path. */
 MUST_USE bool cors_begin(h2o_req_t *req, enum cors cors, const char *methods);
 
 #endif

@@ -1,4 +1,4 @@
-/* Entity tags: the name of what a resource is at the moment (RFC 9110 8.8.3). */
+/* Entity tags: they name the current version of a resource (RFC 9110 8.8.3). */
 #ifndef COMMON_HTTP_ETAG_H
 #define COMMON_HTTP_ETAG_H
 

@@ -1,4 +1,3 @@
-/* Form parameters: see form.h. */
 #include "common/http/form.h"
 
 #include <openssl/crypto.h>
@@ -26,7 +25,7 @@ enum form_error form_decode(char *bytes, size_t length, size_t *decoded_length)
             return FORM_NUL;
         bytes[out++] = byte;
     }
-    memset(bytes + out, 0, length - out); /* no half of a secret is left behind its end */
+    memset(bytes + out, 0, length - out); /* leave no half of a secret behind */
     *decoded_length = out;
     return FORM_OK;
 }

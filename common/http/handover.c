@@ -1,8 +1,6 @@
-/* Restarts that lose no connection: see handover.h.
- *
- * Where our sockets stand in the kernel's list of those at an address is known only to a process
- * that was alone there at some time: its own come first. One that was not cannot steer; it lets
- * SYNs go unanswered instead, which costs whoever sent them a second.
+/* The kernel is steered by the position of a socket among those at its address. A process knows its
+ * positions only if it was once alone there: its sockets come first. Any other process cannot
+ * steer; it leaves SYNs unanswered instead, which costs each client a second.
  */
 #include "common/http/handover.h"
 
@@ -17,7 +15,7 @@
 #include "common/http/reuseport.h"
 #include "common/log.h"
 
-/* 0: none. */
+/* 0: no port. */
 static in_port_t port_of(const struct sockaddr *address)
 {
     return address->sa_family == AF_INET    ? ((const struct sockaddr_in *)address)->sin_port
@@ -25,7 +23,7 @@ static in_port_t port_of(const struct sockaddr *address)
                                             : 0;
 }
 
-/* The issuer's default and `jotd healthcheck` go by the setting. */
+/* The issuer's default and `jotd healthcheck` use the setting. */
 static void warn_of_other_address(int fd, const struct http_address *where)
 {
     struct sockaddr_storage socket = {0};
@@ -65,7 +63,7 @@ static bool take(struct http_address *where, int fd, struct failure *failure)
     return true;
 }
 
-/* The listener that a name stands for; 0 when it stands for none. */
+/* The listener with that fd_name; 0 when there is none. */
 static unsigned listener_of(const struct http *http, const char *name)
 {
     for (unsigned i = 0; i != http->listener_count; ++i) {
@@ -75,7 +73,7 @@ static unsigned listener_of(const struct http *http, const char *name)
     return 0;
 }
 
-/* By their names; without any, in the order of the listeners. */
+/* Assigned by name; without names, in the order of the listeners. */
 bool handover_open(struct http *http, struct failure *failure)
 {
     char **names = NULL;
@@ -106,7 +104,7 @@ void handover_close(struct http *http)
     }
 }
 
-/* The loop's socket at an address that we share with whoever comes; -1 when there is none. */
+/* The loop's socket at an address that other processes may share; -1 when there is none. */
 static int own_socket(const struct http *http, unsigned loop, unsigned listener)
 {
     const struct connections_listener *own = &http->loops[loop]->connections.listeners[listener];
@@ -114,7 +112,7 @@ static int own_socket(const struct http *http, unsigned loop, unsigned listener)
     return own->is_shared ? h2o_socket_get_fd(own->socket) : -1;
 }
 
-/* -1 where that is not to be found out. */
+/* -1 when that cannot be determined. */
 static int count_others(const struct http *http, unsigned listener)
 {
     int count = reuseport_count(own_socket(http, 0, listener));
@@ -143,7 +141,7 @@ void handover_watch(struct http *http)
         if (fd == -1 || http->addresses[i].is_first || count_others(http, i) != 0)
             continue;
         http->addresses[i].is_first = true;
-        reuseport_unsteer(fd); /* to us, by the process before */
+        reuseport_unsteer(fd); /* the previous process steered to us */
         log_debug("serve.alone", log_str("address", http->addresses[i].text));
     }
 }
@@ -173,8 +171,8 @@ bool handover_begin(struct http *http)
     return shared;
 }
 
-/* From here on sockets are closed one after the other, places change, and the hash may choose any:
- * what comes to ours all the same has to come again. */
+/* From here on sockets close one by one, positions change, and the hash may choose any: clients
+ * that still reach ours must try again. */
 void handover_end(struct http *http)
 {
     for (unsigned i = 0; i != http->listener_count; ++i) {

@@ -17,7 +17,7 @@ bool http_loop_open(struct http_loop *loop, struct http *http,
     return true;
 }
 
-/* The loops share a socket that was handed over; those of a local one the first one's. */
+/* The loops share a socket that was handed over, and the first loop's local socket. */
 static bool listen_at(struct http_loop *loop, unsigned listener, struct failure *failure)
 {
     struct connections *connections = &loop->connections;
@@ -53,7 +53,8 @@ void http_loop_close(struct http_loop *loop)
 {
     connections_close(&loop->connections);
     timers_close(&loop->timers);
-    /* h2o asserts that no connection is left: one that could not be ended is left to the kernel. */
+    /* h2o asserts that no connection is left: if one could not be closed, process exit does the
+     * rest. */
     if (http_loop_connections(loop) == 0) {
         h2o_context_dispose(&loop->h2o);
         h2o_evloop_destroy(loop->loop);

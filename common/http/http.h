@@ -1,6 +1,6 @@
-/* The HTTP server of a process: what its event loops share, and one loop of it.
+/* The HTTP server of a process: what its event loops share, and one loop.
  *
- * Knows h2o, but not what is served: that is in the routes (router.h).
+ * Knows h2o, but not what is served: the routes do (router.h).
  */
 #ifndef COMMON_HTTP_HTTP_H
 #define COMMON_HTTP_HTTP_H
@@ -22,32 +22,32 @@
 
 /* Where a listener listens. */
 struct http_address {
-    const char *text;    /* as it was given; NULL: it does not */
-    const char *setting; /* that it was given by, for messages */
-    const char *fd_name; /* by which the service manager hands a socket over; NULL: by no name */
-    int inherited;       /* such a socket; -1: none */
-    bool is_first;       /* this process was seen alone there: who came later is behind it */
+    const char *text;    /* as configured; NULL: does not listen */
+    const char *setting; /* name of its setting, for messages */
+    const char *fd_name; /* name of its socket from the service manager; NULL: none */
+    int inherited;       /* socket handed over; -1: none */
+    bool is_first;       /* this process was once alone there: its sockets come first */
 };
 
-/* Written at the start, before there are threads, except for what is atomic. */
+/* Written before threads start, except atomics and what the main thread alone uses. */
 struct http {
     h2o_globalconf_t h2o;
     const struct router *router;
-    struct http_address addresses[CONNECTIONS_LISTENERS_MAX]; /* by the listener's number */
+    struct http_address addresses[CONNECTIONS_LISTENERS_MAX]; /* by listener number */
     unsigned listener_count;
     struct connection_bound connections;
-    uint64_t idle_ms; /* for which a connection may wait for its next request */
+    uint64_t idle_ms; /* how long a connection may wait for its next request */
     const struct network_list *trusted_proxies;
     const char *cors_origins; /* as in origin.h; NULL: none */
     enum access_log access_log;
-    bool (*is_secret)(struct slice text); /* whether it may be one, and so is not to be logged */
+    bool (*is_secret)(struct slice text); /* whether it may be a secret, and must not be logged */
     struct http_loop *loops[HTTP_LOOPS_MAX];
     unsigned loop_count;
 };
 
 struct answer; /* reply.c */
 
-/* Belongs to one thread. */
+/* Owned by one thread. */
 struct http_loop {
     struct http *http;
     h2o_loop_t *loop;
@@ -55,7 +55,7 @@ struct http_loop {
     struct timers timers;
     struct connections connections;
     struct uuid_source uuids; /* for the ids of requests */
-    struct answer *answers;   /* of this pass, to be sent at its end */
+    struct answer *answers;   /* of this pass, sent at its end */
     bool draining;            /* every answer closes its connection */
 };
 
@@ -64,19 +64,18 @@ static inline struct http_loop *http_loop_of(const h2o_req_t *req)
     return H2O_STRUCT_FROM_MEMBER(struct http_loop, h2o, req->conn->ctx);
 }
 
-/* Opens a loop of the server, whose routes are set (router_setup). `on_refused` as in
- * connection.h. */
+/* Opens a loop of the server; call router_setup first. `on_refused` as in connection.h. */
 MUST_USE bool http_loop_open(struct http_loop *loop, struct http *http,
                              void (*on_refused)(struct connection_pool *, int status),
                              struct failure *failure);
 
-/* Listens at all addresses; what comes waits until connections_accept. */
+/* Listens at all addresses; connections wait in the backlog until connections_accept. */
 MUST_USE bool http_loop_listen(struct http_loop *loop, struct failure *failure);
 
-/* Closes what was opened, also where that stopped half-way. No timer of the caller's may run. */
+/* Closes what was opened, even after a failure to open. No timer of the caller may be running. */
 void http_loop_close(struct http_loop *loop);
 
-/* Open connections; any thread. */
+/* The number of open connections, for any thread. */
 static inline int http_loop_connections(const struct http_loop *loop)
 {
     return atomic_load(&loop->connections.pool.count);

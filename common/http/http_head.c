@@ -1,4 +1,3 @@
-/* The framing of a request: see http_head.h. */
 #include "common/http/http_head.h"
 
 #include <stdbool.h>
@@ -12,7 +11,7 @@ struct head {
     int hosts, lengths, codings;
 };
 
-/* Takes the next line off `rest`, without its CRLF; false when it does not end in one CRLF. */
+/* Takes the next line off `rest`, without its CRLF; false unless it ends in exactly one CRLF. */
 static bool take_line(struct slice *rest, struct slice *line)
 {
     const char *end = memchr(rest->bytes, '\n', rest->length);

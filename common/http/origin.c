@@ -1,4 +1,3 @@
-/* Lists of web origins: see origin.h. */
 #include "common/http/origin.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Lists of web origins, separated by commas; `*` stands for all. Pure. */
+/* Comma-separated lists of web origins; `*` means all. Pure. */
 #ifndef COMMON_HTTP_ORIGIN_H
 #define COMMON_HTTP_ORIGIN_H
 
@@ -11,7 +11,7 @@
  * port, in lower case, without a path. */
 MUST_USE bool origin_list_is_valid(const char *list);
 
-/* The entry that stands for `origin`, which may be any bytes; empty when there is none. */
+/* The entry that matches `origin`, which may be any bytes; empty when none does. */
 struct slice origin_list_find(const char *list, struct slice origin);
 
 #endif

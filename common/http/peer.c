@@ -1,11 +1,10 @@
-/* Peers: see peer.h. */
 #include "common/http/peer.h"
 
 #include "common/http/http.h"
 
-#define HEADERS_MAX 16 /* X-Forwarded-For lines of a request that are looked at: the last ones */
+#define HEADERS_MAX 16 /* X-Forwarded-For lines of a request that are read: the last ones */
 
-/* Takes the last item off a list separated by commas. */
+/* Takes the last item off a comma-separated list. */
 static struct slice take_last(struct slice *list)
 {
     size_t start = list->length;
@@ -23,8 +22,8 @@ static struct slice take_last(struct slice *list)
     return item;
 }
 
-/* Goes back over one line, hop by hop, while those passed are trusted. True when the peer is found:
- * a hop that is not trusted, or before which nothing can be read. */
+/* Walks back over one line while the hops are trusted. True when the peer is found: a hop that is
+ * not trusted, or the last one before something unreadable. */
 static bool go_back(const struct network_list *trusted, struct slice line,
                     struct network_address *peer)
 {

@@ -1,14 +1,13 @@
-/* What libh2o keeps: see recycled.h. Nothing of it can be reached but by using it: so all of it is
- * borrowed, wiped and given back. */
+/* Only libh2o reaches its cache: so allocate all of it, wipe it and free it. */
 #include "common/http/recycled.h"
 
 #include <h2o.h>
 #include <openssl/crypto.h>
 
 #define BUFFERS     64 /* 8 KiB each */
-#define CHUNKS      16 /* as libh2o has it */
+#define CHUNKS      16 /* as many as libh2o caches */
 #define CHUNK_BYTES 4080
-#define PIECE_BYTES 1008 /* a quarter of a chunk would not come from one */
+#define PIECE_BYTES 1008 /* a larger piece would not come from a chunk */
 
 void recycled_keep(void)
 {

@@ -1,4 +1,3 @@
-/* Answers: see reply.h. */
 #include "common/http/reply.h"
 
 #include <string.h>
@@ -7,7 +6,7 @@
 #include "common/http/connection.h"
 #include "common/http/request.h"
 
-#define KEPT_BODY 16384 /* bytes of a request's body after which its connection may go on */
+#define KEPT_BODY 16384 /* bytes; a larger request body ends its connection */
 
 struct answer {
     struct answer *prev, *next;
@@ -61,7 +60,7 @@ void reply_no_store(h2o_req_t *req)
     REPLY_HEADER(req, "pragma", "Pragma", SLICE("no-cache"));
 }
 
-/* The request is gone before its answer was sent. */
+/* The request may be gone before its answer was sent. */
 static void on_dispose(void *data)
 {
     struct answer *answer = data;
@@ -79,7 +78,7 @@ void reply(h2o_req_t *req, int status, struct slice content_type, struct slice b
         req->http1_is_persistent = 0;
     req->res.status = status;
     req->res.reason = reason_phrase(status);
-    /* RFC 9110 8.6: a 204 has none; in a 304 it would have to be the length of the 200. */
+    /* RFC 9110 8.6: a 204 has no Content-Length; in a 304 it would have to be that of the 200. */
     req->res.content_length = status != 204 && status != 304 ? body.length : SIZE_MAX;
     if (content_type.length != 0)
         REPLY_HEADER(req, "content-type", "Content-Type", content_type);
@@ -126,7 +125,7 @@ static void send_answer(struct answer *answer)
     h2o_req_t *req = answer->req;
     bool bodiless = answer->body.len == 0 || request_has_method(req, SLICE("HEAD"));
 
-    if (req->entity.len > KEPT_BODY) /* h2o would keep the buffer as large */
+    if (req->entity.len > KEPT_BODY) /* h2o would keep the large buffer */
         req->http1_is_persistent = 0;
     answer->loop = NULL;
     h2o_start_response(req, &generator);

@@ -1,5 +1,6 @@
-/* The only place that sends. An answer is made at once and leaves at the end of the pass, so that
- * what it tells has been recorded by then, and every connection gets one answer a pass.
+/* The only place that sends. An answer is made at once and sent at the end of the pass, so that
+ * everything it reports has been recorded by then; each connection gets at most one answer per
+ * pass.
  */
 #ifndef COMMON_HTTP_REPLY_H
 #define COMMON_HTTP_REPLY_H
@@ -24,23 +25,22 @@ void reply_header(h2o_req_t *req, h2o_iovec_t *name, const char *shown, struct s
 /* `body` must live as long as the request; it is not sent for HEAD. */
 void reply(h2o_req_t *req, int status, struct slice content_type, struct slice body);
 
-/* application/json. */
 void reply_json(h2o_req_t *req, int status, struct slice body);
 
 /* {"error":…,"error_description":…} with no-store. The description says what to do, and is a
  * constant: it never repeats input. */
 void reply_error(h2o_req_t *req, int status, const char *error, const char *description);
 
-/* RFC 6749 5.1: no cache may keep it. */
+/* RFC 6749 5.1: caches must not store it. */
 void reply_no_store(h2o_req_t *req);
 
-/* The answer of this pass to `req` no longer counts as made: the caller makes another one. The
- * first `kept_headers` headers stay. */
+/* Discards this pass's answer to `req`, so that the caller can make another. The first
+ * `kept_headers` headers stay. */
 void reply_take_back(h2o_req_t *req, size_t kept_headers);
 
 /* Sends the answers of this pass. True when there were any: then the loop must run again without
- * waiting, since h2o queues the completion of what is sent outside its run and would sleep before
- * it looks there. */
+ * waiting, since h2o queues the completion of a write made outside its run and would sleep before
+ * handling it. */
 bool reply_send_all(struct http_loop *loop);
 
 #endif

@@ -1,4 +1,3 @@
-/* SO_REUSEPORT groups: see reuseport.h. */
 #include "common/http/reuseport.h"
 
 #include <linux/filter.h>
@@ -14,7 +13,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-/* The port and the bytes of the address, as sock_diag(7) has them. False when it is not TCP. */
+/* The port and the bytes of the address, in the form of sock_diag(7). False when it is not an IP
+ * address. */
 static bool local_address(int fd, int *family, struct inet_diag_sockid *id)
 {
     union {
@@ -57,7 +57,7 @@ static bool ask(int netlink, int family, const struct inet_diag_sockid *id)
     return send(netlink, &request, sizeof(request), 0) == (ssize_t)sizeof(request);
 }
 
-/* Counts those of the answer that are at the address; -1 for an error. */
+/* Counts the sockets in the answer that are at the address; -1 on error. */
 static int count_answers(int netlink, const struct inet_diag_sockid *id)
 {
     _Alignas(struct nlmsghdr) char answer[16384];
@@ -124,7 +124,7 @@ void reuseport_unsteer(int fd)
 
 bool reuseport_ignore_new(int fd)
 {
-    /* Flags of the TCP header. What is no SYN belongs to a connection that is being made. */
+    /* The flags of the TCP header. Anything but a SYN belongs to a connection in progress. */
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
         BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),

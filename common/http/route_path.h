@@ -1,4 +1,4 @@
-/* Paths of routes, with parts that stand for any text: `/clients/{id}/secrets` has one. Pure. */
+/* Paths of routes, with parts that match any text: `/clients/{id}/secrets` has one. Pure. */
 #ifndef COMMON_HTTP_ROUTE_PATH_H
 #define COMMON_HTTP_ROUTE_PATH_H
 
@@ -9,8 +9,8 @@
 
 #define ROUTE_PATH_PARTS_MAX 2
 
-/* Whether `path`, which may be any bytes, is one of those that `pattern` stands for. `parts` gets
- * what is in place of each {name}: never empty, and without a slash. */
+/* Whether `path`, which may be any bytes, matches `pattern`. `parts` receives the text for each
+ * {name}: never empty, and without a slash. */
 MUST_USE bool route_path_matches(const char *pattern, struct slice path,
                                  struct slice parts[ROUTE_PATH_PARTS_MAX]);
 

@@ -12,11 +12,11 @@
 #include "common/http/route_path.h"
 #include "common/lag.h"
 
-#define MAX_BODY     (1024 * 1024) /* past it h2o refuses, before it has come */
+#define MAX_BODY     (1024 * 1024) /* above it h2o refuses, before it has arrived */
 #define TEN_YEARS_MS 315360000000
 
-/* RFC 9112 3.2.2: the target may also be an absolute URL, which h2o leaves as it is. The length of
- * its scheme with `://`, which may be in any case; 0: it is none. */
+/* RFC 9112 3.2.2: the target may also be an absolute URL, which h2o leaves as it is. Returns the
+ * length of its scheme, in any case, with `://`; 0 when it has none. */
 static size_t scheme_length(struct slice target)
 {
     static const struct slice schemes[] = {{"http://", 7}, {"https://", 8}};
@@ -52,7 +52,7 @@ static const struct router *router_of(const h2o_req_t *req)
     return http_loop_of(req)->http->router;
 }
 
-/* NULL when there is none for this path. */
+/* NULL when none matches. */
 static const struct route *find_route(const struct router *router, struct slice path,
                                       struct slice parts[ROUTE_PATH_PARTS_MAX])
 {
@@ -80,7 +80,7 @@ static bool is_served_here(const struct route *route, const h2o_req_t *req)
            (route->is_open == NULL || route->is_open(req));
 }
 
-/* Whether the method is one of the list, which is separated by ", ". */
+/* Whether the method is in the route's list, separated by ", ". */
 static bool takes_method(const struct route *route, const h2o_req_t *req)
 {
     const char *rest = route->methods;
@@ -95,7 +95,7 @@ static bool takes_method(const struct route *route, const h2o_req_t *req)
     return rest == NULL;
 }
 
-/* Unread: what it sent is wiped. */
+/* Refuses without reading what the client sent, and wipes it. */
 static void refuse(h2o_req_t *req, int status, const char *error, const char *description)
 {
     request_wipe(req);
@@ -104,15 +104,16 @@ static void refuse(h2o_req_t *req, int status, const char *error, const char *de
 
 static void refuse_method(h2o_req_t *req, const struct route *route)
 {
-    bool is_read = strstr(route->methods, "GET") != NULL; /* else RFC 6749 5.2 has the word */
+    bool is_read = strstr(route->methods, "GET") != NULL; /* otherwise RFC 6749 5.2's code */
 
     REPLY_HEADER(req, "allow", "Allow", slice_of(route->methods));
     refuse(req, 405, is_read ? "method_not_allowed" : "invalid_request",
            "This path does not take that method; see Allow.");
 }
 
-/* Why the request must not be read any further, with its status; NULL: it may. Where the next one
- * begins is in doubt then; after chunks too, since libh2o takes sizes such as 1dg and 0x1d. */
+/* Why the request must not be read any further, with the status; NULL: it may be. The connection
+ * then closes, since the start of the next request is in doubt; after chunks too, since libh2o
+ * accepts sizes such as 1dg and 0x1d. */
 static const char *framing_complaint(h2o_req_t *req, const h2o_buffer_t *input, int *status)
 {
     bool is_too_large =
@@ -140,7 +141,7 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     lag_begin();
     connection_work(connection);
     access_log_begin(req);
-    /* The input of the connection begins with this request. */
+    /* The connection's input starts with this request. */
     complaint = framing_complaint(req, connection->socket->input, &status);
     if (complaint != NULL) {
         refuse(req, status, "invalid_request", complaint);
@@ -182,16 +183,16 @@ void router_setup(struct http *http, const struct router *router)
     h2o_config_init(config);
     config->server_name = (h2o_iovec_t){NULL, 0};
     config->max_request_entity_size = MAX_BODY;
-    /* connections.c ends what idles or is slow, by the monotonic clock. h2o goes by the wall clock:
-     * a step forward would end every connection, so its time never comes. */
+    /* connections.c closes idle and slow connections by the monotonic clock. h2o uses the wall
+     * clock: a step forward would close every connection, so its timeout is out of reach. */
     config->http1.req_timeout = TEN_YEARS_MS;
-    /* libh2o 2.2.5 has no answer to HTTP/2's rapid reset and MadeYouReset. */
+    /* libh2o 2.2.5 has no fix for HTTP/2's rapid reset and MadeYouReset. */
     config->http1.upgrade_to_http2 = 0;
     config->http2.callbacks.request_shutdown = NULL;
     host = h2o_config_register_host(config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
     path = h2o_config_register_path(host, "/", 0);
     h2o_create_handler(path, sizeof(h2o_handler_t))->on_req = on_request;
     h2o_create_logger(path, sizeof(h2o_logger_t))->log_access = on_finished;
-    /* What h2o answers by itself is logged at the host's fallback path. */
+    /* h2o logs what it answers itself at the host's fallback path. */
     h2o_create_logger(&host->fallback_path, sizeof(h2o_logger_t))->log_access = on_finished;
 }

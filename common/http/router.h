@@ -1,4 +1,4 @@
-/* Listener, path and method to handler; what fits none is 404 or 405. */
+/* Maps listener, path and method to a handler; answers 404 or 405 when none matches. */
 #ifndef COMMON_HTTP_ROUTER_H
 #define COMMON_HTTP_ROUTER_H
 
@@ -13,26 +13,27 @@
 struct route {
     const char *path;    /* as in route_path.h */
     const char *methods; /* as in Allow: "GET, HEAD"; NULL: any */
-    unsigned listener;   /* at which it is served; where that listens nowhere: at the first one */
-    unsigned id;         /* for whoever counts */
+    unsigned listener;   /* that serves it; when that does not listen, the first one does */
+    unsigned id;         /* for the caller's counters */
     enum cors cors;
-    bool (*is_open)(const h2o_req_t *req); /* false: as if it were not there; NULL: to everybody */
+    bool (*is_open)(const h2o_req_t *req); /* false: answer 404; NULL: open to all */
     void (*handle)(h2o_req_t *req);
 };
 
 struct router {
-    const struct route *routes; /* the first that fits is taken */
+    const struct route *routes; /* the first match wins */
     size_t count;
-    void (*on_route)(h2o_req_t *req, const struct route *route); /* before its handler */
-    /* Once for each request: its answer was sent, or its connection is gone. `route` is NULL when
-     * there is none for its path, `duration_us` 0 when h2o refused it before a handler had it. */
+    void (*on_route)(h2o_req_t *req, const struct route *route); /* called before its handler */
+    /* Called once per request: its answer was sent, or its connection has closed. `route` is NULL
+     * when none matches its path; `duration_us` is 0 when h2o refused it before a handler saw
+     * it. */
     void (*on_finished)(h2o_req_t *req, const struct route *route, uint64_t duration_us);
 };
 
 /* Fills the fresh globalconf of `http`: limits, handler, logger. `router` must outlive it. */
 void router_setup(struct http *http, const struct router *router);
 
-/* The n-th part of the request's path, from 0. */
+/* The n-th variable part of the request's path, from 0. */
 struct slice router_part(const h2o_req_t *req, size_t n);
 
 #endif

@@ -1,8 +1,8 @@
-/* A PostgreSQL connection on the loop. Functions stand in the order in which a connection passes
- * through them: names, connection, set-up, queries, their results, its own beat, the way down.
+/* A PostgreSQL connection on the loop. Functions are in the order in which a connection passes
+ * through them: names, connection, set-up, results, its own beat, queries, the way down.
  *
- * libpq closes its descriptor when the server dies and may change it between addresses while it
- * connects: what the loop watches is a duplicate (watch.h), opened afresh after every step.
+ * libpq closes its descriptor when the server dies, and may change it between addresses while it
+ * connects: so the loop watches a duplicate (watch.h), reopened after every step.
  */
 #include "common/pg/pg.h"
 
@@ -15,9 +15,9 @@
 #include "common/log.h"
 #include "common/pg/pg_parameters.h"
 
-#define SETUP_MAX     2048 /* bytes of a statement of the set-up, with the NUL */
+#define SETUP_MAX     2048 /* bytes of a set-up statement, with the NUL */
 #define BEAT_EVERY_MS 5000
-/* Of an idle connection; behind other queries, their deadline counts. */
+/* On an idle connection; behind other queries, the query timeout is added. */
 #define BEAT_WITHIN_MS 1000
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
@@ -37,14 +37,14 @@ static void lose(struct pg *pg, const char *reason)
     reconnect_lose(&pg->link, reason);
 }
 
-/* A whole attempt: names, connection, set-up. */
+/* Starts an attempt: names, connection, set-up. */
 static void start(struct reconnect *link)
 {
     reconnect_move(link, RECONNECT_RESOLVING);
     pg_hosts_resolve(&pg_of(link)->hosts);
 }
 
-/* What PostgreSQL says unasked, such as why it ends the connection; libpq would print it. */
+/* Logs what PostgreSQL sends unasked, such as why it ends the connection; libpq would print it. */
 static void on_notice(void *data, const PGresult *result)
 {
     struct pg *pg = data;
@@ -64,7 +64,8 @@ static void connect_now(struct pg *pg)
 
     pg_parameters_begin(&parameters, "jotd");
     pg_parameters_add_url(&parameters, pg->config->url);
-    /* Resolved addresses over the URL. Where there was nothing to resolve, it stands as it is. */
+    /* Resolved addresses override the URL. When there was nothing to resolve, it is used as it
+     * is. */
     if (pg_hosts_choose(&pg->hosts, &address)) {
         pg_parameters_add(&parameters, "host", address.host);
         pg_parameters_add(&parameters, "hostaddr", address.address);
@@ -83,7 +84,7 @@ static void connect_now(struct pg *pg)
         lose(pg, "no file descriptor left");
         return;
     }
-    watch_for_write(&pg->watch); /* as libpq asks: begin as if it had said PGRES_POLLING_WRITING */
+    watch_for_write(&pg->watch); /* libpq: start as if it had returned PGRES_POLLING_WRITING */
 }
 
 static void on_hosts(struct pg_hosts *hosts, const char *reason)
@@ -96,9 +97,9 @@ static void on_hosts(struct pg_hosts *hosts, const char *reason)
         lose(pg, reason);
 }
 
-#define OWN_STEPS 3 /* of a connection that listens; the first one looks for a pooler */
+#define OWN_STEPS 3 /* on a connection that listens; the first one checks for a pooler */
 
-/* The step of the caller's set-up, NULL while our own comes first. */
+/* The current step of the caller's set-up; NULL while it is one of our own. */
 static const struct pg_setup *given_step(const struct pg *pg)
 {
     size_t own = pg->config->on_notify != NULL ? OWN_STEPS : 0;
@@ -106,7 +107,7 @@ static const struct pg_setup *given_step(const struct pg *pg)
     return pg->setup_step < own ? NULL : pg->config->setup + (pg->setup_step - own);
 }
 
-/* The next statement of the set-up: our own, then the caller's; false when there is none left. */
+/* The next set-up statement: our own, then the caller's; false when none is left. */
 static bool setup_statement(struct pg *pg, char *sql, size_t size)
 {
     const struct pg_setup *given = given_step(pg);
@@ -154,7 +155,7 @@ static void setup_next(struct pg *pg)
     reconnect_move(&pg->link, RECONNECT_READY);
 }
 
-/* Counts a turn that began with this use of the CPU; true when the server has gone too far. */
+/* Counts a turn that began at this CPU time; true when the server has sent too much. */
 static bool is_flooded(struct pg *pg, uint64_t began_us)
 {
     bool fruitful = pg->fruitful;
@@ -197,14 +198,13 @@ static void on_connecting(struct watch *watch)
         setup_next(pg);
 }
 
-/* A pooler makes up the process id of the backend that it tells its clients. */
+/* A pooler makes up the backend process id that it reports to its clients. */
 static bool is_direct(const struct pg *pg)
 {
     return PQnfields(pg->result) != 1 || PQntuples(pg->result) != 1 ||
            atoi(PQgetvalue(pg->result, 0, 0)) == PQbackendPID(pg->conn);
 }
 
-/* One statement of the set-up is through. */
 static void finish_setup_step(struct pg *pg)
 {
     const struct pg_setup *step = given_step(pg);
@@ -231,7 +231,7 @@ static void finish_setup_step(struct pg *pg)
     setup_next(pg);
 }
 
-/* The sync point after the oldest query has come: its result is whole. */
+/* The sync point after the oldest query has arrived: its result is complete. */
 static void finish_query(struct pg *pg)
 {
     struct pg_query *query = pg->queries;
@@ -244,8 +244,8 @@ static void finish_query(struct pg *pg)
 
         DL_DELETE(pg->queries, query);
         /* invalid_sql_statement_name, or "cached plan must not change result type": the prepared
-         * statement is of no use any more, after a change of the schema for instance. A new
-         * connection makes it anew. */
+         * statement is unusable, for instance after a schema change. A new connection prepares it
+         * again. */
         if ((state != NULL && strcmp(state, "26000") == 0) ||
             (function != NULL && strcmp(function, "RevalidateCachedQuery") == 0))
             reconnect_break_off(&pg->link, "a prepared statement has become invalid");
@@ -256,7 +256,7 @@ static void finish_query(struct pg *pg)
     }
     PQclear(result);
     if (pg->link.broken != NULL)
-        return; /* the timer is set to deal with it */
+        return; /* the timer drops the connection */
     if (pg->queries != NULL) {
         uint64_t now_ms = clock_monotonic_ms(), at_ms = pg->queries->deadline_ms;
 
@@ -266,7 +266,7 @@ static void finish_query(struct pg *pg)
     }
 }
 
-/* Takes what has arrived: results up to where one would have to wait. */
+/* Takes the results that have arrived, without blocking. */
 static void read_results(struct pg *pg)
 {
     bool ended = false;
@@ -277,7 +277,7 @@ static void read_results(struct pg *pg)
         if (result == NULL) {
             if (pg->link.state == RECONNECT_SETTING_UP) {
                 finish_setup_step(pg);
-                return; /* the next statement's results come by the loop */
+                return; /* the loop brings the next statement's results */
             }
             if (ended)
                 return; /* NULL ends a query, a second one says that nothing is in flight */
@@ -296,15 +296,14 @@ static void read_results(struct pg *pg)
     }
 }
 
-/* The connection has heard itself. */
 static void hear_beat(struct pg *pg)
 {
     pg->beat_is_out = false;
     timer_start(pg->timers, &pg->beat_timer, BEAT_EVERY_MS);
 }
 
-/* One that stands between an answer and its end, where PostgreSQL sends them, tells of what the
- * answer may not have seen: it waits until the answer is dealt with. */
+/* PostgreSQL may send a notification between a result and its sync point. It reports a change that
+ * the result may not have seen, so it waits until the result is handled. */
 static void read_notifications(struct pg *pg)
 {
     PGnotify *notification;
@@ -320,9 +319,9 @@ static void read_notifications(struct pg *pg)
     }
 }
 
-/* Reads what has arrived. A record of TLS may hold more than libpq takes at once (PostgreSQL's own
- * are small enough, those of a proxy need not be); the rest waits in OpenSSL, where the loop does
- * not see it. */
+/* Reads what has arrived. A TLS record may hold more than libpq reads at once (never from
+ * PostgreSQL itself, but from a proxy); the rest stays in OpenSSL, where the loop does not see
+ * it. */
 static bool consume(PGconn *conn)
 {
     const SSL *tls = PQsslStruct(conn, "OpenSSL");
@@ -360,8 +359,8 @@ static void on_ready(struct watch *watch)
         lose(pg, flooded);
 }
 
-/* What should be here by now may have arrived: a loop that was held up comes late to read it. What
- * has been read has set the timer anew, if anything is still awaited. */
+/* The answer may have arrived: a loop that was held up reads it late. Reading restarts the timer if
+ * anything is still awaited. */
 static void on_overdue(struct reconnect *link)
 {
     struct pg *pg = pg_of(link);
@@ -387,7 +386,7 @@ static void on_beat_sent(struct pg_query *query, const PGresult *result, const c
     struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, beat, query);
 
     (void)reason;
-    /* The notification comes with the result, or right after it. */
+    /* The notification arrives with the result, or right after it. */
     if (result != NULL && pg->beat_is_out)
         timer_start(pg->timers, &pg->beat_timer, BEAT_WITHIN_MS);
 }
@@ -403,7 +402,7 @@ static void on_beat_timer(struct timer *timer)
     }
     pg->beat.on_result = on_beat_sent;
     if (!pg_send(pg, &pg->beat, "beat", 0, NULL))
-        return; /* it is being given up already */
+        return; /* it is already being dropped */
     pg->beat_is_out = true;
     timer_start(pg->timers, &pg->beat_timer,
                 idle ? BEAT_WITHIN_MS : pg->config->query_timeout_ms + BEAT_WITHIN_MS);
@@ -459,7 +458,7 @@ static void on_state(struct reconnect *link, enum reconnect_state before)
         pg->config->on_change(pg->config->owner, link->state == RECONNECT_READY);
 }
 
-/* Fails what was in flight. Queries that a callback sends meanwhile are refused by pg_send. */
+/* Fails what was in flight. pg_send refuses queries that a callback sends meanwhile. */
 static void fail_queries(struct pg *pg, const char *reason)
 {
     while (pg->queries != NULL) {
@@ -470,8 +469,7 @@ static void fail_queries(struct pg *pg, const char *reason)
     }
 }
 
-/* Each address of a round is tried at once; the pause comes when none was of use. */
-/* The event says how far the connection had come. */
+/* The event says how far the connection had got. */
 static void log_lost(const struct pg *pg, enum reconnect_state before)
 {
     const char *name = pg->config->name, *reason = pg->link.reason.reason;
@@ -484,11 +482,12 @@ static void log_lost(const struct pg *pg, enum reconnect_state before)
         log_warn("pg.unreachable", log_str("connection", name), log_str("reason", reason));
 }
 
+/* Tries each address of a round without a pause; pauses when none worked. */
 static bool on_lost(struct reconnect *link, enum reconnect_state before, bool is_news)
 {
     struct pg *pg = pg_of(link);
 
-    if (before == RECONNECT_SETTING_UP) /* what its statements have brought does not count */
+    if (before == RECONNECT_SETTING_UP) /* the owner discards what the set-up loaded */
         pg->config->on_change(pg->config->owner, false);
     if (is_news)
         log_lost(pg, before);
@@ -498,8 +497,8 @@ static bool on_lost(struct reconnect *link, enum reconnect_state before, bool is
     return before != RECONNECT_READY && pg_hosts_next(&pg->hosts);
 }
 
-/* A name server that is silent may take glibc longer than an attempt before it asks the next one:
- * to begin anew would never come to an end. */
+/* With a silent name server, glibc may take longer than an attempt before it asks the next one:
+ * starting again would never end. */
 static void on_slow_name(struct reconnect *link)
 {
     static const char reason[] = "looking up the address of PostgreSQL takes long";

@@ -1,4 +1,3 @@
-/* Hosts of a PostgreSQL URL: see pg_hosts.h. */
 #include "common/pg/pg_hosts.h"
 
 #include <stdio.h>
@@ -15,7 +14,7 @@ static const char *option(const struct pg_hosts *hosts, const char *keyword)
     return "";
 }
 
-/* Copies the index-th of comma-separated values. */
+/* Copies the index-th of the comma-separated values. */
 static bool list_item(const char *list, size_t index, char *item, size_t size)
 {
     if (strchr(list, ',') == NULL && index != 0)
@@ -46,7 +45,7 @@ static void add_address(struct pg_hosts *hosts, const char *host, const char *ad
     ++hosts->address_count;
 }
 
-/* Resolves the next host that is a name, or ends when there is none left. */
+/* Resolves the next host that is a name, or finishes when none is left. */
 static void resolve_next(struct pg_hosts *hosts)
 {
     char host[PG_HOSTS_ITEM_MAX], port[PG_HOSTS_ITEM_MAX];
@@ -62,7 +61,7 @@ static void resolve_next(struct pg_hosts *hosts)
             port[0] = '\0';
         if (port[0] == '\0')
             strcpy(port, "5432");
-        if (host[0] == '/' || host[0] == '@') { /* a socket in the file system */
+        if (host[0] == '/' || host[0] == '@') { /* a local socket */
             add_address(hosts, host, "", port);
         } else if (getaddrinfo(host, NULL, &hints, &numeric) == 0) {
             freeaddrinfo(numeric);
@@ -116,8 +115,8 @@ void pg_hosts_cancel(struct pg_hosts *hosts)
     resolve_cancel(&hosts->resolve);
 }
 
-/* One address an attempt, in turn: libpq, given several, has no deadline for each, and would never
- * come past the first one that is silent. */
+/* One address per attempt, in turn: given several, libpq has no deadline for each, and would never
+ * get past a silent one. */
 bool pg_hosts_choose(const struct pg_hosts *hosts, struct pg_address *address)
 {
     size_t turn;

@@ -1,5 +1,5 @@
-/* How libpq is told to connect: our defaults, which the URL may set otherwise, then the URL, then
- * what it may not.
+/* Connection parameters for libpq: our defaults, which the URL may override, then the URL, then
+ * what overrides it.
  */
 #ifndef COMMON_PG_PG_PARAMETERS_H
 #define COMMON_PG_PG_PARAMETERS_H
@@ -14,14 +14,14 @@ struct pg_parameters {
     size_t count;
 };
 
-/* Keep-alives, by which a dead peer is given up within half a minute, and the name that
- * pg_stat_activity shows. */
+/* Adds keep-alives, which drop a dead peer within half a minute, and the name that pg_stat_activity
+ * shows. */
 void pg_parameters_begin(struct pg_parameters *parameters, const char *application);
 
-/* Before the URL, a default; after it, what counts. A NULL value says nothing. */
+/* A default when added before the URL, an override after it. A NULL value has no effect. */
 void pg_parameters_add(struct pg_parameters *parameters, const char *keyword, const char *value);
 
-/* The URL, and that text is UTF-8. */
+/* Adds the URL, and UTF-8 as the encoding of text. */
 void pg_parameters_add_url(struct pg_parameters *parameters, const char *url);
 
 #endif

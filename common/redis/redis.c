@@ -1,8 +1,8 @@
-/* A Redis connection on the loop. Functions stand in the order in which a connection passes through
- * them: names, connection, set-up, calls, replies, calls that are late, the way down.
+/* A Redis connection on the loop. Functions are in the order in which a connection passes through
+ * them: names, connection, set-up, calls, replies, late calls, the way down.
  *
- * hiredis writes commands as bytes and reads replies from them; its asynchronous layer, which
- * aborts at a reply too many and takes arrays of any size, is left out.
+ * hiredis formats commands and parses replies; its asynchronous layer, which aborts on an
+ * unsolicited reply and accepts arrays of any size, is not used.
  */
 #include "common/redis/redis.h"
 
@@ -21,7 +21,7 @@
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 500
 #define LASTING_MS     1000
-#define LOOKS_MAX      100 /* 1 ms apart, for what has arrived and was not read yet */
+#define LOOKS_MAX      100 /* 1 ms apart, for input that has arrived but is not read yet */
 
 static void on_resolved(struct resolve *resolve, const struct addrinfo *addresses,
                         const char *reason);
@@ -122,12 +122,12 @@ void redis_open(struct redis *redis, const struct redis_config *config, h2o_loop
                  .too_slow = "connecting to Redis took too long"},
     };
     reconnect_open(&redis->link, timers);
-    /* By the loop's own thread: libh2o takes the buffers of a socket from where the thread that
-     * makes it keeps them. */
+    /* Connects on the loop's own thread: libh2o takes a socket's buffers from the cache of the
+     * thread that creates it. */
     timer_start(timers, &redis->link.timer, 1);
 }
 
-/* One address an attempt, in turn. */
+/* One address per attempt, in turn. */
 static void on_resolved(struct resolve *resolve, const struct addrinfo *addresses,
                         const char *reason)
 {
@@ -164,7 +164,7 @@ static bool append_command(struct redis *redis, int count, const char *const *ar
     return true;
 }
 
-/* One write at a time; what comes meanwhile goes with the next. */
+/* One write at a time; commands added meanwhile go with the next. */
 static void flush(struct redis *redis)
 {
     struct buffer written = redis->flying;
@@ -178,8 +178,8 @@ static void flush(struct redis *redis)
     h2o_socket_write(redis->socket, &bytes, 1, on_written);
 }
 
-/* Its commands: signing on, the database, then the caller's; false when there is none of this
- * number. */
+/* The set-up commands: authentication, the database, then the caller's; false when there is none of
+ * this number. */
 static bool setup_command(const struct redis *redis, unsigned number, struct redis_setup *command)
 {
     const struct redis_url *url = &redis->config->url;
@@ -193,9 +193,9 @@ static bool setup_command(const struct redis *redis, unsigned number, struct red
     return command->count != 0;
 }
 
-/* All at once: Redis keeps the order. A server that refuses any of it (a replica, a full one, one
- * where a permission is missing) is of no use, nor is one that does not answer in the time of a
- * call. */
+/* Sends all commands at once: Redis keeps the order. A server that refuses one of them (a replica,
+ * one out of memory, a missing permission) is useless, and so is one that does not answer within
+ * the timeout of a call. */
 static void set_up(struct redis *redis)
 {
     struct redis_setup command;
@@ -212,7 +212,7 @@ static void set_up(struct redis *redis)
     flush(redis);
 }
 
-/* hiredis makes room for all elements of an array before the first one has come. */
+/* hiredis allocates all elements of an array before the first one arrives. */
 static void *make_array(const redisReadTask *task, int elements)
 {
     struct redis *redis = task->privdata;
@@ -243,7 +243,7 @@ static void on_connected(h2o_socket_t *socket, const char *error)
     int fd = h2o_socket_get_fd(socket), reason = 0, on = 1;
     socklen_t size = sizeof(reason);
 
-    (void)error; /* of no call yet */
+    (void)error; /* SO_ERROR says it */
     lag_begin();
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &reason, &size) == -1)
         reason = errno;
@@ -251,7 +251,7 @@ static void on_connected(h2o_socket_t *socket, const char *error)
         lose_by_error(redis, reason);
         return;
     }
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* not of a local socket */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* fails on a local socket */
     if (!open_reader(redis)) {
         lose(redis, "out of memory");
         return;
@@ -268,7 +268,7 @@ static void on_setup_reply(struct redis *redis, const redisReply *reply)
         bool signs_on, is_node = strncmp(reply->str, "MOVED ", 6) == 0;
 
         setup_command(redis, redis->setup_step, &command);
-        /* Of an answer to AUTH the first word: what follows may repeat the password. */
+        /* Only the first word of a reply to AUTH: the rest may repeat the password. */
         signs_on = command.arguments == redis->sign_on;
         failure_set(&redis->refused, "Redis refused %s: %.*s%s", command.arguments[0],
                     (int)(signs_on ? strcspn(reply->str, " ") : reply->len), reply->str,
@@ -333,7 +333,7 @@ static void on_reply(struct redis *redis, const redisReply *reply)
     }
 }
 
-/* Why what has been read is of no use; NULL while it is. */
+/* Why the input is unusable; NULL while it is fine. */
 static const char *reader_failure(const struct redis *redis)
 {
     if (redis->elements > REDIS_ELEMENTS_MAX || redis->reader->len > REDIS_REPLY_MAX)
@@ -341,8 +341,8 @@ static const char *reader_failure(const struct redis *redis)
     return redis->reader->err != 0 ? redis->reader->errstr : NULL;
 }
 
-/* Nothing was asked and nothing is lost: Redis closes what is idle (its `timeout`), and so do
- * firewalls. That is no news, unless it cannot be made anew. */
+/* Nothing was in flight, so nothing is lost: Redis closes idle connections (its `timeout`), and so
+ * do firewalls. Reported only when reconnecting fails. */
 static bool is_idle_close(const struct redis *redis)
 {
     return redis_is_ready(redis) && redis->calls == NULL &&
@@ -380,10 +380,10 @@ static void on_read(h2o_socket_t *socket, const char *error)
         lose(redis, redis->link.broken);
 }
 
-/* Calls that are late */
+/* Late calls */
 
-/* What Redis should have answered by now may have arrived: a loop that is busy comes late to read
- * it. Only when nothing is there, it is Redis that is late. */
+/* The reply may have arrived: a busy loop reads it late. Only when no input is waiting is Redis
+ * late. */
 static void look_once_more(struct redis *redis)
 {
     int arrived = 0;
@@ -395,8 +395,8 @@ static void look_once_more(struct redis *redis)
         timer_start(redis->timers, &redis->link.timer, 1);
 }
 
-/* While calls are in flight the timer runs, but is not set anew for each: it looks when the oldest
- * is due. */
+/* The timer runs while calls are in flight, but is not restarted for each: it checks when the
+ * oldest is due. */
 static void on_overdue(struct reconnect *link)
 {
     struct redis *redis = redis_of(link);
@@ -463,8 +463,8 @@ static bool on_lost(struct reconnect *link, enum reconnect_state before, bool is
     return false;
 }
 
-/* A name server that is silent may take glibc longer than an attempt before it asks the next one:
- * to begin anew would never come to an end. It goes on, and nobody waits for it. */
+/* With a silent name server, glibc may take longer than an attempt before it asks the next one:
+ * starting again would never end. The look-up goes on, and nobody waits for it. */
 static void on_slow_name(struct reconnect *link)
 {
     failure_set(&link->reason, "looking up the address of Redis takes long");

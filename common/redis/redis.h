@@ -1,13 +1,12 @@
-/* One Redis connection on the loop: connects, signs on, tries what it is needed for, takes commands
- * in a pipeline, notices its loss and comes back by itself (reconnect.h).
+/* One Redis connection on the loop: connects, authenticates, checks that Redis does what it is
+ * needed for, pipelines commands, notices a lost connection and reconnects by itself (reconnect.h).
  *
- * Nobody waits for a connection that is down, and nobody waits longer than the time-out of a call:
- * then the connection is given up, all that is in flight fails, and it is tried again. Half-open is
- * the set-up: until Redis has answered it in the time of a call, nothing is sent.
+ * Nobody waits for a connection that is down, or longer than the timeout of a call: then the
+ * connection is dropped, everything in flight fails, and it is tried again. The set-up is the
+ * half-open state: no call is sent until Redis has answered it within the timeout of a call.
  *
- * What answers need not be a Redis in its right mind: a reply that nobody has asked for, one that
- * is none, or one beyond the bounds below loses the connection. What a reply says is for the caller
- * to doubt.
+ * The server may be anything: an unsolicited reply, a malformed one, or one beyond the limits below
+ * drops the connection. The caller must validate what a reply says.
  */
 #ifndef COMMON_REDIS_REDIS_H
 #define COMMON_REDIS_REDIS_H
@@ -26,19 +25,19 @@
 #include "common/timer.h"
 
 #define REDIS_REPLY_MAX    (1024 * 1024) /* bytes of one reply */
-#define REDIS_ELEMENTS_MAX 4096          /* of the arrays of one reply together; 7 deep at most */
+#define REDIS_ELEMENTS_MAX 4096          /* in all arrays of one reply; at most 7 deep */
 
-/* Embedded in what asks. */
+/* Embedded in the caller's request. */
 struct redis_call {
     struct redis_call *prev, *next;
     struct redis *redis;
     uint64_t deadline_ms;
-    /* Called once. `reply` is valid during the call, may be an error's, and is NULL when there is
-     * none, with the reason in words. May send more calls. */
+    /* Called once. `reply` is valid during the call and may be an error; NULL when there is none,
+     * with the reason in words. May send more calls. */
     void (*on_reply)(struct redis_call *, const redisReply *reply, const char *reason);
 };
 
-/* A command of the set-up, after sign-on. */
+/* A set-up command, sent after authentication. */
 struct redis_setup {
     int count; /* of its arguments; 0 ends the list */
     const char *const *arguments;
@@ -47,11 +46,12 @@ struct redis_setup {
 
 struct redis_config {
     struct redis_url url;
-    const struct redis_setup *setup; /* shows that Redis will do what it is needed for */
+    const struct redis_setup *setup; /* checks that Redis does what it is needed for */
     uint64_t connect_timeout_ms;
     uint64_t call_timeout_ms;
-    void *owner; /* for the call below */
-    /* It has become ready, or is known not to be, with the reason; also after the first try. */
+    void *owner; /* passed to the callback */
+    /* The connection became ready, or is known not to be, with the reason; also called after the
+     * first try. */
     void (*on_change)(void *owner, bool ready, const char *reason);
 };
 
@@ -60,32 +60,33 @@ struct redis {
     h2o_loop_t *loop;
     struct timers *timers;
     struct reconnect link; /* its timer, when READY: runs while there are calls */
-    bool told, told_ready; /* what on_change has said last */
+    bool told, told_ready; /* what on_change reported last */
     h2o_socket_t *socket;  /* NULL: no connection */
     struct buffer waiting; /* commands for the next write */
-    struct buffer flying;  /* those that are being written */
+    struct buffer flying;  /* commands being written */
     redisReader *reader;
-    redisReplyObjectFunctions makers;                /* of its replies, with a bound of elements */
+    redisReplyObjectFunctions makers;                /* of its replies, with a limit of elements */
     const redisReplyObjectFunctions *default_makers; /* hiredis's own */
-    unsigned elements;                               /* of the reply that is being read */
+    unsigned elements;                               /* of the reply being read */
     struct redis_call *calls;                        /* in flight, oldest first */
-    const char *sign_on[3], *select[2];              /* commands of the set-up */
-    unsigned setup_step;                             /* the one that is to be answered next */
-    unsigned looks;    /* for a reply that is late, since the last one */
-    uint64_t ready_ms; /* monotonic: when it became so */
+    const char *sign_on[3], *select[2];              /* set-up commands */
+    unsigned setup_step;                             /* the next one to be answered */
+    unsigned looks;                                  /* for a late reply, since the last one */
+    uint64_t ready_ms;                               /* monotonic: when it became ready */
     struct resolve resolve;
-    struct failure refused; /* what the set-up was answered with */
-    size_t turn;            /* which of the host's addresses is tried, counted on */
+    struct failure refused; /* the error that answered the set-up */
+    size_t turn;            /* index of the host's address to try, modulo their count */
 };
 
-/* Begins to connect. `config` must outlive the connection. */
+/* Starts connecting. `config` must outlive the connection. */
 void redis_open(struct redis *redis, const struct redis_config *config, h2o_loop_t *loop,
                 struct timers *timers);
 
-/* What is in flight fails, nothing is tried again. Harmless when it is closed already. */
+/* Fails what is in flight and stops for good. Harmless when already closed. */
 void redis_close(struct redis *redis);
 
-/* What on_change has said last: a connection that is being renewed, for milliseconds, is there. */
+/* What on_change reported last: a connection that is being renewed, for milliseconds, still
+ * counts. */
 static inline bool redis_is_there(const struct redis *redis)
 {
     return redis->told_ready;
@@ -96,16 +97,16 @@ static inline bool redis_is_ready(const struct redis *redis)
     return reconnect_is_ready(&redis->link);
 }
 
-/* Adds a command to what redis_flush sends. False when the connection is not ready; else the call
- * belongs to it until `on_reply`. */
+/* Queues a command for redis_flush. False when the connection is not ready, or out of memory;
+ * otherwise the call belongs to it until `on_reply`. */
 MUST_USE bool redis_send(struct redis *redis, struct redis_call *call, int count,
                          const char *const *arguments, const size_t *lengths);
 
-/* Sends what was added since the last time, in one write. */
+/* Sends what was queued since the last time, in one write. */
 void redis_flush(struct redis *redis);
 
-/* For on_reply with a reply: Redis's answers are of no use. Gives the connection up when on_reply
- * has returned, and tries again later. `reason` is a constant. */
+/* For on_reply with a reply: Redis's answers are useless. Drops the connection after on_reply has
+ * returned, and tries again later. `reason` is a constant. */
 void redis_give_up(struct redis *redis, const char *reason);
 
 #endif

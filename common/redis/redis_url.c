@@ -1,4 +1,3 @@
-/* URLs of Redis: see redis_url.h. */
 #include "common/redis/redis_url.h"
 
 #include <stdlib.h>
@@ -6,7 +5,7 @@
 
 #include "common/slice.h"
 
-/* Copies a part, with a NUL after it; false when it is too long. */
+/* Copies a part and adds a NUL; false when it is too long. */
 static bool copy(struct slice part, char *to, size_t size)
 {
     if (part.length >= size)
@@ -24,7 +23,7 @@ static int hex_digit(char c)
                                   : -1;
 }
 
-/* The same for one that is percent-encoded. */
+/* The same, percent-decoded. */
 static bool decode(struct slice part, char *to, size_t size)
 {
     size_t length = 0;
@@ -55,7 +54,7 @@ static bool is_number(const char *text, unsigned long max)
            strtoul(text, NULL, 10) <= max;
 }
 
-/* Takes what stands before the last @ off `text`. */
+/* Takes user and password, up to the last @, off `text`. */
 static bool read_user(struct slice *text, struct redis_url *url)
 {
     const char *at = memrchr(text->bytes, '@', text->length), *colon;
@@ -73,7 +72,7 @@ static bool read_user(struct slice *text, struct redis_url *url)
     return decode(user, url->user, sizeof(url->user)) && url->password[0] != '\0';
 }
 
-/* host[:port], [address of version 6][:port] */
+/* host[:port] or [IPv6 address][:port] */
 static bool read_host(struct slice text, struct redis_url *url)
 {
     const char *colon = memrchr(text.bytes, ':', text.length);

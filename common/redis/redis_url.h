@@ -1,9 +1,9 @@
-/* Where a Redis is, as people write it:
+/* URLs of Redis:
  *
  *     redis://[user:password@]host[:port][/database]
  *     unix://[user:password@]/path[?db=database]
  *
- * User and password are percent-encoded; a password alone (`:password@`) is that of the user
+ * User and password are percent-encoded; a password alone (`:password@`) belongs to the user
  * `default`. Pure.
  */
 #ifndef COMMON_REDIS_REDIS_URL_H
@@ -22,7 +22,7 @@ struct redis_url {
     char database[6]; /* its number */
 };
 
-/* False when it is written otherwise, or too long. Wipe it after use. */
+/* False when it is malformed or too long. Wipe `url` after use. */
 MUST_USE bool redis_url_parse(const char *text, struct redis_url *url);
 
 #endif

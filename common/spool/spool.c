@@ -1,4 +1,3 @@
-/* The spool of this process: its writing and its sending side. */
 #include "common/spool/spool.h"
 
 #include <errno.h>
@@ -19,7 +18,7 @@
 _Static_assert(SPOOL_SEGMENT_MAX + SPOOL_PASS_MAX == SPOOL_SEGMENT_FILE_MAX,
                "a segment is closed after the pass that makes it too long");
 
-#define DIRECTORY_TRIES 100 /* against others that look for abandoned ones at the same time */
+#define DIRECTORY_TRIES 100 /* others may adopt a new directory before we lock it */
 
 static char *path_in(const char *directory, const char *name)
 {
@@ -28,8 +27,8 @@ static char *path_in(const char *directory, const char *name)
     return asprintf(&path, "%s/%s", directory, name) < 0 ? NULL : path;
 }
 
-/* One try; false when another process took the new directory for an abandoned one before it was
- * locked. */
+/* One try; false when another process took the new directory for an abandoned one before we locked
+ * it. */
 static bool try_directory(struct spool *spool, int base, const struct uuid *id,
                           struct failure *failure)
 {
@@ -93,7 +92,7 @@ void spool_close(struct spool *spool)
 {
     spool_segment_free_all(spool->closed);
     if (spool->directory != NULL)
-        rmdir(spool->directory); /* which refuses while something is in it */
+        rmdir(spool->directory); /* fails while anything is in it */
     if (spool->lock != -1)
         close(spool->lock);
     free(spool->directory);
@@ -113,7 +112,7 @@ static uint64_t batch_number(struct spool *spool)
     return atomic_load_explicit(&spool->batch, memory_order_relaxed);
 }
 
-/* Gives the file its place on the disk up to `size`, so that no row meets a full disk. */
+/* Reserves disk space for the file up to `size`, so that no row meets a full disk. */
 static bool reserve(struct spool_writer *writer, uint64_t size)
 {
     while (writer->reserved < size) {
@@ -126,7 +125,7 @@ static bool reserve(struct spool_writer *writer, uint64_t size)
     return true;
 }
 
-/* Of a segment without rows: nothing happened. */
+/* Removes a segment without rows. */
 static void abandon_segment(struct spool_writer *writer)
 {
     unlinkat(writer->segment->directory, writer->segment->name, 0);
@@ -164,7 +163,7 @@ static bool open_segment(struct spool_writer *writer)
     return true;
 }
 
-/* Opened for a row that did not come: its name would date the rows that come now. */
+/* Opened for a row that never came: its name would date later rows too early. */
 static bool is_stale(const struct spool_writer *writer)
 {
     return writer->segment->rows == 0 && writer->pass_rows == 0 &&
@@ -220,7 +219,7 @@ static bool look_for_room(struct spool_writer *writer)
         writer->retry_at_ms = clock_monotonic_ms() + SPOOL_RETRY_MS;
         return false;
     }
-    if (!writer->failing) /* else a write has to show that there is room again */
+    if (!writer->failing) /* otherwise a write must show first that there is room */
         set_full(writer, NULL);
     return true;
 }
@@ -241,7 +240,7 @@ void spool_append_row(struct spool_writer *writer, size_t length)
     ++writer->pass_rows;
 }
 
-/* Ends the batch `number`, unless another thread has done so. */
+/* Ends the batch `number`, unless another thread has. */
 static void end_batch(struct spool *spool, uint64_t number, enum spool_trigger trigger)
 {
     uint64_t next = ((number >> 1) + 1) << 1 | (trigger == SPOOL_INTERVAL);
@@ -274,8 +273,8 @@ static void close_segment(struct spool_writer *writer, enum spool_trigger trigge
     pthread_mutex_unlock(&spool->mutex);
 }
 
-/* The pass could not be written: the file is cut back to the last whole one, and for a while nobody
- * is let in to try again. */
+/* The pass could not be written: cuts the file back to the last complete one, and for a while
+ * admits no more rows. */
 static void lose_pass(struct spool_writer *writer, const char *reason)
 {
     struct spool_segment *segment = writer->segment;
@@ -310,7 +309,7 @@ static void count_pass(struct spool_writer *writer)
     struct spool_segment *segment = writer->segment;
 
     if (writer->first_ms == 0) {
-        segment->batch = batch_number(spool); /* since it was opened, another may have begun */
+        segment->batch = batch_number(spool); /* a new one may have begun since it was opened */
         writer->first_ms = clock_monotonic_ms();
         atomic_store_explicit(&writer->opened_unix_ms, uuid_v7_unix_ms(&segment->id),
                               memory_order_relaxed);
@@ -337,7 +336,7 @@ bool spool_end_pass(struct spool_writer *writer)
         writer->pass_rows = 0;
     }
     if (atomic_load_explicit(&writer->full, memory_order_relaxed))
-        look_for_room(writer); /* while it is full, nobody may come to ask */
+        look_for_room(writer); /* while full, nobody may call spool_has_room */
     if (writer->segment == NULL || writer->first_ms == 0)
         return written;
     if (writer->segment->bytes >= SPOOL_SEGMENT_MAX)
@@ -375,8 +374,8 @@ void spool_pause(struct spool *spool, uint64_t duration_ms)
     pthread_mutex_unlock(&spool->mutex);
 }
 
-/* Of those that are closed the first one after which none is synced. A long backlog, which is, is
- * not gone through. */
+/* The first of the unsynced segments at the end of the closed ones, found from the end: a long
+ * backlog, which is synced, is not walked. */
 static struct spool_segment *first_unsynced(struct spool *spool)
 {
     struct spool_segment *segment;
@@ -389,7 +388,7 @@ static struct spool_segment *first_unsynced(struct spool *spool)
     return segment != NULL && !segment->synced ? segment : NULL;
 }
 
-/* It stays where it is: only the sender, who asks, takes any away. */
+/* `segment` stays listed: only the sender, which calls this, removes any. */
 static struct spool_segment *next_closed(struct spool *spool, const struct spool_segment *segment)
 {
     struct spool_segment *next;

@@ -1,18 +1,18 @@
-/* Rows on their way to a database: appended to files that survive the process, taken from there by
- * one sender.
+/* Rows on their way to a database: appended to files that survive the process, and sent from there
+ * by one thread.
  *
  *   <base>/<process>/<batch>   a segment: lines in PostgreSQL's COPY text format
  *   <base>/<batch>.rejected    lines that the database refused for their content
- *   <base>/<batch>.expired     a segment too old to be told from one that was sent
+ *   <base>/<batch>.expired     a segment too old to tell whether it was sent
  *
- * Names are UUIDs of version 7. Each process has a directory of its own and holds a flock on it; a
- * directory whose lock can be had is abandoned, and any process may send what is there. Each
- * writing thread appends to an open segment of its own. A batch is what all of them have written
- * since the last: it ends with a number of rows or with the age of its first one, then every
- * thread closes its segment at the end of its pass and hands it to the sender.
+ * Names are version 7 UUIDs. Each process has its own directory and holds a flock on it; a
+ * directory whose lock is free is abandoned, and any process may send what is in it. Each writing
+ * thread appends to its own open segment. A batch is what all of them have written since the last
+ * one: it ends at a number of rows or at an age of its first row; then every thread closes its
+ * segment at the end of its pass and hands it to the sender.
  *
- * The rows of a pass are appended in one write. A segment that a crash left is repaired by cutting
- * what follows its last line end: that row was never answered for.
+ * The rows of a pass are appended in one write. A segment left by a crash is repaired by cutting
+ * everything after its last line end: that row was never answered.
  */
 #ifndef COMMON_SPOOL_SPOOL_H
 #define COMMON_SPOOL_SPOOL_H
@@ -30,10 +30,10 @@
 #include "common/uuid.h"
 
 #define SPOOL_ROW_MAX     16384              /* bytes of one row */
-#define SPOOL_RESERVE     (1024 * 1024)      /* bytes that an open segment is given at a time */
-#define SPOOL_SEGMENT_MAX (16 * 1024 * 1024) /* bytes at which a segment closes the batch */
-#define SPOOL_PASS_MAX    (16 * 1024 * 1024) /* bytes of the rows of a pass */
-#define SPOOL_RETRY_MS    100                /* between looks for room where there was none */
+#define SPOOL_RESERVE     (1024 * 1024)      /* bytes reserved for an open segment at a time */
+#define SPOOL_SEGMENT_MAX (16 * 1024 * 1024) /* bytes at which a segment ends the batch */
+#define SPOOL_PASS_MAX    (16 * 1024 * 1024) /* bytes of the rows in a pass */
+#define SPOOL_RETRY_MS    100                /* between checks for room once full */
 
 struct spool_config {
     const char *base;
@@ -45,54 +45,54 @@ struct spool_config {
 struct spool {
     struct spool_config config;
     char *directory;        /* this process's */
-    int lock;               /* on it; segments are opened by this descriptor */
+    int lock;               /* on it; segments are opened relative to it */
     _Atomic uint64_t bytes; /* of this process's segments */
-    _Atomic uint64_t rows;  /* likewise */
+    _Atomic uint64_t rows;  /* of this process's segments */
     _Atomic uint64_t batch_rows;
-    _Atomic uint64_t batch; /* its number, doubled; the low bit tells how the one before ended */
-    pthread_mutex_t mutex;  /* of what follows */
+    _Atomic uint64_t batch; /* its number, doubled; low bit: the one before ended by age */
+    pthread_mutex_t mutex;  /* guards what follows */
     pthread_cond_t changed;
     struct spool_segment *closed; /* oldest first */
-    int64_t sending_unix_ms;      /* when the oldest of those that were taken was opened; 0: none */
+    int64_t sending_unix_ms;      /* when the oldest segment taken was opened; 0: none */
     bool stopping;
 };
 
-/* Makes the base (mode 0700) and the process's directory. */
+/* Creates the base (mode 0700) and the process's directory. */
 MUST_USE bool spool_open(struct spool *spool, const struct spool_config *config,
                          struct failure *failure);
 
-/* Removes the process's directory when nothing is left in it. Frees what was not taken. */
+/* Removes the process's directory if it is empty. Frees segments that were not taken. */
 void spool_close(struct spool *spool);
 
-/* The writing side: one thread each. */
+/* The writing side: one writer per thread. */
 
 struct spool_writer {
     struct spool *spool;
     struct uuid_source uuids;
-    struct spool_segment *segment; /* the open one, or NULL */
+    struct spool_segment *segment; /* the open segment, or NULL */
     int fd;
-    uint64_t reserved;  /* bytes of the file that have their place on the disk */
-    uint64_t first_ms;  /* monotonic: of its first row; 0: it has none */
+    uint64_t reserved;  /* bytes of the file reserved on disk */
+    uint64_t first_ms;  /* monotonic: of the segment's first row; 0: it has none */
     struct buffer pass; /* the rows of this pass */
     uint64_t pass_rows;
-    uint64_t lost_rows;             /* those that the last pass could not write */
-    bool failing;                   /* the last write fell short */
-    uint64_t retry_at_ms;           /* monotonic: no room was found, and is not looked for before */
+    uint64_t lost_rows;             /* rows of the last pass that could not be written */
+    bool failing;                   /* the last write failed */
+    uint64_t retry_at_ms;           /* monotonic: no check for room before this; 0: any time */
     _Atomic int64_t opened_unix_ms; /* of the open segment with rows, for readers; 0: none */
-    atomic_bool full;               /* no room, at the last look; for readers */
+    atomic_bool full;               /* no room at the last check; for readers */
 };
 
 void spool_writer_open(struct spool_writer *writer, struct spool *spool);
 
-/* Whether one more row of SPOOL_ROW_MAX bytes has its place. */
+/* Whether one more row of SPOOL_ROW_MAX bytes fits. */
 MUST_USE bool spool_has_room(struct spool_writer *writer);
 
 /* Appends a row, with its line end, to the pass. Only after spool_has_room. */
 char *spool_reserve_row(struct spool_writer *writer);
 void spool_append_row(struct spool_writer *writer, size_t length);
 
-/* Writes the rows of the pass. False when they could not be written: none of them is recorded
- * then, and `lost_rows` says how many they were. Also ends a batch whose time has come. */
+/* Writes the rows of the pass. False when that failed: then none of them is recorded, and
+ * `lost_rows` is their number. Also ends a batch that is due. */
 MUST_USE bool spool_end_pass(struct spool_writer *writer);
 
 /* After the last pass: hands the open segment over. */
@@ -100,32 +100,32 @@ void spool_writer_close(struct spool_writer *writer);
 
 /* The sending side: one thread. */
 
-/* Syncs what is closed, as far as the disk does it now; spool_segment_sync tries again. For the
- * sender, while it waits for something else. */
+/* Syncs closed segments as far as the disk allows; spool_segment_sync tries again. For the sender,
+ * while it waits for something else. */
 void spool_sync_closed(struct spool *spool);
 
-/* All that is closed, synced in this way, oldest first, as a utlist; waits up to `timeout_ms` for
- * it. NULL when there is none, or when nothing more will come (spool_is_stopping). */
+/* Takes all closed segments, synced as above, oldest first, as a utlist; waits up to `timeout_ms`
+ * for one. NULL when there is none, or when nothing more will come (spool_is_stopping). */
 struct spool_segment *spool_take(struct spool *spool, uint64_t timeout_ms);
 
-/* What was not sent goes back to the front. */
+/* Puts unsent segments back in front. */
 void spool_give_back(struct spool *spool, struct spool_segment *segments);
 
-/* Wakes spool_take for good. */
+/* Wakes spool_take and spool_pause; neither waits again. */
 void spool_stop(struct spool *spool);
 bool spool_is_stopping(struct spool *spool);
 
-/* Waits; less when spool_stop comes. */
+/* Waits, but not past spool_stop. */
 void spool_pause(struct spool *spool, uint64_t duration_ms);
 
-/* Gives a segment up without touching its file. `spool` as for spool_discard. */
+/* Gives up a segment without touching its file. `spool` as for spool_discard. */
 void spool_forget(struct spool *spool, struct spool_segment *segment);
 
-/* It is sent: removes the file and frees the segment. `spool` is NULL for one that another process
- * left. */
+/* The segment is sent: removes the file and frees the segment. `spool` is NULL for one that another
+ * process left. */
 void spool_discard(struct spool *spool, struct spool_segment *segment);
 
-/* When the oldest row that is not sent was written, in Unix milliseconds; 0: there is none. */
+/* When the segment of the oldest unsent row was opened, in Unix milliseconds; 0: there is none. */
 int64_t spool_oldest_unix_ms(struct spool *spool, const struct spool_writer *const *writers,
                              size_t count);
 

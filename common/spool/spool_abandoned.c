@@ -46,15 +46,15 @@ static bool repair(struct spool_segment *segment, struct failure *failure)
     return done;
 }
 
-/* It is gone, or of a process that runs; or the system is short of something, and the next look
- * finds more. */
+/* It is gone or belongs to a running process, or the system is short of something: the next look
+ * finds out. */
 static bool may_pass(int error)
 {
     return error == ENOENT || error == EWOULDBLOCK || error == EMFILE || error == ENFILE ||
            error == ENOMEM;
 }
 
-/* A segment that another process left, repaired; NULL when it has no rows, is gone, or is passed
+/* A segment that another process left, repaired; NULL when it has no rows, is gone or is passed
  * over. */
 static struct spool_segment *find_segment(int directory, const char *path, const char *name,
                                           struct spool_passed_over *passed_over)
@@ -108,7 +108,7 @@ static struct spool_segment *list_segments(int directory, const char *path,
     return segments;
 }
 
-/* The lock of a directory that is still where it was when it was locked, or -1. */
+/* Locks a directory and returns its descriptor; -1 also when it is no longer at its name. */
 static int lock_directory(int base, const char *name, struct failure *failure)
 {
     int fd = file_open_directory(base, name, failure), error;
@@ -197,7 +197,7 @@ void spool_abandoned_release(struct spool_abandoned *abandoned)
     *abandoned = (struct spool_abandoned){.lock = -1};
 }
 
-/* Somebody may have edited the file: a last line without its end would be cut as a torn one. */
+/* Somebody may have edited the file: a last line without a line end would be cut as torn. */
 static bool end_last_line(int base, const char *name, struct failure *failure)
 {
     int fd = file_open(base, name, O_RDWR | O_APPEND, SPOOL_SEGMENT_FILE_MAX - 1, failure);

@@ -1,4 +1,4 @@
-/* What other processes left in the spool. */
+/* Takes over what other processes left in the spool. */
 #ifndef COMMON_SPOOL_SPOOL_ABANDONED_H
 #define COMMON_SPOOL_SPOOL_ABANDONED_H
 
@@ -17,23 +17,22 @@ struct spool_abandoned {
     struct spool_segment *segments; /* repaired, oldest first */
 };
 
-/* Takes the lock of this directory of the base and lists it; false when it is not abandoned, or
- * gone. */
+/* Locks this directory of the base and lists it; false when it is not abandoned, or gone. */
 MUST_USE bool spool_abandoned_adopt_named(const char *base, const char *name,
                                           struct spool_passed_over *passed_over,
                                           struct spool_abandoned *abandoned);
 
-/* The same for the first abandoned directory whose name comes after `after` (which may be empty),
- * so that one which cannot be removed does not hide the others. */
+/* The same for the first abandoned directory whose name sorts after `after` (which may be empty),
+ * so that one that cannot be removed does not hide the others. */
 MUST_USE bool spool_abandoned_adopt(const char *base, const char *after,
                                     struct spool_passed_over *passed_over,
                                     struct spool_abandoned *abandoned);
 
-/* Removes the directory when it is empty, and gives up the lock. */
+/* Removes the directory if it is empty, and releases the lock. */
 void spool_abandoned_release(struct spool_abandoned *abandoned);
 
-/* Moves a file that was set aside into the process's directory, as a segment of a new batch: from
- * then on it is like any other that the process left. Adds it to the list, when it has rows. */
+/* Moves a file that was set aside into the process's directory as a segment of a new batch, like
+ * any other that the process left. Adds it to the list if it has rows. */
 MUST_USE bool spool_abandoned_bring_back(struct spool *spool, const struct spool_entry *entry,
                                          struct spool_passed_over *passed_over,
                                          struct spool_segment **segments, struct failure *failure);

@@ -1,4 +1,4 @@
-/* Listing a spool while other processes go on. */
+/* Lists a spool while other processes use it. */
 #include "common/spool/spool_list.h"
 
 #include <dirent.h>
@@ -22,7 +22,7 @@ struct listing {
     struct failure *failure;
 };
 
-/* What is gone since it was listed was sent. */
+/* A file that has gone since it was listed was sent. */
 static bool fail_unless_gone(int error, const char *path, struct failure *failure)
 {
     return error == ENOENT ||
@@ -51,14 +51,14 @@ static struct spool_entry *make_entry(const char *base, const char *name,
     return entry;
 }
 
-/* It is somebody else's. */
+/* It belongs to another user. */
 static bool is_forbidden(int error)
 {
     return error == EACCES || error == EPERM;
 }
 
-/* Counts the whole lines of a file: the end of one that is being written may be torn. What is
- * refused or may not be read has none; `refused` says why, or is empty. */
+/* Counts the complete lines of a file: one being written may end in a torn line. A refused or
+ * unreadable file has none; `refused` says why, or is empty. */
 static bool count_lines(int directory, const char *name, const char *path, struct file_lines *lines,
                         struct failure *refused, struct failure *failure)
 {
@@ -100,8 +100,8 @@ static bool count_segment(struct listing *listing, int directory, struct spool_e
     return true;
 }
 
-/* As spool_abandoned_adopt asks, but without keeping others from asking: a shared lock, for a
- * moment. An adopter that comes just then looks again later. */
+/* Tests the lock as spool_abandoned_adopt does, but shared and only for a moment, so that others
+ * can test too. An adopter that fails because of it looks again later. */
 static bool is_locked(int directory)
 {
     bool locked = flock(directory, LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK;

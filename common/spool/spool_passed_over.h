@@ -1,12 +1,12 @@
-/* Files of the spool that have a good name and are not sent, for what they are or because the disk
- * does not give them: each is logged and counted once.
+/* Spool files with a valid name that are not sent, because of what they are or because the disk
+ * cannot read them: each is logged and counted once.
  */
 #ifndef COMMON_SPOOL_SPOOL_PASSED_OVER_H
 #define COMMON_SPOOL_SPOOL_PASSED_OVER_H
 
 #include "common/counter.h"
 
-#define SPOOL_PASSED_OVER_MAX 1000 /* files; what is more is passed over without a word */
+#define SPOOL_PASSED_OVER_MAX 1000 /* files; more are passed over silently */
 
 /* Zero it to start. */
 struct spool_passed_over {

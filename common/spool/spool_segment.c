@@ -13,7 +13,7 @@
 #include "common/log.h"
 #include "common/owner.h"
 
-/* What stands behind the last whole pass was never answered for. */
+/* Anything after the last complete pass was never answered. */
 bool spool_segment_read(struct spool_segment *segment, struct buffer *bytes,
                         struct failure *failure)
 {
@@ -39,7 +39,7 @@ bool spool_segment_sync_names(const struct spool_segment *segment)
     return file_sync_directory(segment->directory);
 }
 
-/* Failing that costs room only. */
+/* Failure costs only disk space. */
 static void give_back_spare(struct spool_segment *segment, int fd)
 {
     if (segment->has_spare && ftruncate(fd, (off_t)segment->bytes) == -1)
@@ -74,7 +74,7 @@ enum spool_synced spool_segment_sync(struct spool_segment *segment, struct failu
     return error == ENOENT || error == EIO || error == FILE_REFUSED ? SPOOL_LOST : SPOOL_NOT_NOW;
 }
 
-/* Whoever laid something there under the hidden name: it is not written through. */
+/* Removes anything planted under the hidden name first, so as not to write through it. */
 static bool write_hidden(int base, const char *hidden, struct slice lines)
 {
     bool written;
@@ -131,6 +131,6 @@ void spool_segment_discard(struct spool_segment *segment)
 {
     if (unlinkat(segment->directory, segment->name, 0) == -1)
         log_error("spool.unlink", log_str("path", segment->path),
-                  log_str("reason", strerror(errno))); /* it will be found to be sent already */
+                  log_str("reason", strerror(errno))); /* the next sender finds that it was sent */
     spool_segment_free(segment);
 }

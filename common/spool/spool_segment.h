@@ -17,47 +17,46 @@ enum spool_trigger {
     SPOOL_ROWS,
     SPOOL_INTERVAL,
     SPOOL_SHUTDOWN,
-    SPOOL_RECOVERY, /* an earlier process left it */
+    SPOOL_RECOVERY, /* left by an earlier process */
     SPOOL_TRIGGER_COUNT,
 };
 
-/* A closed segment; belongs to whoever took it. */
+/* A closed segment, owned by whoever took it. */
 struct spool_segment {
     struct spool_segment *prev, *next;
-    struct uuid id; /* of the batch; the time inside is when it was opened */
-    int directory;  /* where its file is: that of the process, or what was adopted */
+    struct uuid id;                  /* of the batch; its time is when the segment was opened */
+    int directory;                   /* its directory: of the process, or an adopted one */
     char name[UUID_TEXT_LENGTH + 1]; /* of its file */
-    char *path;                      /* for people */
+    char *path;                      /* for messages */
     uint64_t rows;
     uint64_t bytes;
-    uint64_t batch; /* number of the process's batch; of no meaning after a recovery */
+    uint64_t batch; /* the process's batch number; unused after a recovery */
     enum spool_trigger trigger;
     bool synced;    /* to disk */
-    bool has_spare; /* more of the disk is reserved for it than it needs */
+    bool has_spare; /* more disk is reserved for it than it needs */
 };
 
-/* Appends a whole segment to `bytes`. One that cannot be read is to be synced again, which tells
- * whether it is lost. */
+/* Appends a whole segment to `bytes`. Sync it again after a failure, which tells whether it is
+ * lost. */
 MUST_USE bool spool_segment_read(struct spool_segment *segment, struct buffer *bytes,
                                  struct failure *failure);
 
 enum spool_synced {
     SPOOL_SYNCED,
     SPOOL_NOT_NOW, /* the system is short of something */
-    SPOOL_LOST,    /* the file is gone or no segment any more, or the disk does not give it */
+    SPOOL_LOST,    /* the file is gone, no segment any more, or unreadable */
 };
 
-/* Syncs what is in the file to disk, once, and gives back what was reserved and not used: freeing
- * blocks waits for the file system's journal, so it is no work for the loop.
- * spool_segment_sync_names must follow, once for all that are in one directory. */
+/* Syncs the content of the file, once, and frees reserved blocks that were not used: that waits for
+ * the file system's journal, so the loop must not do it. Call spool_segment_sync_names afterwards,
+ * once for each directory. */
 MUST_USE enum spool_synced spool_segment_sync(struct spool_segment *segment,
                                               struct failure *failure);
 
-/* Syncs the directory of this segment and those beside it. */
+/* Syncs the segment's directory, and so the names of all segments in it. */
 MUST_USE bool spool_segment_sync_names(const struct spool_segment *segment);
 
-/* Writes and syncs <base>/<id>.<suffix>, in place of one that is there; without lines there is none
- * after it. */
+/* Writes and syncs <base>/<id>.<suffix>, replacing an existing one; without lines, removes it. */
 MUST_USE bool spool_segment_set_aside(const char *base, const struct uuid *id, const char *suffix,
                                       struct slice lines, struct failure *failure);
 
@@ -65,7 +64,7 @@ MUST_USE bool spool_segment_set_aside(const char *base, const struct uuid *id, c
 void spool_segment_free(struct spool_segment *segment);
 void spool_segment_free_all(struct spool_segment *segments);
 
-/* It is sent: removes the file and frees the segment. */
+/* The segment is sent: removes the file and frees the segment. */
 void spool_segment_discard(struct spool_segment *segment);
 
 #endif
