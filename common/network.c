@@ -12,7 +12,7 @@ static bool is_v4(const struct network_address *address)
     return memcmp(address->bytes, v4_mapped, sizeof(v4_mapped)) == 0;
 }
 
-static bool is_local(const struct network_address *address)
+bool network_address_is_local(const struct network_address *address)
 {
     static const struct network_address unspecified;
 
@@ -72,7 +72,7 @@ bool network_address_parse(struct slice text, struct network_address *address)
 const char *network_address_format(const struct network_address *address,
                                    char text[NETWORK_TEXT_MAX])
 {
-    if (is_local(address))
+    if (network_address_is_local(address))
         return strcpy(text, "local");
     return is_v4(address) ? inet_ntop(AF_INET, address->bytes + 12, text, NETWORK_TEXT_MAX)
                           : inet_ntop(AF_INET6, address->bytes, text, NETWORK_TEXT_MAX);
@@ -150,7 +150,7 @@ bool network_list_is_everyone(const struct network_list *networks)
 
 bool network_list_has(const struct network_list *networks, const struct network_address *address)
 {
-    if (is_local(address))
+    if (network_address_is_local(address))
         return networks->local;
     for (size_t i = 0; i != networks->count; ++i) {
         if (is_in(address, &networks->items[i].address, networks->items[i].prefix))

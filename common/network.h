@@ -32,6 +32,8 @@ struct network_list {
 
 struct network_address network_address_of(const struct sockaddr *socket);
 
+MUST_USE bool network_address_is_local(const struct network_address *address);
+
 /* 127.0.0.0/8 or ::1, but not a local socket. */
 MUST_USE bool network_address_is_loopback(const struct network_address *address);
 

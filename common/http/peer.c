@@ -30,7 +30,7 @@ static bool go_back(const struct network_list *trusted, struct slice line,
     while (line.length != 0) {
         struct network_address hop;
 
-        if (!network_address_parse(take_last(&line), &hop))
+        if (!network_address_parse(take_last(&line), &hop) || network_address_is_local(&hop))
             return true;
         *peer = hop;
         if (!network_list_has(trusted, peer))

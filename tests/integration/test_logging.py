@@ -302,6 +302,14 @@ def test_the_peer_is_the_one_behind_a_trusted_proxy(database, jotd):
         assert s.wait_log("http.request", path="/token")["peer"] == "192.0.2.7"
 
 
+def test_no_hop_passes_for_a_local_socket(database, jotd):
+    """Only the connection itself can be one, whatever address stands in the header."""
+    with jotd(database, trusted_proxies="127.0.0.1,unix", access_log="errors") as s:
+        s.post("/token", data={"grant_type": "client_credentials"},
+               headers={"X-Forwarded-For": "192.0.2.7, ::"})
+        assert s.wait_log("http.request", path="/token")["peer"] == "127.0.0.1"
+
+
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
