@@ -69,6 +69,7 @@ struct client {
     "   ORDER BY created_at DESC LIMIT 4) s),"                                                     \
     " coalesce(t.per_minute, 0), coalesce(t.per_hour, 0), coalesce(t.per_month, 0)"
 #define CLIENT_COLUMN_COUNT 10
+_Static_assert(CLIENT_MAX_SECRETS == 4, "the statement has the same limit");
 
 /* Makes a record from a row of CLIENT_COLUMNS_SQL; the caller owns its one reference. `event` is
  * the cache's event count when the row was requested (client_cache.h); the record stays fresh for

@@ -28,12 +28,15 @@ static const struct cli_option options[] = {
 static void tell_who_is_at_work(const struct schema_lock_holder *holder)
 {
     if (holder != NULL)
-        fprintf(stderr,
-                "jotd: another `jotd migrate` is at work, as %s in PostgreSQL's process %d; "
-                "waiting for it\n",
-                holder->user, holder->pid);
+        fprintf(
+            stderr,
+            "jotd: another `jotd migrate`, or a server that makes partitions, is at work, as %s "
+            "in PostgreSQL's process %d; waiting for it\n",
+            holder->user, holder->pid);
     else
-        fputs("jotd: another `jotd migrate` is at work; waiting for it\n", stderr);
+        fputs("jotd: another `jotd migrate`, or a server that makes partitions, is at work; "
+              "waiting for it\n",
+              stderr);
 }
 
 struct applied {

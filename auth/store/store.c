@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "auth/migrations.h"
 #include "common/pg/pg_parameters.h"
@@ -75,6 +76,17 @@ PGconn *store_connect(const char *url, const char *application, bool check_schem
     return NULL;
 }
 
+/* Operations look before they change something. What another one changed in between violates a
+ * constraint: SQLSTATE 23503 or 23505. */
+static enum store_kind kind_of(const PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    return state != NULL && (strcmp(state, "23503") == 0 || strcmp(state, "23505") == 0)
+               ? STORE_CONFLICT
+               : STORE_UNAVAILABLE;
+}
+
 PGresult *store_check(PGconn *connection, PGresult *result, struct store_failure *failure)
 {
     ExecStatusType status = PQresultStatus(result);
@@ -82,7 +94,7 @@ PGresult *store_check(PGconn *connection, PGresult *result, struct store_failure
 
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
         return result;
-    store_fail(failure, STORE_UNAVAILABLE, "", "PostgreSQL: %s",
+    store_fail(failure, kind_of(result), "", "PostgreSQL: %s",
                reason_of(connection, result, reason));
     PQclear(result);
     return NULL;
