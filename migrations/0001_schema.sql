@@ -106,4 +106,4 @@ CREATE TABLE flushed_batches (
 CREATE INDEX flushed_batches_flushed_at ON flushed_batches (flushed_at);
 
 COMMENT ON TABLE flushed_batches IS
-    'The batches in issued_tokens: a batch that is sent again fails on this key';
+    'Batches that were recorded lately: one that is sent again fails on this key';
