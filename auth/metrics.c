@@ -66,10 +66,10 @@ static void write_connections(struct buffer *text, const struct process *process
     prometheus_family(text, "jotd_http_connections", "gauge", "Open client connections.");
     prometheus_value(text, "jotd_http_connections", "", open);
     prometheus_family(text, "jotd_http_buffered_bytes", "gauge",
-                      "Memory that requests hold which are not whole, or stand behind another.");
+                      "Memory held by requests that are unfinished, or pipelined behind another.");
     prometheus_value(text, "jotd_http_buffered_bytes", "", memory_budget_held(memory));
     prometheus_family(text, "jotd_http_buffered_max_bytes", "gauge",
-                      "The bound of that, JOTD_MEMORY_BUDGET.");
+                      "The limit of that memory, JOTD_MEMORY_BUDGET.");
     prometheus_value(text, "jotd_http_buffered_max_bytes", "", memory->limit);
 }
 
@@ -95,7 +95,7 @@ static void write_requests(struct buffer *text, const struct process *process)
         }
     }
     prometheus_family(text, "jotd_http_request_duration_seconds", "histogram",
-                      "Time from the whole request to the sent answer.");
+                      "Time from the complete request to the sent answer.");
     for (size_t e = 0; e != ENDPOINT_COUNT; ++e) {
         struct histogram total = merge(process, OFFSET_AT(request_durations, e));
 
@@ -130,21 +130,21 @@ static void write_tokens(struct buffer *text, const struct process *process)
         prometheus_value(text, "jotd_tokens_issued_total", labels, count);
     }
     prometheus_family(text, "jotd_token_errors_total", "counter",
-                      "Token requests refused, by the error that was answered.");
+                      "Token requests refused, by error.");
     for (size_t e = 0; e != OAUTH_ERROR_COUNT; ++e) {
         snprintf(labels, sizeof(labels), "error=\"%s\"", oauth_error_name((enum oauth_error)e));
         prometheus_value(text, "jotd_token_errors_total", labels,
                          workers_sum(process, OFFSET_AT(oauth_errors, e)));
     }
     prometheus_family(text, "jotd_auth_failures_total", "counter",
-                      "Authentications that failed, by the reason.");
+                      "Authentications that failed, by reason.");
     for (size_t r = 0; r != AUTH_FAILURE_COUNT; ++r) {
         snprintf(labels, sizeof(labels), "reason=\"%s\"", auth_failure_name((enum auth_failure)r));
         prometheus_value(text, "jotd_auth_failures_total", labels,
                          workers_sum(process, OFFSET_AT(auth_failures, r)));
     }
     prometheus_family(text, "jotd_auth_throttled_total", "counter",
-                      "Authentications refused for too many failures, by whose they were.");
+                      "Authentications refused after too many failures, by whose failures.");
     for (size_t by = 0; by != THROTTLE_BY_COUNT; ++by)
         prometheus_value(text, "jotd_auth_throttled_total", throttled_by[by],
                          workers_sum(process, OFFSET_AT(auth_throttled, by)));
@@ -169,15 +169,16 @@ static void write_cache(struct buffer *text, const struct process *process)
          OFFSET(cache.misses)},
         {"jotd_client_cache_stale_total", "Expired clients served while PostgreSQL was away.",
          OFFSET(cache.stale)},
-        {"jotd_client_cache_invalidations_total", "Entries dropped because they were changed.",
+        {"jotd_client_cache_invalidations_total", "Entries dropped because the client was changed.",
          OFFSET(cache.invalidations)},
-        {"jotd_client_cache_evictions_total", "Entries that made room for others.",
+        {"jotd_client_cache_evictions_total", "Entries evicted to make room.",
          OFFSET(cache.evictions)},
-        {"jotd_client_cache_expirations_total", "Entries found too old.",
+        {"jotd_client_cache_expirations_total", "Entries that had expired.",
          OFFSET(cache.expirations)},
-        {"jotd_client_cache_warmed_total", "Clients loaded at the start.", OFFSET(cache.warmed)},
+        {"jotd_client_cache_warmed_total", "Clients loaded at start.", OFFSET(cache.warmed)},
         {"jotd_client_rechecks_total",
-         "Statements that looked clients up again after a change of all.", OFFSET(cache.rechecks)},
+         "Statements that looked clients up again after a change of all clients.",
+         OFFSET(cache.rechecks)},
     };
     /* Read in this order, as workers keep counting: so `removed` never exceeds `added`. */
     uint64_t removed = workers_sum(process, OFFSET(cache.removed));
@@ -205,7 +206,7 @@ static void write_lookups(struct buffer *text, const struct process *process)
     for (size_t i = 0; i != process->worker_count; ++i)
         up = up && atomic_load(&process->workers[i].has_postgres);
     prometheus_family(text, "jotd_postgres_up", "gauge",
-                      "1 while every worker has a connection to PostgreSQL on which it looks up.");
+                      "1 while every worker has its look-up connection to PostgreSQL.");
     prometheus_value(text, "jotd_postgres_up", "", up);
     prometheus_family(text, "jotd_client_lookups_total", "counter",
                       "Look-ups of clients in PostgreSQL by result.");
@@ -250,7 +251,7 @@ static void write_ledger(struct buffer *text, const struct process *process)
     prometheus_value(text, "jotd_ledger_spool_bytes", "",
                      atomic_load(&ledger->spool.bytes) + atomic_load(&ledger->recovering_bytes));
     prometheus_family(text, "jotd_ledger_spool_max_bytes", "gauge",
-                      "The bound of the spool, JOTD_SPOOL_MAX_BYTES.");
+                      "The size limit of the spool, JOTD_SPOOL_MAX_BYTES.");
     prometheus_value(text, "jotd_ledger_spool_max_bytes", "",
                      (uint64_t)process->settings.spool_max_bytes);
     prometheus_family(text, "jotd_ledger_rows_written_total", "counter",
@@ -261,14 +262,14 @@ static void write_ledger(struct buffer *text, const struct process *process)
                       "Rows that PostgreSQL refused for their content; they are set aside.");
     prometheus_value(text, "jotd_ledger_rows_rejected_total", "",
                      counter_read(&ledger->sender.rows_rejected));
-    prometheus_family(
-        text, "jotd_ledger_files_passed_over_total", "counter",
-        "Files of the spool that are not sent: no segments for what they are, or gone.");
+    prometheus_family(text, "jotd_ledger_files_passed_over_total", "counter",
+                      "Files of the spool that cannot be sent: not usable as segments, or lost.");
     prometheus_value(text, "jotd_ledger_files_passed_over_total", "",
                      counter_read(&ledger->sender.passed_over.files));
-    prometheus_family(text, "jotd_ledger_directories", "gauge",
-                      "Directories of the spool whose process does not run, or that belong to "
-                      "another user and cannot be read.");
+    prometheus_family(
+        text, "jotd_ledger_directories", "gauge",
+        "Directories of the spool whose process has ended, or that belong to another user "
+        "and cannot be read.");
     prometheus_value(text, "jotd_ledger_directories", "state=\"abandoned\"",
                      atomic_load(&ledger->abandoned_directories));
     prometheus_value(text, "jotd_ledger_directories", "state=\"unreadable\"",
@@ -312,8 +313,9 @@ static void write_limiter(struct buffer *text, const struct process *process)
     struct histogram durations = merge(process, OFFSET(limiter.durations));
     char labels[128];
 
-    prometheus_family(text, "jotd_limiter_decisions_total", "counter",
-                      "Decisions on requests for a token; allowed and denied: without Redis.");
+    prometheus_family(
+        text, "jotd_limiter_decisions_total", "counter",
+        "Decisions on token requests; allowed and denied are those made without Redis.");
     for (unsigned t = 0; t != TIER_MAX; ++t) {
         for (size_t d = 0; d != LIMITER_DECISION_COUNT; ++d) {
             uint64_t count =
@@ -337,14 +339,15 @@ static void write_limiter(struct buffer *text, const struct process *process)
         prometheus_value(text, "jotd_limiter_near_limit_total", labels, count);
     }
     prometheus_family(text, "jotd_limiter_backend_duration_seconds", "histogram",
-                      "Time from asking Redis, for up to 64 clients in a call, to its answer.");
+                      "Time that Redis takes to answer one call, for up to 64 clients.");
     prometheus_histogram(text, "jotd_limiter_backend_duration_seconds", "", &durations);
-    prometheus_family(text, "jotd_limiter_backend_errors_total", "counter",
-                      "Calls, or clients of a call, that Redis did not answer, or with an error.");
+    prometheus_family(
+        text, "jotd_limiter_backend_errors_total", "counter",
+        "Calls, or clients in a call, that Redis answered with an error or not at all.");
     prometheus_value(text, "jotd_limiter_backend_errors_total", "",
                      workers_sum(process, OFFSET(limiter.backend_errors)));
     prometheus_family(text, "jotd_limiter_fallback_decisions_total", "counter",
-                      "Decisions that were made without Redis (JOTD_LIMITER_ON_ERROR).");
+                      "Decisions made without Redis (JOTD_LIMITER_ON_ERROR).");
     prometheus_value(text, "jotd_limiter_fallback_decisions_total", "",
                      workers_sum(process, OFFSET(limiter.without_redis)));
     prometheus_family(text, "jotd_limiter_fallback", "gauge",
@@ -358,7 +361,7 @@ static void write_keys(struct buffer *text, const struct keyring_view *keys)
     int64_t now = clock_unix_ms() / 1000;
     char labels[128];
 
-    prometheus_family(text, "jotd_signing_key_info", "gauge", "Signing keys and what they do now.");
+    prometheus_family(text, "jotd_signing_key_info", "gauge", "Signing keys by state.");
     for (size_t i = 0; keys->set != NULL && i != keys->set->count; ++i) {
         const struct signing_key *key = keys->set->keys + i;
 
@@ -367,7 +370,7 @@ static void write_keys(struct buffer *text, const struct keyring_view *keys)
         prometheus_value(text, "jotd_signing_key_info", labels, 1);
     }
     prometheus_family(text, "jotd_signing_key_retires_timestamp_seconds", "gauge",
-                      "When a signing key is no longer published; +Inf when that is not set.");
+                      "When a signing key stops being published; +Inf if that is not set.");
     for (size_t i = 0; keys->set != NULL && i != keys->set->count; ++i) {
         const struct signing_key *key = keys->set->keys + i;
 
@@ -384,8 +387,9 @@ static void write_loops(struct buffer *text, const struct process *process)
 {
     struct histogram total = merge(process, OFFSET(loop_lag));
 
-    prometheus_family(text, "jotd_loop_lag_seconds", "histogram",
-                      "Turns of the workers' event loops: what else had arrived waited so long.");
+    prometheus_family(
+        text, "jotd_loop_lag_seconds", "histogram",
+        "Duration of the turns of the workers' event loops, which other requests wait for.");
     prometheus_histogram(text, "jotd_loop_lag_seconds", "", &total);
 }
 
@@ -404,7 +408,7 @@ void metrics_write(struct buffer *text, const struct process *process,
     write_keys(text, keys);
     write_loops(text, process);
     prometheus_family(text, "jotd_log_dropped_total", "counter",
-                      "Lines of the log that could not be written, for want of a reader.");
+                      "Log lines dropped because stderr was not read fast enough.");
     prometheus_value(text, "jotd_log_dropped_total", "", log_dropped());
     prometheus_process(text);
 }

@@ -37,7 +37,7 @@ struct process {
     struct limiter_shared limiter;
 
     _Atomic int workers_running;        /* threads not yet ended */
-    atomic_bool other_host_told;        /* logged that requests name a host not in the issuer */
+    atomic_bool other_host_logged;      /* logged that requests name a host not in the issuer */
     _Atomic size_t workers_verified;    /* workers that have found the schema compatible */
     _Atomic uint64_t drain_deadline_ms; /* monotonic; 0: not draining */
 };

@@ -82,12 +82,13 @@ static void check_host(h2o_req_t *req, const struct route *route)
     if (route->listener != LISTENER_PUBLIC || !process->settings.issuer_is_default ||
         host.length == 0 ||
         slice_equal(host, slice_of(process->settings.issuer + strlen("http://"))) ||
-        atomic_exchange(&process->other_host_told, true))
+        atomic_exchange(&process->other_host_logged, true))
         return;
-    log_warn("issuer.other_host", log_slice("host", host),
-             log_str("issuer", process->settings.issuer),
-             log_str("reason", "a request came by this name, the tokens say another: set "
-                               "JOTD_ISSUER to the URL by which clients get here"));
+    log_warn(
+        "issuer.other_host", log_slice("host", host), log_str("issuer", process->settings.issuer),
+        log_str("reason",
+                "a request used this host name, but tokens name another issuer: set JOTD_ISSUER to "
+                "the URL that clients use"));
 }
 
 static void count(h2o_req_t *req, const struct route *route, uint64_t duration_us)

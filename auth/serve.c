@@ -358,15 +358,15 @@ static int serve(const struct cli_command *command, const void *values)
 const struct cli_command serve_command = {
     .path = "jotd serve",
     .summary = "issue tokens until SIGTERM",
-    .help =
-        "Serves POST /token, the discovery documents, /openapi.json, /health, /ready and "
-        "/metrics.\n"
-        "Configured by environment variables only: `jotd config check` prints them with\n"
-        "their effective values. Needs DATABASE_URL, a schema (`jotd migrate`) and a signing\n"
-        "key (`jotd key create`).\n"
-        "\n"
-        "Signals: SIGTERM and SIGINT drain (what is on the wire is answered) and end, a second\n"
-        "one ends at once; SIGHUP reads the key directory and JOTD_LOG_LEVEL_FILE again, at\n"
-        "most once a second.",
+    .help = "Serves POST /token, the discovery documents, /openapi.json, /health, /ready and\n"
+            "/metrics. Configured by environment variables only: `jotd config list` explains "
+            "them,\n"
+            "`jotd config check` prints the values in effect. Needs DATABASE_URL, a schema\n"
+            "(`jotd migrate`) and a signing key (`jotd key create`).\n"
+            "\n"
+            "Signals: SIGTERM and SIGINT answer the requests in flight and exit; a second one "
+            "exits\n"
+            "at once. SIGHUP rereads the key directory and JOTD_LOG_LEVEL_FILE, at most once a\n"
+            "second.",
     .run = serve,
 };

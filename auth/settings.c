@@ -176,11 +176,12 @@ static const struct config_option options[] = {
     {.name = "JOTD_METRICS_LISTEN",
      .offset = FIELD(metrics_listen),
      .check = check_listen,
-     .help = "an address of their own for /metrics, /health and /ready; default: JOTD_LISTEN"},
+     .help = "a separate address for /metrics, /health and /ready; default: JOTD_LISTEN"},
     {.name = "JOTD_ISSUER",
      .offset = FIELD(issuer),
      .check = check_issuer,
-     .help = "the iss of every token; default on a loopback address: http://<JOTD_LISTEN>"},
+     .help = "the iss of every token, an https:// URL; default on a loopback address: "
+             "http://<JOTD_LISTEN>"},
     {.name = "DATABASE_URL",
      .offset = FIELD(database_url),
      .secret = true,
@@ -199,7 +200,7 @@ static const struct config_option options[] = {
      .min = 1,
      .max = WORKERS_MAX,
      .zero_word = "auto",
-     .help = "event loops, one thread each; auto: the processors that the process may use"},
+     .help = "event loops, one thread each; auto: one per processor that the process may use"},
     {.name = "JOTD_KEYS_DIR",
      .offset = FIELD(keys_dir),
      .default_value = "keys",
@@ -210,42 +211,42 @@ static const struct config_option options[] = {
      .default_value = "3600",
      .min = 1,
      .max = TOKEN_TTL_MAX_S,
-     .help = "lifetime of a token in seconds, for clients that have none of their own"},
+     .help = "lifetime of a token in seconds, unless the client has its own"},
     {.name = "JOTD_CLIENT_CACHE_SIZE",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(client_cache_size),
      .default_value = "5000",
      .min = 1,
      .max = 1000000,
-     .help = "clients that each worker keeps in memory"},
+     .help = "clients that each worker caches"},
     {.name = "JOTD_CLIENT_CACHE_TTL",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(client_cache_ttl_s),
      .default_value = "600",
      .min = 1,
      .max = 86400,
-     .help = "seconds after which a cached client is looked up again"},
+     .help = "seconds until a cached client is looked up again"},
     {.name = "JOTD_CLIENT_CACHE_STALE",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(client_cache_stale_s),
      .default_value = "3600",
      .min = 0,
      .max = 604800,
-     .help = "seconds that an expired client may still serve while PostgreSQL is away"},
+     .help = "seconds that an expired client may still be used while PostgreSQL is away"},
     {.name = "JOTD_BATCH_ROWS",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(batch_rows),
      .default_value = "1000",
      .min = 1,
      .max = 1000000,
-     .help = "rows of the ledger that close a batch, recorded by the whole process"},
+     .help = "rows that close a batch of the ledger, counted over the process"},
     {.name = "JOTD_BATCH_INTERVAL",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(batch_interval_s),
      .default_value = "5",
      .min = 1,
      .max = 3600,
-     .help = "seconds after the first row that close a batch"},
+     .help = "seconds after its first row that close a batch"},
     {.name = "JOTD_SPOOL_DIR",
      .offset = FIELD(spool_dir),
      .default_value = "spool",
@@ -256,33 +257,33 @@ static const struct config_option options[] = {
      .default_value = "1073741824",
      .min = 32768,
      .max = 1099511627776,
-     .help = "the bound of the spool, per process"},
+     .help = "size limit of the spool in bytes, per process"},
     {.name = "JOTD_SPOOL_FULL",
      .kind = CONFIG_CHOICE,
      .offset = FIELD(spool_full),
      .default_value = "refuse",
      .choices = spool_full,
-     .help = "at the bound: refuse tokens, or drop their records"},
+     .help = "when the spool is full: refuse tokens, or issue them without a record"},
     {.name = "JOTD_LIMITER",
      .kind = CONFIG_CHOICE,
      .offset = FIELD(limiter),
      .default_value = "redis",
      .choices = limiters,
-     .help = "where clients are held to the quota of their tier: redis; local, each process by "
-             "itself; off"},
+     .help = "where quotas are enforced: redis, over all processes; local, by each process alone; "
+             "off"},
     {.name = "JOTD_LIMITER_ON_ERROR",
      .kind = CONFIG_CHOICE,
      .offset = FIELD(limiter_on_error),
      .default_value = "local",
      .choices = limiter_on_error,
-     .help = "without Redis: local, each process holds clients to the whole quota; allow; deny"},
+     .help = "without Redis: local, each process enforces the whole quota; allow or deny all"},
     {.name = "JOTD_LIMITER_TIMEOUT_MS",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(limiter_timeout_ms),
      .default_value = "50",
      .min = 1,
      .max = 10000,
-     .help = "milliseconds after which a request goes on without Redis"},
+     .help = "milliseconds that a request waits for Redis"},
     {.name = "JOTD_TRUSTED_PROXIES",
      .offset = FIELD(trusted_proxies_text),
      .check = check_networks,
@@ -290,29 +291,29 @@ static const struct config_option options[] = {
     {.name = "JOTD_CORS_ORIGINS",
      .offset = FIELD(cors_origins),
      .check = check_origins,
-     .help = "origins whose pages may ask for tokens (CORS), or *; default: none"},
+     .help = "origins whose pages may request tokens (CORS), or *; default: none"},
     {.name = "JOTD_DRAIN_TIMEOUT",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(drain_timeout_s),
      .default_value = "10",
      .min = 1,
      .max = 3600,
-     .help = "seconds from SIGTERM to the end"},
+     .help = "seconds that a stop may take after SIGTERM"},
     {.name = "JOTD_IDLE_TIMEOUT",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(idle_timeout_s),
      .default_value = "75",
      .min = 1,
      .max = 3600,
-     .help = "seconds that a keep-alive connection may idle"},
+     .help = "seconds that an idle keep-alive connection stays open"},
     {.name = "JOTD_MAX_CONNECTIONS",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(max_connections),
      .default_value = "10000",
      .min = 1,
      .max = 1000000,
-     .help = "open connections of the process; past it the longest idle one is closed, else one "
-             "that does not read its answer"},
+     .help = "open connections per process; beyond it the one that is idle for longest is closed, "
+             "or one whose client does not read"},
     {.name = "JOTD_MEMORY_BUDGET",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(memory_budget),
@@ -320,8 +321,8 @@ static const struct config_option options[] = {
      .min = MEMORY_BUDGET_MIN,
      .max = 1099511627776,
      .zero_word = "auto",
-     .help = "bytes that requests may hold until they are whole; past it the largest is closed; "
-             "auto: a quarter of the memory that the process may use"},
+     .help = "bytes that unfinished requests may hold; beyond it the largest is closed; auto: a "
+             "quarter of the memory that the process may use"},
     {.name = "JOTD_LOG_LEVEL",
      .kind = CONFIG_CHOICE,
      .offset = FIELD(log_level),
@@ -330,7 +331,8 @@ static const struct config_option options[] = {
      .help = "error, warn, info or debug; the log goes to stderr"},
     {.name = "JOTD_LOG_LEVEL_FILE",
      .offset = FIELD(log_level_file),
-     .help = "a file with one of these words, read at start and on SIGHUP, which wins"},
+     .help = "a file that holds one of these words and overrides JOTD_LOG_LEVEL; read at start "
+             "and on SIGHUP"},
     {.name = "JOTD_LOG_FORMAT",
      .kind = CONFIG_CHOICE,
      .offset = FIELD(log_format),
@@ -341,7 +343,7 @@ static const struct config_option options[] = {
      .offset = FIELD(access_log),
      .default_value = "off",
      .choices = access_logs,
-     .help = "a line for each request: off, errors (statuses from 400 on) or all"},
+     .help = "a line per request: off, errors (status 400 or higher) or all"},
 };
 
 /* The processors this process may use, by its affinity mask and its cgroup (v2) quota. */
@@ -381,7 +383,7 @@ static bool is_kubernetes(const char *name)
 static void warn_unknown(const char *name, const char *nearest)
 {
     log_warn("config.unknown", log_str("name", name), log_str("nearest", nearest),
-             log_str("reason", "this variable means nothing to jotd; was the nearest one meant?"));
+             log_str("reason", "jotd has no such variable; is the nearest one meant?"));
 }
 
 /* A loopback address needs no issuer: such a server is a trial. */
@@ -408,23 +410,30 @@ void settings_warn(const struct settings *settings)
     struct address address;
 
     if (settings->issuer_is_default)
-        log_warn("issuer.defaulted", log_str("issuer", settings->issuer),
-                 log_str("reason", "JOTD_ISSUER is not set: whoever gets here by another URL finds "
-                                   "another iss in the tokens than that"));
+        log_warn(
+            "issuer.defaulted", log_str("issuer", settings->issuer),
+            log_str(
+                "reason",
+                "JOTD_ISSUER is not set: clients that use another URL find an iss in their tokens "
+                "that does not match it"));
     /* Failed authentications are limited by address: the client's, not the proxy's. */
     if (network_list_is_everyone(&settings->trusted_proxies))
-        log_warn("config.everyone_is_trusted", log_str("name", "JOTD_TRUSTED_PROXIES"),
-                 log_str("reason",
-                         "a network in it is wider than /8 (IPv6: /16): whoever gets here "
-                         "may name any address as its own, and so passes the bounds by "
-                         "address; name the proxies alone"));
+        log_warn(
+            "config.everyone_is_trusted", log_str("name", "JOTD_TRUSTED_PROXIES"),
+            log_str(
+                "reason",
+                "a network in it is wider than /8 (IPv6: /16): anyone there can claim any address, "
+                "and so escape the limits per address; name the proxies alone"));
     if (settings->trusted_proxies.count == 0 && address_parse(settings->listen, &address) &&
         !address_is_loopback(&address))
-        log_warn("config.nobody_is_trusted", log_str("name", "JOTD_TRUSTED_PROXIES"),
-                 log_str("reason",
-                         "it is not set: behind a proxy all clients have the proxy's address, and "
-                         "one that keeps failing to authenticate there slows down the others; "
-                         "name the proxies, or 127.0.0.1 when there are none"));
+        log_warn(
+            "config.nobody_is_trusted", log_str("name", "JOTD_TRUSTED_PROXIES"),
+            log_str(
+                "reason",
+                "it is not set: behind a proxy all clients share the proxy's address, so one that "
+                "keeps failing to authenticate slows down the others; name the proxies, or "
+                "127.0.0.1 "
+                "if there are none"));
 }
 
 bool settings_load(struct settings *settings, unsigned needs, struct failure *failure)

@@ -35,7 +35,7 @@ static bool is_fine(int fd, int directory, uint64_t max_bytes, bool given, struc
         return failure_set(failure, "%s", strerror(errno));
     errno = FILE_REFUSED;
     if (!S_ISREG(file.st_mode))
-        return failure_set(failure, "it is no regular file");
+        return failure_set(failure, "it is not a regular file");
     if ((uint64_t)file.st_size > max_bytes)
         return failure_set(failure, "it has %jd bytes, more than %" PRIu64, (intmax_t)file.st_size,
                            max_bytes);
@@ -57,9 +57,9 @@ static const char *refusal(int error)
     case EISDIR:
     case ENODEV: /* a device */
     case ENXIO:  /* a pipe or a socket */
-        return "it is no regular file";
+        return "it is not a regular file";
     case ENOTDIR:
-        return "it is no directory";
+        return "it is not a directory";
     case EXDEV:
         return "it is a link that leads out of the directory";
     case ENOSYS:

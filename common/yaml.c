@@ -89,7 +89,7 @@ static json_t *read_scalar(struct reading *reading, const yaml_node_t *node)
             return read_number(reading, node, is_whole);
     }
     value = memchr(text, '\0', length) == NULL ? json_stringn(text, length) : NULL;
-    return value != NULL ? value : refuse(reading, node, "a NUL in a text");
+    return value != NULL ? value : refuse(reading, node, "a NUL in a scalar");
 }
 
 static json_t *read_sequence(struct reading *reading, const yaml_node_t *node, int depth)

@@ -49,7 +49,7 @@ void client_cache_open(struct client_cache *cache, size_t cache_size, uint64_t f
 }
 
 /* Drops the cache's reference to a removed entry. */
-static void let_go(struct client_cache *cache, struct lru_entry *entry)
+static void release_entry(struct client_cache *cache, struct lru_entry *entry)
 {
     client_release(H2O_STRUCT_FROM_MEMBER(struct client, entry, entry));
     counter_add(&cache->counters->removed, 1);
@@ -58,7 +58,7 @@ static void let_go(struct client_cache *cache, struct lru_entry *entry)
 static void drop(struct client_cache *cache, struct lru_entry *entry)
 {
     lru_remove(&cache->records, entry);
-    let_go(cache, entry);
+    release_entry(cache, entry);
 }
 
 static void forget_unknown(struct client_cache *cache, struct lru_entry *entry)
@@ -84,8 +84,8 @@ static bool is_fresh(const struct client_cache *cache, uint64_t event, uint64_t 
     return pg_is_ready(cache->pg) && event >= cache->lost_event && now_ms < fresh_until_ms;
 }
 
-/* Whether it may be served stale. */
-static bool is_of_use(const struct client_cache *cache, uint64_t fresh_until_ms, uint64_t now_ms)
+static bool may_serve_stale(const struct client_cache *cache, uint64_t fresh_until_ms,
+                            uint64_t now_ms)
 {
     return !pg_is_ready(cache->pg) && now_ms < fresh_until_ms + cache->stale_ms;
 }
@@ -109,7 +109,7 @@ static void on_sweep(struct timer *timer)
 
         if (is_void(cache, client) ||
             (!is_fresh(cache, client->event, client->fresh_until_ms, now_ms) &&
-             !is_of_use(cache, client->fresh_until_ms, now_ms))) {
+             !may_serve_stale(cache, client->fresh_until_ms, now_ms))) {
             drop(cache, entry);
             counter_add(&cache->counters->expirations, 1);
         }
@@ -215,7 +215,7 @@ static bool is_known_to_be_unknown(struct client_cache *cache, struct slice id, 
                 lookup(cache, id); /* refresh in the background, as for a record */
             return true;
         }
-        if (is_of_use(cache, unknown->fresh_until_ms, now_ms))
+        if (may_serve_stale(cache, unknown->fresh_until_ms, now_ms))
             return true;
     }
     forget_unknown(cache, entry);
@@ -236,7 +236,7 @@ bool client_cache_find(struct client_cache *cache, struct slice id, struct clien
         waiter->on_client(waiter, CLIENT_FOUND, client, CLIENT_HIT);
         return true;
     }
-    if (client != NULL && is_of_use(cache, client->fresh_until_ms, now_ms)) {
+    if (client != NULL && may_serve_stale(cache, client->fresh_until_ms, now_ms)) {
         serve_stale(cache, waiter, client);
         return true;
     }
@@ -338,7 +338,7 @@ static struct client *keep(struct client_cache *cache, struct client *client)
     evicted = lru_add(&cache->records, &client->entry);
     counter_add(&cache->counters->added, 1);
     if (evicted != NULL) {
-        let_go(cache, evicted);
+        release_entry(cache, evicted);
         counter_add(&cache->counters->evictions, 1);
     }
     return client;
@@ -407,7 +407,7 @@ static void finish(struct client_lookup *lookup, enum client_status status, stru
     HASH_DELETE(hh, cache->batches.lookups, lookup);
     if (status == CLIENT_UNAVAILABLE)
         stale = cached(cache, slice_of(lookup->id));
-    if (stale != NULL && !is_of_use(cache, stale->fresh_until_ms, clock_monotonic_ms()))
+    if (stale != NULL && !may_serve_stale(cache, stale->fresh_until_ms, clock_monotonic_ms()))
         stale = NULL;
     while (lookup->waiters != NULL) {
         struct client_waiter *waiter = lookup->waiters;

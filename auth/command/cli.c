@@ -82,7 +82,7 @@ static void print_commands(FILE *out, const struct cli_command *command)
     for (size_t i = 0; command->commands[i] != NULL; ++i)
         fprintf(out, "  %-14s %s\n", last_word(command->commands[i]),
                 command->commands[i]->summary);
-    fprintf(out, "\n%s COMMAND --help tells more.\n", command->path);
+    fprintf(out, "\n%s COMMAND --help says more.\n", command->path);
 }
 
 static void print_help(FILE *out, const struct cli_command *command)
@@ -118,7 +118,7 @@ int cli_usage(const struct cli_command *command, const char *format, ...)
     va_end(values);
     fputc('\n', stderr);
     print_usage(stderr, command);
-    fputs(" (--help tells more)\n", stderr);
+    fputs(" (--help says more)\n", stderr);
     return CLI_USAGE;
 }
 

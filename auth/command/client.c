@@ -72,7 +72,7 @@ static const struct cli_option list_options[] = {
      .offset = offsetof(struct list_values, limit),
      .value = "N",
      .max = LIST_LIMIT_MAX,
-     .help = "at most so many, 0 for all; default: 100"},
+     .help = "how many at most, 0 for all; default: 100"},
     JSON_OPTION(struct list_values, "print a JSON array"),
     {0},
 };
@@ -205,7 +205,7 @@ static int run_show(const struct cli_command *command, const void *given)
 
 static const struct cli_command command_show = {
     .path = "jotd client show",
-    .summary = "show a client, and its secrets without the secrets themselves",
+    .summary = "show a client, with the ids and times of its secrets",
     .options = id_options,
     .arguments = ID_ARGUMENT(struct id_values),
     .values_size = sizeof(struct id_values),
@@ -244,7 +244,7 @@ static const struct cli_option update_options[] = {
      .kind = CLI_TEXT,
      .offset = AT(client.name),
      .value = "NAME",
-     .help = "what people call it"},
+     .help = "a name for people"},
     {.name = "tier",
      .kind = CLI_TEXT,
      .offset = AT(client.tier),
@@ -254,18 +254,18 @@ static const struct cli_option update_options[] = {
      .kind = CLI_TEXT,
      .offset = AT(client.scope),
      .value = "\"A B\"",
-     .help = "all the scope that it may ask for; \"\" for none"},
+     .help = "the scope that it may ask for; \"\" for none"},
     {.name = "audience",
      .kind = CLI_LIST,
      .offset = AT(client.audiences),
      .value = "URI",
-     .help = "a resource that it may ask tokens for; may repeat; \"\" for none"},
+     .help = "a resource that it may ask tokens for; repeatable; \"\" for none"},
     {.name = "token-ttl",
      .kind = CLI_NUMBER,
      .offset = AT(client.token_ttl),
      .value = "SECONDS",
      .max = CLIENT_MAX_TTL_S,
-     .help = "lifetime of its tokens; 0 for the server's default"},
+     .help = "lifetime of its tokens; 0: as the server says"},
     JSON_OPTION(struct update_values, "print the client as a JSON object"),
     {0},
 };
@@ -296,7 +296,7 @@ static int run_update(const struct cli_command *command, const void *given)
 static const struct cli_command command_update = {
     .path = "jotd client update",
     .summary = "change a client",
-    .help = "What is given replaces what was.",
+    .help = "Changes what the options name, and nothing else.",
     .options = update_options,
     .arguments = ID_ARGUMENT(struct update_values),
     .values_size = sizeof(struct update_values),
@@ -318,8 +318,9 @@ static int run_disable(const struct cli_command *command, const void *given)
 
 static const struct cli_command command_disable = {
     .path = "jotd client disable",
-    .summary = "refuse a client until it is enabled again",
-    .help = "It gets no more tokens. Those that it has stay valid until they expire.",
+    .summary = "refuse tokens to a client until it is enabled again",
+    .help = "The client gets no more tokens. Those that it already has stay valid until they\n"
+            "expire.",
     .options = id_options,
     .arguments = ID_ARGUMENT(struct id_values),
     .values_size = sizeof(struct id_values),
@@ -341,7 +342,7 @@ static int run_enable(const struct cli_command *command, const void *given)
 
 static const struct cli_command command_enable = {
     .path = "jotd client enable",
-    .summary = "let a disabled client in again",
+    .summary = "enable a disabled client",
     .options = id_options,
     .arguments = ID_ARGUMENT(struct id_values),
     .values_size = sizeof(struct id_values),
@@ -364,7 +365,7 @@ static int run_delete(const struct cli_command *command, const void *given)
 static const struct cli_command command_delete = {
     .path = "jotd client delete",
     .summary = "delete a client and its secrets",
-    .help = "What it was issued stays on record.",
+    .help = "Its issued tokens stay on record.",
     .options = id_options,
     .arguments = ID_ARGUMENT(struct id_values),
     .values_size = sizeof(struct id_values),

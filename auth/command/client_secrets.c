@@ -69,7 +69,7 @@ static const struct cli_option create_options[] = {
      .offset = AT(client.name),
      .value = "NAME",
      .is_needed = true,
-     .help = "what people call it"},
+     .help = "a name for people"},
     {.name = "id",
      .kind = CLI_TEXT,
      .offset = AT(id),
@@ -84,18 +84,19 @@ static const struct cli_option create_options[] = {
      .kind = CLI_TEXT,
      .offset = AT(client.scope),
      .value = "\"A B\"",
-     .help = "all the scope that it may ask for; default: none"},
+     .help = "the scope that it may ask for; default: none"},
     {.name = "audience",
      .kind = CLI_LIST,
      .offset = AT(client.audiences),
      .value = "URI",
-     .help = "a resource that it may ask tokens for; may repeat; default: the\nissuer"},
+     .help = "a resource that it may ask tokens for; repeatable; default: the issuer"},
     {.name = "token-ttl",
      .kind = CLI_NUMBER,
      .offset = AT(client.token_ttl),
      .value = "SECONDS",
      .max = CLIENT_MAX_TTL_S,
-     .help = "lifetime of its tokens, up to 86400; 0, the default, is the\nserver's default"},
+     .help = "lifetime of its tokens, up to 86400; default: 0, as the server\n"
+             "says"},
     {.name = "json", .kind = CLI_FLAG, .offset = AT(json), .help = "print a JSON object"},
     {0},
 };
@@ -153,7 +154,7 @@ static const struct cli_option rotate_options[] = {
      .offset = offsetof(struct rotate_values, overlap),
      .value = "SECONDS",
      .max = CLIENT_STORE_OVERLAP_MAX_S,
-     .help = "up to 31536000; default: 86400, a day; 0: the old one ends now"},
+     .help = "up to 31536000; default: 86400, a day; 0 ends the old one now"},
     {.name = "json",
      .kind = CLI_FLAG,
      .offset = offsetof(struct rotate_values, json),
@@ -189,7 +190,9 @@ const struct cli_command command_client_rotate = {
     .path = "jotd client rotate",
     .summary = "give a client a new secret",
     .help = "Makes a new secret and prints it, this once. The old one works until the overlap\n"
-            "ends, which is printed too. Of four that live the oldest ends at once.",
+            "ends; that time is printed too. A client has at most four secrets: a fifth ends "
+            "the\n"
+            "oldest at once.",
     .options = rotate_options,
     .arguments = {{"ID", offsetof(struct rotate_values, id), "the ID of a client is missing"}},
     .values_size = sizeof(struct rotate_values),
@@ -207,7 +210,7 @@ static const struct cli_option revoke_options[] = {
     {.name = "json",
      .kind = CLI_FLAG,
      .offset = offsetof(struct revoke_values, json),
-     .help = "print a JSON object of the secrets that are left"},
+     .help = "print the remaining secrets as a JSON object"},
     {0},
 };
 
@@ -267,8 +270,8 @@ static int run_revoke(const struct cli_command *command, const void *given)
 const struct cli_command command_client_revoke_secret = {
     .path = "jotd client revoke-secret",
     .summary = "end one secret of a client now",
-    .help = "Removes the secret that has this id (jotd client show ID). Its other secrets and\n"
-            "the tokens that it has stay valid.",
+    .help = "Removes the secret with this id (see jotd client show ID). The client's other\n"
+            "secrets, and the tokens that it already has, stay valid.",
     .options = revoke_options,
     .arguments = {{"ID", offsetof(struct revoke_values, id), "the ID of a client is missing"},
                   {"SECRET_ID", offsetof(struct revoke_values, secret_id),

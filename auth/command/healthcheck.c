@@ -132,8 +132,9 @@ static int run(const struct cli_command *command, const void *given)
 const struct cli_command command_healthcheck = {
     .path = "jotd healthcheck",
     .summary = "ask a running server whether it is alive",
-    .help = "Asks /health at JOTD_METRICS_LISTEN or JOTD_LISTEN. Exit status 0 when the answer\n"
-            "is 200 and comes within 3 seconds, else 1.",
+    .help = "Asks /health at JOTD_METRICS_LISTEN or JOTD_LISTEN. Exits 0 if the answer is 200 "
+            "and\n"
+            "arrives within 3 seconds, otherwise 1.",
     .options = options,
     .values_size = sizeof(struct values),
     .run = run,

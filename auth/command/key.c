@@ -130,12 +130,12 @@ static const struct cli_option create_options[] = {
      OPTION(delay_s),
      .value = "SECONDS",
      .max = DELAY_MAX_S,
-     .help = "when it begins to sign"},
+     .help = "time until it signs"},
     {.name = "now",
      .kind = CLI_FLAG,
      OPTION(now),
-     .help = "it signs at once, which is the default where no key signs: beside\n"
-             "one that does, one of the two has to be given"},
+     .help = "sign at once, the default while no key signs; if one does, give\n"
+             "this or --activate-in"},
     JSON_OPTION("print kid, alg, activate_at and file"),
     {0},
 };
@@ -219,11 +219,11 @@ static const struct cli_option list_options[] = {
 static const struct cli_command command_list = {
     .path = "jotd key list",
     .summary = "show the signing keys",
-    .help = "Shows the keys in JOTD_KEYS_DIR by their time of activation, in UTC. States:\n"
+    .help = "Shows the keys in JOTD_KEYS_DIR in the order of activation, times in UTC. States:\n"
             "\n"
             "  next      published, does not sign yet\n"
             "  signing   signs now\n"
-            "  retiring  signs no more, published for the tokens that it signed\n"
+            "  retiring  no longer signs, published for the tokens that it signed\n"
             "  retired   no longer published; jotd key prune removes it",
     .options = list_options,
     .values_size = sizeof(struct arguments),
@@ -329,27 +329,29 @@ static int run_rotate(const struct cli_command *command, const void *values)
 }
 
 static const struct cli_option rotate_options[] = {
-    ALG_OPTION("ES256, RS256 or HS256; default: as the key that signs now, else ES256"),
+    ALG_OPTION("ES256, RS256 or HS256; default: that of the key that signs now"),
     {.name = "lead",
      .kind = CLI_NUMBER,
      OPTION(delay_s),
      .value = "SECONDS",
      .max = DELAY_MAX_S,
      .help = "default 900"},
-    JSON_OPTION("print kid, alg, activate_at and what is retired"),
+    JSON_OPTION("print kid, alg, activate_at and the keys that retire"),
     {0},
 };
 
 static const struct cli_command command_rotate = {
     .path = "jotd key rotate",
-    .summary = "let a new key take over, without a failed verification",
-    .help =
-        "Makes a key that is published at once and signs after the lead, when everyone who\n"
-        "caches the JWKS has it. Older keys stay published until their last token has expired.\n"
-        "When no key signs now, the new one does so at once. Prints the new kid.",
+    .summary = "replace the signing key without failing a verification",
+    .help = "Makes a key that is published at once and signs after the lead, by when everyone "
+            "who\n"
+            "caches the JWKS has it. Older keys stay published until their last token has "
+            "expired.\n"
+            "If no key signs now, the new one signs at once. Prints the new kid.",
     .options = rotate_options,
-    .notes = "DATABASE_URL, when set, tells how long tokens live at most; otherwise a day is\n"
-             "assumed.",
+    .notes = "If DATABASE_URL is set, the longest lifetime of a token is read there; otherwise it "
+             "is\n"
+             "taken to be a day.",
     .values_size = sizeof(struct arguments),
     .run = run_rotate,
 };
@@ -406,7 +408,7 @@ static const struct cli_option prune_options[] = {
 
 static const struct cli_command command_prune = {
     .path = "jotd key prune",
-    .summary = "remove the keys that are retired",
+    .summary = "remove retired keys",
     .help = "Removes the keys in JOTD_KEYS_DIR whose retire time has passed, and prints their\n"
             "kids.",
     .options = prune_options,

@@ -213,24 +213,29 @@ static int run(const struct cli_command *command, const void *given)
 static const struct cli_command command_status = {
     .path = "jotd ledger status",
     .summary = "show the rows that wait for PostgreSQL",
-    .help =
-        "Shows what JOTD_SPOOL_DIR holds: for each process the rows that wait for PostgreSQL,\n"
-        "then the files of rows that were set aside. Changes nothing, and needs no database.\n"
-        "States:\n"
-        "\n"
-        "  live        the process runs and sends its rows\n"
-        "  abandoned   it does not; a server on this spool sends them, or jotd ledger flush\n"
-        "  unreadable  the directory is another user's: run this, and jotd ledger flush, as\n"
-        "              that user\n"
-        "\n"
-        "Set aside:\n"
-        "\n"
-        "  rejected   PostgreSQL refused the rows; jotd ledger retry sends them again\n"
-        "  expired    too old to tell whether they were sent; jotd ledger retry --expired\n"
-        "\n"
-        "Passed over, with the reason: what has the name of one of them and cannot be one, such\n"
-        "as a link, a pipe, a file of somebody else's, or one of more than 32 MiB. It is neither\n"
-        "read nor removed.",
+    .help = "Shows what JOTD_SPOOL_DIR holds: for each process the rows that wait for "
+            "PostgreSQL,\n"
+            "then the files of rows that were set aside. Changes nothing, and needs no "
+            "database.\n"
+            "States:\n"
+            "\n"
+            "  live        the process runs and sends its rows\n"
+            "  abandoned   the process has ended; a server on this spool, or jotd ledger flush,\n"
+            "              sends its rows\n"
+            "  unreadable  the directory belongs to another user: run this, and jotd ledger "
+            "flush,\n"
+            "              as that user\n"
+            "\n"
+            "Set aside:\n"
+            "\n"
+            "  rejected   PostgreSQL refused the rows; jotd ledger retry sends them again\n"
+            "  expired    too old to tell whether they were sent; jotd ledger retry --expired\n"
+            "\n"
+            "Passed over, with the reason: files that have such a name but cannot be used, such "
+            "as\n"
+            "a link, a pipe, another user's file, or one of more than 32 MiB. They are neither "
+            "read\n"
+            "nor removed.",
     .options = options,
     .values_size = sizeof(struct values),
     .run = run,

@@ -103,10 +103,9 @@ static int run(const struct cli_command *command, const void *given)
 const struct cli_command command_ledger_prune = {
     .path = "jotd ledger prune",
     .summary = "drop old months",
-    .help =
-        "Keeps this month (UTC) and the N months before it, and drops the older monthly\n"
-        "partitions of issued_tokens. Also forgets the batches of over 30 days ago, as servers\n"
-        "do every day.",
+    .help = "Keeps this month (UTC) and the N months before it, and drops older monthly "
+            "partitions\n"
+            "of issued_tokens. Also forgets batches older than 30 days, as servers do every day.",
     .options = options,
     .notes = "Rows are estimates, as of the last ANALYZE.\n\n"
              "Example: jotd ledger prune --keep-months 12 --dry-run",

@@ -165,7 +165,7 @@ static bool flush_directory(struct sending *sending, const struct spool_entry *e
     sent = send_all(sending, &abandoned.segments, &cause);
     spool_abandoned_release(&abandoned);
     if (sent && access(entry->path, F_OK) == 0) {
-        failure_set(&cause, "%s holds what is no segment, or cannot be read", entry->path);
+        failure_set(&cause, "%s holds files that are not segments, or cannot be read", entry->path);
         note_left(sending, &cause);
     }
     return sent || fail_on_the_way(sending, &cause, failure);
@@ -209,11 +209,14 @@ static int run_flush(const struct cli_command *command, const void *values)
 
 const struct cli_command command_ledger_flush = {
     .path = "jotd ledger flush",
-    .summary = "send what ended processes have left",
-    .help = "Sends to PostgreSQL what processes left in JOTD_SPOOL_DIR that run no more, and\n"
-            "removes their directories. Each row arrives once, also when this is interrupted and\n"
-            "run again. A server on the same spool does this by itself. Progress goes to stderr.\n"
-            "What cannot be sent is left, and the exit status is 1.",
+    .summary = "send what ended processes left",
+    .help = "Sends the rows that ended processes left in JOTD_SPOOL_DIR to PostgreSQL, and "
+            "removes\n"
+            "their directories. Each row arrives once, even if this is interrupted and run "
+            "again. A\n"
+            "server on the same spool does this by itself. Progress goes to stderr. What cannot "
+            "be\n"
+            "sent stays, and the exit status is 1.",
     .run = run_flush,
 };
 
@@ -294,9 +297,9 @@ static const struct cli_option retry_options[] = {
     {.name = "expired",
      .kind = CLI_FLAG,
      .offset = offsetof(struct retry_values, expired),
-     .help = "also those of *.expired. Some of them may be in the database already, and\n"
-             "would be there twice: look for the first column of some by\n"
-             "SELECT * FROM issued_token('JTI') first"},
+     .help = "also those of *.expired. Some may be in the database already, and would\n"
+             "then be there twice: first look up the first column of a few with\n"
+             "SELECT * FROM issued_token('JTI')"},
     {0},
 };
 
@@ -309,9 +312,10 @@ static int run_retry(const struct cli_command *command, const void *values)
 const struct cli_command command_ledger_retry = {
     .path = "jotd ledger retry",
     .summary = "send refused rows again",
-    .help = "Sends the rows of every *.rejected file in JOTD_SPOOL_DIR to PostgreSQL again. They\n"
-            "may be corrected in the file before: each line is a row in COPY's text format. What\n"
-            "is refused again is set aside again, and the exit status is 1.",
+    .help = "Sends the rows of every *.rejected file in JOTD_SPOOL_DIR to PostgreSQL again. "
+            "Correct\n"
+            "them in the file first, if need be: each line is a row in COPY's text format. Rows\n"
+            "that are refused again are set aside again, and the exit status is 1.",
     .options = retry_options,
     .values_size = sizeof(struct retry_values),
     .run = run_retry,

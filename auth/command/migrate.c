@@ -16,8 +16,8 @@ static const struct cli_option options[] = {
     {.name = "status",
      .kind = CLI_FLAG,
      .offset = offsetof(struct values, status),
-     .help = "only list the migrations, when they were applied, and as\n"
-             "works_since which version a jotd must know to go on with it"},
+     .help = "only list the migrations: when each was applied, and works_since, the\n"
+             "oldest schema version whose jotd works with it"},
     {.name = "json",
      .kind = CLI_FLAG,
      .offset = offsetof(struct values, json),
@@ -144,8 +144,9 @@ static int run(const struct cli_command *command, const void *given)
 const struct cli_command command_migrate = {
     .path = "jotd migrate",
     .summary = "bring the database's schema up to date",
-    .help = "Brings the database at DATABASE_URL to the schema that this jotd knows. Running\n"
-            "it twice, or twice at once, is safe.",
+    .help = "Brings the database at DATABASE_URL to the schema of this version. Running it "
+            "twice,\n"
+            "or twice at once, is safe.",
     .options = options,
     .values_size = sizeof(struct values),
     .run = run,

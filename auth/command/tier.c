@@ -197,10 +197,11 @@ static int run_set(const struct cli_command *command, const void *given)
 
 static const struct cli_command command_set = {
     .path = "jotd tier set",
-    .summary = "make a tier, or change its figures",
-    .help = "Makes the tier, or changes the figures that are given, at once and everywhere; the\n"
-            "others stay as they are, those of a new tier are unlimited. Prints the old figures\n"
-            "and the new.",
+    .summary = "make a tier, or change its limits",
+    .help = "Makes the tier, or changes the limits that are given; the others stay as they are,\n"
+            "or unlimited in a new tier. Takes effect at once, everywhere. Prints the limits "
+            "before\n"
+            "and after.",
     .options = set_options,
     .notes = "Example: jotd tier set partner --per-minute 1000 --per-month 1000000",
     .arguments = {{"NAME", offsetof(struct set_values, name), "the NAME of a tier is missing"}},
@@ -261,7 +262,7 @@ static const struct cli_command command_delete = {
 
 const struct cli_command command_tier = {
     .path = "jotd tier",
-    .summary = "list, set, delete tiers; what a client has used of its own",
+    .summary = "list, set, delete tiers; show what a client has used",
     .commands = (const struct cli_command *const[]){&command_list, &command_set,
                                                     &command_tier_usage, &command_delete, NULL},
 };

@@ -209,9 +209,10 @@ static int run(const struct cli_command *command, const void *given)
 const struct cli_command command_tier_usage = {
     .path = "jotd tier usage",
     .summary = "show what a client has used of its quota",
-    .help = "Shows each limited window of the client's tier: its limit, what is used and left,\n"
-            "and when more comes back (UTC). Asks the Redis of REDIS_URL; what processes have\n"
-            "granted by themselves (JOTD_LIMITER=local, or without Redis) is not there.",
+    .help = "Shows each limited window of the client's tier: the limit, what is used and left,\n"
+            "and when more becomes available (UTC). Asks Redis at REDIS_URL, which does not "
+            "know\n"
+            "what processes granted on their own (JOTD_LIMITER=local, or while Redis was away).",
     .options = options,
     .arguments = {{"CLIENT_ID", offsetof(struct values, client_id), "the CLIENT_ID is missing"}},
     .values_size = sizeof(struct values),

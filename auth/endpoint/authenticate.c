@@ -147,7 +147,7 @@ static void find(struct authentication *authentication)
     if (authentication->throttled.wait_ms != 0)
         refuse(authentication);
     else
-        authentication->is_looked_up =
+        authentication->began_look_up =
             client_cache_look_up(&worker->clients, authentication->id, &authentication->waiter);
 }
 
@@ -204,7 +204,7 @@ static void fail(struct authentication *authentication, enum auth_failure reason
                           .peer = peer_of(authentication->req),
                           .id = authentication->is_guess ? authentication->id : SLICE(""),
                           .exists = exists,
-                          .looked_up = authentication->is_looked_up,
+                          .looked_up = authentication->began_look_up,
                       },
                       clock_monotonic_ms());
     refuse(authentication);

@@ -23,7 +23,7 @@ struct authentication {
     uint64_t came_ms;            /* monotonic: when the request arrived */
     struct slice id;             /* as presented; from the request's pool */
     bool is_guess;               /* a try at the secret of an id that may exist */
-    bool is_looked_up;           /* this request began a look-up rather than joined one */
+    bool began_look_up;          /* this request began a look-up rather than joined one */
     struct secret_digest digest; /* of the presented secret */
     struct client_waiter waiter;
     struct timer hold;                 /* delays the answer to a failure */

@@ -15,7 +15,7 @@ static const char *complaint(enum form_error error)
     case FORM_NUL:
         return "The body has a NUL byte.";
     case FORM_DUPLICATE:
-        return "A parameter is there twice; only resource and audience may repeat.";
+        return "A parameter is repeated; only resource and audience may be.";
     default:
         return "The body has too many parameters.";
     }

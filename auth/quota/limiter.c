@@ -311,7 +311,7 @@ static void answer(struct limiter *limiter, struct limiter_ask *ask, int64_t gra
 /* Errors caused by the server's state rather than by this call: Redis is unusable until that
  * changes. Up to Redis 6, a command's error inside a script follows its position in the script:
  * "ERR Error running script (call to f_…): @user_script:1: @user_script: 1: -READONLY …". */
-static bool is_of_no_use(const char *error)
+static bool cannot_serve(const char *error)
 {
     static const char *const codes[] = {"READONLY ",   "LOADING ",  "OOM ",         "MISCONF ",
                                         "MASTERDOWN ", "NOAUTH ",   "NOPERM ",      "BUSY ",
@@ -366,7 +366,7 @@ static void on_error_reply(struct limiter_call *call, const char *error)
             return;
     }
     note_error(call->limiter, call->asks->client->id, error);
-    if (is_of_no_use(error))
+    if (cannot_serve(error))
         redis_give_up(&call->limiter->redis,
                       "Redis refuses writes: it is read-only, full or "
                       "loading, lacks a permission, or is a part of a Cluster");

@@ -82,9 +82,11 @@ static void warn_of_memory(struct connection_pool *pool)
     if (pool->warned_ms != 0 && now_ms - pool->warned_ms < WARN_EVERY_MS)
         return;
     pool->warned_ms = now_ms;
-    log_warn("connections.over_budget",
-             log_str("reason", "requests that are not whole hold more than JOTD_MEMORY_BUDGET; the "
-                               "connections that hold most are closed"));
+    log_warn(
+        "connections.over_budget",
+        log_str("reason",
+                "unfinished requests hold more than JOTD_MEMORY_BUDGET; the connections with the "
+                "largest are closed"));
 }
 
 void connection_end_condemned(struct connection_pool *pool)

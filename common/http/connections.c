@@ -183,14 +183,14 @@ static bool give_up_one(struct connections *connections)
                       *unread = connections->pool.in_state[CONNECTION_ANSWERED];
 
     if (refused != NULL)
-        connection_shut(refused, "the bound of connections is reached, this one was refused");
+        connection_shut(refused, "the limit of connections is reached, this one was refused");
     else if (idle != NULL && (unfinished == NULL || idle->since_ms <= unfinished->since_ms))
-        connection_shut(idle, "the bound of connections is reached, this one idled longest");
+        connection_shut(idle, "the limit of connections is reached, this one was idle for longest");
     else if (unfinished != NULL)
-        connection_shut(unfinished, "the bound of connections is reached, this one sent slowest");
+        connection_shut(unfinished, "the limit of connections is reached, this one sent slowest");
     else if (unread != NULL &&
              clock_monotonic_ms() - unread->since_ms > CONNECTIONS_UNREAD_AT_BOUND_MS)
-        connection_shut(unread, "the bound of connections is reached, this one does not read");
+        connection_shut(unread, "the limit of connections is reached, this one does not read");
     else
         return false;
     return true;
@@ -292,7 +292,7 @@ static void on_tick(struct timer *timer)
     connection_end_condemned(&connections->pool);
     end_overdue(connections, CONNECTION_IDLE, connections->idle_ms, "idle");
     end_overdue(connections, CONNECTION_UNFINISHED, CONNECTIONS_SLOW_MS,
-                "the request was not whole in time");
+                "the request was not complete in time");
     end_overdue(connections, CONNECTION_WORKED_ON, CONNECTIONS_WORK_MS,
                 "the request was not answered in time");
     end_overdue(connections, CONNECTION_ANSWERED, CONNECTIONS_UNREAD_MS,

@@ -221,8 +221,8 @@ static void finish_setup_step(struct pg *pg)
         return;
     }
     if (step == NULL && pg->setup_step == 0 && !is_direct(pg)) {
-        lose(pg,
-             "a pooler is between, which may swallow notifications: connect to PostgreSQL itself");
+        lose(pg, "there is a pooler in between, which may swallow notifications: connect to "
+                 "PostgreSQL itself");
         return;
     }
     PQclear(pg->result);

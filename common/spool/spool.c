@@ -215,7 +215,7 @@ static bool look_for_room(struct spool_writer *writer)
     }
     errno = 0;
     if (!find_room(writer)) {
-        set_full(writer, errno != 0 ? strerror(errno) : "the bound of bytes is reached");
+        set_full(writer, errno != 0 ? strerror(errno) : "the size limit is reached");
         writer->retry_at_ms = clock_monotonic_ms() + SPOOL_RETRY_MS;
         return false;
     }

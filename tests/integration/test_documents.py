@@ -9,7 +9,7 @@ from documents import config_page
 from harness.process import ROOT, run_jotd
 
 CALL = re.compile(r"\blog_(error|warn|info|debug)\(\s*([^,]+),")
-FIELD = re.compile(r'\blog_(?:str|int|slice)\("([a-z0-9_]+)"')
+FIELD = re.compile(r'\blog_(?:str|int|slice)\(\s*"([a-z0-9_]+)"')
 # Lines with a switch of their own, and in pieces: where their fields are.
 IN_PIECES = {
     "http.request": ("info", "common/http/access_log.c", r"\baccess_log_add\(req, \"([a-z_]+)\""),

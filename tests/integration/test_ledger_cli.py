@@ -235,7 +235,7 @@ def test_flush_leaves_what_is_no_segment(database, ledger, spool):
     done = ledger("flush", check=False)
     assert done.returncode == 1
     assert done.stdout == "sent 4 rows\n"
-    assert f"{segment.parent} holds what is no segment" in done.stderr
+    assert f"{segment.parent} holds files that are not segments" in done.stderr
     assert "4 of 4 rows are done" in done.stderr
     assert foreign.exists()
     assert not other.parent.exists()

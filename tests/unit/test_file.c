@@ -142,9 +142,9 @@ static void test_what_is_no_file(void **state)
     path_of("directory", path);
     assert_int_equal(mkdir(path, 0700), 0);
     for (size_t i = 0; i != COUNT_OF(openers); ++i) {
-        assert_refuses(openers[i], "socket", "no regular file");
-        assert_refuses(openers[i], "pipe", "no regular file");
-        assert_refuses(openers[i], "directory", "no regular file");
+        assert_refuses(openers[i], "socket", "not a regular file");
+        assert_refuses(openers[i], "pipe", "not a regular file");
+        assert_refuses(openers[i], "directory", "not a regular file");
     }
     close(listener);
 }
@@ -312,7 +312,7 @@ static void test_directories(void **state)
     assert_int_equal(errno, FILE_REFUSED);
     assert_int_equal(file_open_directory(directory, "link", &failure), -1);
     assert_int_equal(errno, FILE_REFUSED);
-    assert_string_equal(failure.reason, "it is no directory");
+    assert_string_equal(failure.reason, "it is not a directory");
     assert_true((fd = file_open_directory(directory, "sub", &failure)) != -1);
     assert_true(file_is_at(fd, directory, "sub"));
     assert_false(file_is_at(fd, directory, "link"));

@@ -65,7 +65,7 @@ static void test_what_json_cannot_say_is_refused(void **state)
     check_refused("a\n---\nb", "there is more than one document in it");
     check_refused("9223372036854775808", "line 1: the number is too large");
     check_refused("1e999", "line 1: the number is too large");
-    check_refused("\"a\\0b\"", "line 1: a NUL in a text");
+    check_refused("\"a\\0b\"", "line 1: a NUL in a scalar");
     check_refused("\"a\\0b\": c", "line 1: a NUL in a key");
 }
 
