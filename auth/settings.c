@@ -225,7 +225,7 @@ static const struct config_option options[] = {
      .default_value = "600",
      .min = 1,
      .max = 86400,
-     .help = "seconds until a cached client is looked up again"},
+     .help = "most seconds until a cached client is looked up again"},
     {.name = "JOTD_CLIENT_CACHE_STALE",
      .kind = CONFIG_NUMBER,
      .offset = FIELD(client_cache_stale_s),
@@ -424,7 +424,7 @@ void settings_warn(const struct settings *settings)
                 "reason",
                 "a network in it is wider than /8 (IPv6: /16): anyone there can claim any address, "
                 "and so escape the limits per address; name the proxies alone"));
-    if (settings->trusted_proxies.count == 0 && address_parse(settings->listen, &address) &&
+    if (settings->trusted_proxies_text == NULL && address_parse(settings->listen, &address) &&
         !address_is_loopback(&address))
         log_warn(
             "config.nobody_is_trusted", log_str("name", "JOTD_TRUSTED_PROXIES"),

@@ -33,7 +33,7 @@ def microseconds(connection, script, clients, calls):
 
 def main():
     calls = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    source = (stand.ROOT / "auth" / "limiter.lua").read_text()
+    source = (stand.ROOT / "auth" / "quota" / "limiter.lua").read_text()
     with stand.redis_database() as url, redis.from_url(url) as connection:
         script = connection.register_script(source)
         for clients in 1, 4, 16, 64:
