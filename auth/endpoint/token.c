@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "auth/client/scope.h"
+#include "auth/client/secret.h"
 #include "auth/endpoint/authenticate.h"
 #include "auth/endpoint/oauth_form.h"
 #include "auth/endpoint/oauth_reply.h"
@@ -51,7 +52,8 @@ static void add_audience(struct token_request *request, struct slice audience)
         if (slice_equal(request->audiences[i], audience))
             return;
     }
-    request->audiences[request->audience_count++] = audience;
+    if (request->audience_count != RESOURCES_MAX)
+        request->audiences[request->audience_count++] = audience;
 }
 
 /* Collects the resources without duplicates. False if there are too many. */
@@ -104,7 +106,8 @@ void token_handle(h2o_req_t *req)
         !read_form(request, &form))
         return;
     request->asked_scope = form_get(&form, SLICE("scope"));
-    access_log_add(req, "scope", request->asked_scope);
+    if (!secret_is_suspected(request->asked_scope))
+        access_log_add(req, "scope", request->asked_scope);
     authenticate_begin(&request->authentication, req, &form);
 }
 

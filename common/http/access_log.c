@@ -71,7 +71,7 @@ void access_log_add(h2o_req_t *req, const char *name, struct slice value)
 {
     struct access_field *fields = connection_of(req)->note.fields;
 
-    if (!access_log_is_on(req) || http_loop_of(req)->http->is_secret(value))
+    if (!access_log_is_on(req))
         return;
     for (size_t i = 0; i != ACCESS_NOTE_FIELDS; ++i) {
         if (fields[i].name == NULL) {

@@ -40,12 +40,18 @@ def pipe(size=4096):
 
 # Whose lines they are, and for whom
 
+def look_ups_connected(s, workers):
+    """The lines of all workers, once they are written: that may be after the first answers."""
+    lines = [line for line in s.log if line["event"] == "pg.connected"
+             and line["connection"] == "look-up"]
+    return lines if len(lines) == workers else None
+
+
 def test_lines_name_the_process_and_the_worker(database, jotd):
     for workers in (1, 2):
         with jotd(database, workers=workers) as s:
             assert {line["pid"] for line in s.log} == {s.process.pid}
-            connected = [line for line in s.log if line["event"] == "pg.connected"
-                         and line["connection"] == "look-up"]
+            connected = until(lambda: look_ups_connected(s, workers))
             assert {line["host"] for line in connected} == {"127.0.0.1"}
             assert {line["port"] for line in connected} == {str(database.postgres.port)}
             numbers = sorted(line.get("worker", -1) for line in connected)
@@ -300,6 +306,13 @@ def test_the_peer_is_the_one_behind_a_trusted_proxy(database, jotd):
                headers={"X-Forwarded-For": "192.0.2.7"})
         assert s.wait_log("auth.refused")["peer"] == "192.0.2.7"
         assert s.wait_log("http.request", path="/token")["peer"] == "192.0.2.7"
+
+
+def test_a_client_is_named_whatever_its_id_looks_like(database, jotd):
+    client = database.client(id="ajot_b")
+    with jotd(database, access_log="all") as s:
+        s.token(client)
+        assert s.wait_log("http.request", path="/token")["client"] == client.id
 
 
 def test_no_hop_passes_for_a_local_socket(database, jotd):
