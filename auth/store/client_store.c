@@ -11,6 +11,7 @@
 #include "auth/store/tier_store.h"
 #include "common/integer.h"
 
+#define DEFAULT_TIER   "free" /* of new clients */
 #define MADE_ID_LENGTH 20
 
 /* Rules */
@@ -361,7 +362,7 @@ static bool insert_client(PGconn *connection, const char *client_id,
     made->client =
         store_query(connection,
                     "INSERT INTO clients (client_id, name, tier, scopes, audiences, token_ttl)"
-                    " VALUES ($1, $2, coalesce($3, 'free'), string_to_array($4, ' '),"
+                    " VALUES ($1, $2, coalesce($3, '" DEFAULT_TIER "'), string_to_array($4, ' '),"
                     " string_to_array($5, ' '), nullif($6::int, 0))"
                     " ON CONFLICT (client_id) DO NOTHING RETURNING " COLUMNS,
                     6, values, failure);
@@ -383,7 +384,8 @@ bool client_store_create(PGconn *connection, const char *client_id,
     if (client_id == NULL)
         client_id = made_id;
     return client_store_check_id(client_id, failure) &&
-           tier_store_check_exists(connection, change->tier, failure) &&
+           tier_store_check_exists(connection, change->tier != NULL ? change->tier : DEFAULT_TIER,
+                                   failure) &&
            store_execute(connection, "BEGIN", failure) &&
            insert_client(connection, client_id, change, made, failure) &&
            add_secret(connection, client_id, made, failure) &&

@@ -703,6 +703,13 @@ def test_seeded_tiers(database):
     assert lines[-1].split() == ["unlimited", "-", "-", "-"]
 
 
+def test_the_default_tier_may_be_gone(database):
+    database.cli("tier", "delete", "free")
+    assert "there is no tier free; there are: business, pro" in refused(
+        database, "client", "create", "--name", "n")
+    database.cli("client", "create", "--name", "n", "--tier", "pro")
+
+
 def test_tier_set_and_delete(database):
     made = in_json(database, "tier", "set", "partner_1", "--per-minute", "7", "--per-month",
                    "1000000000000")
