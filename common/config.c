@@ -1,7 +1,6 @@
 #include "common/config.h"
 
 #include <ctype.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,21 +153,16 @@ void config_find_unknown(const struct config_option *options, size_t count, cons
     for (char **variable = environ; *variable != NULL; ++variable) {
         const char *equals = strchr(*variable, '=');
         char name[64];
-        size_t best = SIZE_MAX, nearest = 0, i;
+        struct nearest nearest = {0};
+        size_t i;
 
         if (equals == NULL || strncmp(*variable, prefix, strlen(prefix)) != 0)
             continue;
         snprintf(name, sizeof(name), "%.*s", (int)(equals - *variable), *variable);
-        for (i = 0; i != count && strcmp(options[i].name, name) != 0; ++i) {
-            size_t d = nearest_distance(name, options[i].name);
-
-            if (d < best) {
-                best = d;
-                nearest = i;
-            }
-        }
+        for (i = 0; i != count && strcmp(options[i].name, name) != 0; ++i)
+            nearest_try(&nearest, name, options[i].name);
         if (i == count && !ignored(name))
-            on_unknown(name, options[nearest].name);
+            on_unknown(name, nearest.name);
     }
 }
 

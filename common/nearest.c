@@ -27,9 +27,17 @@ size_t nearest_distance(const char *a, const char *b)
     return row[b_length];
 }
 
-bool nearest_is_near(const char *typed, const char *known)
+bool nearest_try(struct nearest *nearest, const char *typed, const char *known)
 {
-    size_t length = strlen(known);
+    size_t distance = nearest_distance(typed, known);
 
-    return nearest_distance(typed, known) <= (length < 4 ? 1 : 2);
+    if (nearest->name != NULL && distance >= nearest->distance)
+        return false;
+    *nearest = (struct nearest){known, distance};
+    return true;
+}
+
+bool nearest_is_near(const struct nearest *nearest)
+{
+    return nearest->name != NULL && nearest->distance <= (strlen(nearest->name) < 4 ? 1u : 2u);
 }

@@ -9,7 +9,16 @@
  * bytes of each count. */
 size_t nearest_distance(const char *a, const char *b);
 
-/* Whether they are close enough to ask "did you mean". */
-bool nearest_is_near(const char *typed, const char *known);
+/* The nearest of the known names that were tried; zero it to start. */
+struct nearest {
+    const char *name; /* NULL: none was tried */
+    size_t distance;
+};
+
+/* True if `known` is nearer than all before. */
+bool nearest_try(struct nearest *nearest, const char *typed, const char *known);
+
+/* Whether it is close enough to ask "did you mean". */
+bool nearest_is_near(const struct nearest *nearest);
 
 #endif

@@ -124,26 +124,29 @@ int cli_usage(const struct cli_command *command, const char *format, ...)
 
 static int refuse_option(const struct cli_command *command, const char *typed)
 {
+    struct nearest nearest = {0};
     char name[64];
 
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(typed + 2, "="), typed + 2);
     for (const struct cli_option *option = command->options; option != NULL && option->name != NULL;
-         ++option) {
-        if (nearest_is_near(name, option->name))
-            return cli_usage(command, "unknown option --%s; did you mean --%s?", name,
-                             option->name);
-    }
+         ++option)
+        nearest_try(&nearest, name, option->name);
+    if (nearest_is_near(&nearest))
+        return cli_usage(command, "unknown option --%s; did you mean --%s?", name, nearest.name);
     return cli_usage(command, "unknown option --%s", name);
 }
 
 static int refuse_command(const struct cli_command *command, const char *typed)
 {
+    struct nearest nearest = {0};
     const char *meant = NULL;
 
-    for (size_t i = 0; meant == NULL && command->commands[i] != NULL; ++i) {
-        if (nearest_is_near(typed, last_word(command->commands[i])))
+    for (size_t i = 0; command->commands[i] != NULL; ++i) {
+        if (nearest_try(&nearest, typed, last_word(command->commands[i])))
             meant = command->commands[i]->path;
     }
+    if (!nearest_is_near(&nearest))
+        meant = NULL;
     fprintf(stderr, "jotd: unknown command: %s %s%s%s%s\n", command->path, typed,
             meant != NULL ? "; did you mean `" : "", meant != NULL ? meant : "",
             meant != NULL ? "`?" : "");
