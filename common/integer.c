@@ -23,7 +23,7 @@ size_t integer_write(int64_t number, char *text)
 
 bool integer_parse(const char *text, long long min, long long max, long long *number)
 {
-    const char *digits = *text == '-' ? text + 1 : text;
+    const char *digits = *text == '-' && min < 0 ? text + 1 : text;
 
     if (*digits == '\0' || strspn(digits, "0123456789") != strlen(digits))
         return false;

@@ -5,6 +5,7 @@
 
 #define DAY_MS      86400000
 #define DATE_LENGTH 10
+#define LAST_MS     253402300799999 /* RFC 3339 has years of four digits */
 
 static char *append_digits(char *to, int64_t number, int digits)
 {
@@ -39,7 +40,10 @@ static const char *date_of(int64_t day)
 
 void time_text_write(int64_t unix_ms, char separator, char *text)
 {
-    int64_t ms = unix_ms % DAY_MS;
+    int64_t ms;
+
+    unix_ms = unix_ms < LAST_MS ? unix_ms : LAST_MS;
+    ms = unix_ms % DAY_MS;
 
     memcpy(text, date_of(unix_ms / DAY_MS), DATE_LENGTH);
     text += DATE_LENGTH;

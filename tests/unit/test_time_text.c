@@ -37,6 +37,14 @@ static void times_are_as_strftime_has_them(void **state)
     assert_as_strftime(253402300799999); /* the end of 9999 */
 }
 
+static void later_times_are_the_last_one(void **state)
+{
+    char text[TIME_TEXT_SIZE];
+
+    (void)state;
+    assert_string_equal(time_text_format(999999999999000, text), "9999-12-31T23:59:59Z");
+}
+
 /* The same day again, the next one, one that has the place of another, and back. */
 static void days_may_come_in_any_order(void **state)
 {
@@ -54,6 +62,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times_are_as_strftime_has_them),
+        cmocka_unit_test(later_times_are_the_last_one),
         cmocka_unit_test(days_may_come_in_any_order),
     };
 
