@@ -2,7 +2,7 @@
 
 from .ledger import abandon, millisecond_of, recorded
 from .load import Load, claims_of
-from .process import long_test, until
+from .process import long_test, small_disk, until
 from .proxy import Proxy
 from .server import Server, jotd
 from .services import Database, PostgreSQL, Redis
@@ -24,5 +24,6 @@ __all__ = [
     "parse_answers",
     "parse_metrics",
     "recorded",
+    "small_disk",
     "until",
 ]

@@ -49,6 +49,19 @@ def until(condition, timeout=10, interval=0.02):
         time.sleep(interval)
 
 
+@contextlib.contextmanager
+def small_disk(path, size):
+    """A file system of its own, as small as wanted."""
+    path.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path],
+                      capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting is denied here")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
 def free_port():
     """A TCP port that nobody uses, below those that the kernel gives to outgoing connections. No
     other test process gets it while this one lives: jotd would share it without a word."""

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness import Load, Proxy, abandon, claims_of, long_test, recorded, until
+from harness import Load, Proxy, abandon, claims_of, long_test, recorded, small_disk, until
 from harness.ledger import wait_for_maintenance
 from harness.process import is_long
 
@@ -273,19 +273,6 @@ def test_a_segment_vanishes_while_postgresql_is_away(database, jotd, postgres):
 
 
 # No room
-
-@contextlib.contextmanager
-def small_disk(path, size):
-    """A file system of its own, as small as wanted."""
-    path.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path],
-                      capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting is denied here")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "-l", path], check=True)
-
 
 @pytest.fixture
 def wide_client(database):

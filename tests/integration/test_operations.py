@@ -17,7 +17,7 @@ import urllib.parse
 import jwt as pyjwt
 import pytest
 
-from harness import recorded, until
+from harness import recorded, small_disk, until
 from harness.keys import write_rsa_key
 from harness.process import binary, clean_environment, free_port, has_sanitizer, run_jotd
 from harness.proxy import TlsProxy, self_signed
@@ -340,6 +340,25 @@ def test_a_key_beside_one_that_signs_says_when(tmp_path):
     kid = create("--now").stdout.strip()
     listed = json.loads(run_jotd("key", "list", "--json", env=env).stdout)
     assert kid in [key["kid"] for key in listed if key["state"] == "signing"]
+
+
+def test_a_key_is_written_whole_or_not_at_all(tmp_path):
+    with small_disk(tmp_path / "disk", "4k") as disk:  # one page: one key
+        disk.chmod(0o700)
+
+        def key(*command, fails_with=None):
+            done = run_jotd("key", *command, env={"JOTD_KEYS_DIR": str(disk)}, check=False)
+            assert done.returncode == (0 if fails_with is None else 1)
+            assert fails_with is None or f"{disk}: {fails_with}" in done.stderr
+            return done.stdout
+
+        kid = key("create").strip()
+        key("create", "--now", fails_with="No space left on device")
+        key("rotate", fails_with="No space left on device")
+        assert [path.name[:43] for path in disk.iterdir()] == [kid]
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        key("rotate", fails_with="Read-only file system")
+        assert json.loads(key("list", "--json"))[0]["state"] == "signing"
 
 
 def test_keys_as_kubernetes_mounts_them(tmp_path):
