@@ -1,6 +1,7 @@
-# jotd and what it links with on Debian 12's slim image. Runs as 10001, writes to /var/lib/jotd only:
+# jotd and the libraries it links with, on Debian 12's slim image. Runs as user 10001 and writes
+# only to /var/lib/jotd:
 #   docker run --read-only -v spool:/var/lib/jotd/spool -v keys:/var/lib/jotd/keys -e DATABASE_URL=…
-# Pinned, so that two builds begin with the same: take a newer one for its fixes.
+# Pinned, so that all builds start from the same image; take a newer one for its fixes.
 ARG BASE=debian:bookworm-20260918-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251
 FROM $BASE AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \

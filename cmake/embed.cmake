@@ -1,4 +1,4 @@
-# Writes the SQL files into a C array, so that `jotd migrate` needs no directory:
+# Writes the SQL files into a C array, so that `jotd migrate` needs no files:
 #   const struct migration migrations[], migration_count   (auth/migrations.h)
 string(APPEND code "#include \"auth/migrations.h\"\n\n")
 set(table "")
@@ -8,7 +8,7 @@ foreach(file IN LISTS FILES)
     get_filename_component(name ${file} NAME_WE)
     string(REGEX MATCH "^[0-9]+" version ${name})
     math(EXPR number "${version}" OUTPUT_FORMAT DECIMAL)
-    # The oldest version whose programs go on with this one; what says nothing stops all older ones.
+    # The schema version that a program must know to work with this one; without the line, this one.
     file(STRINGS ${file} works_since REGEX "^-- Works since [0-9]+$")
     string(REGEX REPLACE "^-- Works since " "" works_since "${works_since}")
     if(NOT works_since)

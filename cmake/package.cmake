@@ -1,5 +1,5 @@
-# The Debian package: `cd build && cpack`. Beside the program it has what only a package installs:
-# configuration, units that know where all of it is, a command that does, documents.
+# The Debian package: `cd build && cpack`. Besides the program it holds what only a package
+# installs: configuration, units and a wrapper command that know the installed paths, and documents.
 set(DOC share/doc/jotd)
 install(TARGETS jotd RUNTIME DESTINATION lib/jotd COMPONENT package EXCLUDE_FROM_ALL)
 install(PROGRAMS deploy/debian/jotd DESTINATION bin COMPONENT package EXCLUDE_FROM_ALL)

@@ -1,8 +1,8 @@
--- What operators ask issued_tokens. Give a range of issued_at wherever you can: then only the
--- partitions of its months are read. The plans (PostgreSQL 15, EXPLAIN ANALYZE, shortened) are
--- those of 1,000,000 rows in three months and 1,000 clients.
+-- Operators' queries on issued_tokens. Give a range of issued_at wherever you can, so that only the
+-- partitions of those months are read. The plans (PostgreSQL 15, EXPLAIN ANALYZE, shortened) are
+-- for 1,000,000 rows in three months and 1,000 clients.
 
--- The tokens of a client in a period.
+-- The tokens of a client in a given period.
 SELECT jti, issued_at, expires_at, scope, audience, kid
 FROM issued_tokens
 WHERE client_id = 'client00000000000042'
@@ -18,7 +18,7 @@ ORDER BY issued_at;
 --               Index Cond: client_id = … AND issued_at >= … AND issued_at < …
 -- Execution Time: 2.460 ms
 
--- The tokens per tier and day (UTC).
+-- Tokens per tier and day (UTC).
 SELECT (issued_at AT TIME ZONE 'UTC')::date AS day, tier, count(*) AS tokens
 FROM issued_tokens
 WHERE issued_at >= '2026-10-07 00:00:00+00'
@@ -34,8 +34,8 @@ ORDER BY day, tier;
 --               ->  Bitmap Index Scan on issued_tokens_2026_10_issued_at_idx
 -- Execution Time: 40.780 ms
 
--- The token with this jti. The jti holds the millisecond in which it was made, so one partition is
--- read, and of that the blocks around the millisecond; there is no index on jti.
+-- The token with this jti. There is no index on jti, but the jti contains the millisecond in which
+-- it was made, so only one partition is read, and of that only the blocks around this millisecond.
 SELECT * FROM issued_token('01a1438d-be40-7844-842d-5fba55e70478');
 
 -- Bitmap Heap Scan on issued_tokens_2026_10 issued_tokens (actual rows=1 loops=1)
@@ -46,5 +46,5 @@ SELECT * FROM issued_token('01a1438d-be40-7844-842d-5fba55e70478');
 --   ->  Bitmap Index Scan on issued_tokens_2026_10_issued_at_idx
 -- Execution Time: 1.499 ms
 
--- When the token with this jti was made, also where it is not recorded.
+-- When the token with this jti was made, even if it is not recorded.
 SELECT uuid_v7_time('01a1438d-be40-7844-842d-5fba55e70478');

@@ -1,7 +1,8 @@
--- Tiers, clients and their secrets, and the ledger of issued tokens. Needs PostgreSQL 14.
+-- Tiers, clients and their secrets, and the ledger of issued tokens. Needs PostgreSQL 14 or newer.
 
--- Whether every item is 1 to `longest` characters that neither scope (RFC 6749 3.3), JSON nor an
--- array joined by spaces would have to escape: printable ASCII without space, " and \.
+-- Whether every item has 1 to `longest` characters, all printable ASCII except space, " and \:
+-- valid in a scope (RFC 6749 3.3), and never escaped in JSON or when the items are joined by
+-- spaces.
 CREATE FUNCTION are_tokens(items text[], longest integer) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     RETURN (SELECT coalesce(bool_and(item IS NOT NULL AND item ~ '^[!#-\[\]-~]+$'
@@ -42,7 +43,7 @@ CREATE TABLE clients (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 
--- For `client list --tier`, and for the check that nobody uses a tier which is to be deleted.
+-- For `client list --tier`, and to check that no client uses a tier before it is deleted.
 CREATE INDEX clients_tier ON clients (tier);
 
 COMMENT ON COLUMN clients.scopes IS 'All that it may ask for, and what it gets when it asks for nothing';
@@ -73,9 +74,10 @@ CREATE TABLE client_secrets (
 COMMENT ON COLUMN client_secrets.digest IS 'SHA-256 of the secret, which is stored nowhere';
 COMMENT ON COLUMN client_secrets.expires_at IS 'Refused from then on; NULL is never';
 
--- No foreign keys: the record of a token outlives its client, and is loaded by COPY at a rate at
--- which each check would show. No unique index on jti: the key of flushed_batches already lets
--- every row in exactly once, and the index would be the larger part of the cost of loading.
+-- No foreign keys: the record of a token outlives its client, and COPY loads records at a rate
+-- where each check would be noticeable. No unique index on jti: the primary key of flushed_batches
+-- already ensures that every row is loaded exactly once, and the index would be most of the cost of
+-- loading.
 CREATE TABLE issued_tokens (
     jti        uuid NOT NULL,
     client_id  text NOT NULL,

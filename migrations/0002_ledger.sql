@@ -1,7 +1,7 @@
--- Monthly partitions of issued_tokens, and how far back a batch is known.
+-- Monthly partitions of issued_tokens, and how far back flushed_batches goes.
 
--- Batches older than the watermark are no longer in flushed_batches: a segment of before then can
--- not be told from one that was sent, and is set aside.
+-- Batches older than the watermark are no longer in flushed_batches. Nobody can tell whether an
+-- older segment was sent already, so it is set aside.
 CREATE TABLE ledger_state (
     only_row  boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     watermark timestamptz NOT NULL
@@ -12,9 +12,9 @@ INSERT INTO ledger_state (watermark) VALUES ('1970-01-01 00:00:00+00');
 COMMENT ON COLUMN ledger_state.watermark IS
     'Batches opened before then are forgotten by flushed_batches';
 
--- Makes the partition of the month (UTC) that holds `moment`, unless there is one. Rows of that
--- month that went to the default partition are moved in the same transaction. Attaching, unlike
--- CREATE TABLE ... PARTITION OF, locks neither readers nor writers of the other months out.
+-- Makes the partition of the month (UTC) that contains `moment`, unless it exists. Moves rows of
+-- that month from the default partition in the same transaction. Unlike CREATE TABLE ... PARTITION
+-- OF, ATTACH PARTITION does not lock out readers or writers of the other months.
 CREATE FUNCTION make_issued_tokens_partition(moment timestamptz) RETURNS boolean
     LANGUAGE plpgsql
     SET timezone = 'UTC'
@@ -27,7 +27,7 @@ BEGIN
     IF to_regclass(part) IS NOT NULL THEN
         RETURN false;
     END IF;
-    -- The lock of `jotd migrate`: several servers may come here at once.
+    -- The lock of `jotd migrate`: several servers may get here at once.
     PERFORM pg_advisory_xact_lock(1785689188);
     IF to_regclass(part) IS NOT NULL THEN
         RETURN false;
@@ -43,14 +43,14 @@ BEGIN
 END
 $$;
 
--- This month and three ahead. Returns how many were missing.
+-- Makes the partitions of this month and the next three. Returns how many were missing.
 CREATE FUNCTION make_issued_tokens_partitions() RETURNS integer
     LANGUAGE sql
     RETURN (SELECT count(*) FILTER (WHERE make_issued_tokens_partition(
                        now() + months * interval '1 month'))::integer
             FROM generate_series(0, 3) AS months);
 
--- Where all tables are published, no row without an identity may be deleted.
+-- In a publication of all tables, rows of a table without replica identity cannot be deleted.
 ALTER TABLE issued_tokens_default REPLICA IDENTITY FULL;
 
 SELECT make_issued_tokens_partitions();
@@ -61,8 +61,8 @@ CREATE FUNCTION uuid_v7_time(id uuid) RETURNS timestamptz
     RETURN to_timestamp(('x0000' || left(translate(id::text, '-', ''), 12))::bit(64)::bigint
                         / 1000.0);
 
--- The token with this jti, from the one partition of its month. The planner puts the body in place
--- of the call, so it has to be neither STRICT nor in another language.
+-- The token with this jti, from the single partition of its month. The planner inlines the body,
+-- which requires LANGUAGE sql and a function that is not STRICT.
 CREATE FUNCTION issued_token(jti uuid) RETURNS SETOF issued_tokens
     LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC

@@ -1,6 +1,6 @@
--- Tells the servers which clients have changed, in the transaction that changes them: whoever
--- listens on jotd_client hears of it when the change can be seen, by whatever means it was made.
--- The payload is a client id, or * for all: past 50 clients, on TRUNCATE and on a change of tiers.
+-- Tells the servers which clients have changed, in the transaction that changes them: listeners on
+-- jotd_client get the notification once the change is visible, no matter how it was made. The
+-- payload is a client id, or * for all: past 50 clients, on TRUNCATE, and when tiers change.
 
 CREATE FUNCTION notify_changed_clients() RETURNS trigger
     LANGUAGE plpgsql

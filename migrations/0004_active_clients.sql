@@ -1,6 +1,6 @@
--- The clients that were issued tokens last, newest first, for a server that starts with an empty
--- cache. Reads only the newest 32 MB of issued_tokens, which is in the order of time, so the cost has a
--- bound whatever the size of the table: some 200,000 tokens.
+-- The clients that were issued tokens most recently, newest first, for a server that starts with an
+-- empty cache. Reads only the newest 32 MB of issued_tokens, which is in order of time. That bounds
+-- the cost at some 200,000 tokens, whatever the size of the table.
 CREATE FUNCTION active_clients(at_most integer)
     RETURNS TABLE (client_id text, issued_at timestamptz)
     LANGUAGE plpgsql STABLE
@@ -11,7 +11,7 @@ DECLARE
     part   regclass;
     newest text;
 BEGIN
-    -- The months back from this one; the default partition's name comes after theirs.
+    -- Months from this one backwards; the default partition's name sorts after theirs.
     FOR part IN
         SELECT c.oid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         WHERE i.inhparent = 'issued_tokens'::regclass

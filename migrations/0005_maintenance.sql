@@ -1,19 +1,19 @@
 -- Works since 4
 --
--- What is done to the ledger's tables beside adding rows, as functions that run as their owner: a
--- server that may call them owns nothing. They check what they are asked for, and their search_path
--- is fixed, since their caller chooses his own.
+-- Maintenance of the ledger's tables, that is, everything except adding rows, as functions that run
+-- as their owner, so that a server that may call them owns nothing. They check their arguments, and
+-- their search_path is fixed, since the caller chooses its own.
 
--- For a segment that may be too old: the lock keeps the watermark where it is until the transaction
--- ends. NULL when the row is missing.
+-- Used before sending a segment that may be too old: the lock keeps the watermark in place until
+-- the transaction ends. NULL if the row is missing.
 CREATE FUNCTION ledger_watermark() RETURNS timestamptz
     LANGUAGE sql SECURITY DEFINER
     BEGIN ATOMIC
         SELECT watermark FROM ledger_state FOR SHARE;
     END;
 
--- Moves the watermark on to 30 days ago and forgets batches of before it; returns how many. Those
--- beyond `at_most` do no harm: what is older than the watermark is not sent any more.
+-- Advances the watermark to 30 days ago and forgets batches before it; returns how many. Those left
+-- beyond `at_most` do no harm: segments older than the watermark are no longer sent.
 CREATE FUNCTION forget_flushed_batches(at_most bigint) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
     SET timezone = 'UTC'
@@ -40,14 +40,14 @@ CREATE FUNCTION issued_tokens_partition_end(part regclass) RETURNS timestamptz
             FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
             WHERE i.inhparent = 'issued_tokens'::regclass AND c.oid = part);
 
--- Drops a month that is over for a month at least. Rows of it that come later go to the default
+-- Drops a month that ended at least a month ago. Rows of it that arrive later go to the default
 -- partition.
 CREATE FUNCTION drop_issued_tokens_partition(part regclass) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET timezone = 'UTC'
     AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(1785689188); -- as who makes partitions
+    PERFORM pg_advisory_xact_lock(1785689188); -- as when partitions are made
     IF issued_tokens_partition_end(part) <= date_trunc('month', now() - interval '1 month') THEN
         EXECUTE format('ALTER TABLE issued_tokens DETACH PARTITION %s', part);
         EXECUTE format('DROP TABLE %s', part);
@@ -58,12 +58,12 @@ BEGIN
 END
 $$;
 
--- These were there before.
+-- These exist already.
 ALTER FUNCTION make_issued_tokens_partitions() SECURITY DEFINER;
 ALTER FUNCTION active_clients(integer) SECURITY DEFINER;
 
--- Nobody may call them but the owner, and whom he lets. pg_temp, where everybody may
--- put what he likes, comes last.
+-- Only the owner, and roles it grants this to, may call them. pg_temp, where anybody may create
+-- objects, comes last.
 DO $$
 DECLARE
     function regprocedure;
@@ -79,9 +79,9 @@ BEGIN
 END
 $$;
 
--- Gives the roles of deploy/roles.sql, where there are any, what they need of this schema, and takes
--- from them, and from PUBLIC, what goes beyond. Called at the end of each `jotd migrate`; a migration
--- after which they need something else replaces it.
+-- Grants the roles of deploy/roles.sql, if they exist, the privileges they need on this schema, and
+-- revokes all others from them, and those on functions from PUBLIC. Called at the end of each
+-- `jotd migrate`; a migration that changes what they need replaces it.
 CREATE FUNCTION grant_to_roles() RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -105,7 +105,7 @@ BEGIN
         EXECUTE 'REVOKE ALL ON ' || item;
     END LOOP;
 
-    -- Looks clients up, adds records, and has the rest done by functions.
+    -- Looks up clients and adds records; functions do the rest for it.
     GRANT SELECT ON schema_migrations, tiers, client_secrets TO jotd_server;
     GRANT SELECT (client_id, tier, scopes, audiences, token_ttl, enabled) ON clients TO jotd_server;
     GRANT INSERT ON issued_tokens TO jotd_server;
@@ -113,7 +113,8 @@ BEGIN
     GRANT EXECUTE ON FUNCTION active_clients(integer), make_issued_tokens_partitions(),
         ledger_watermark(), forget_flushed_batches(bigint) TO jotd_server;
 
-    -- Sees everything but the digests of secrets. Months are read by way of issued_tokens.
+    -- Reads everything except the digests of secrets. Monthly partitions are read through
+    -- issued_tokens.
     GRANT SELECT ON schema_migrations, tiers, clients, issued_tokens, issued_tokens_default,
         flushed_batches, ledger_state TO jotd_reader;
     GRANT SELECT (client_id, secret_id, created_at, expires_at) ON client_secrets TO jotd_reader;

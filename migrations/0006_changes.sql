@@ -1,8 +1,8 @@
 -- Works since 4
 --
--- Changes are told row by row, and always: also those that arrive by logical replication, or under
--- session_replication_role = replica, which fire no statement triggers and none of origin. A row that
--- an UPDATE leaves as it was tells nothing.
+-- Every change is notified, row by row, including those that arrive by logical replication, which
+-- fires no statement triggers, or under session_replication_role = replica; neither fires ordinary
+-- (origin) triggers. An UPDATE that leaves a row unchanged sends nothing.
 
 DROP TRIGGER clients_inserted ON clients;
 DROP TRIGGER clients_updated ON clients;
@@ -13,8 +13,9 @@ DROP TRIGGER client_secrets_deleted ON client_secrets;
 DROP TRIGGER tiers_changed ON tiers;
 DROP FUNCTION notify_changed_clients();
 
--- Up to 50 rows in a transaction, then one * for all: jotd.clients_told counts them. It is local to
--- the transaction, and a savepoint that is rolled back takes its part of both back.
+-- Notifies of up to 50 rows in a transaction, then sends one * for all; jotd.clients_told counts
+-- them. The count is local to the transaction; rolling back to a savepoint undoes its notifications
+-- and its part of the count.
 CREATE FUNCTION notify_changed_client() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -65,6 +66,7 @@ BEGIN
 END
 $$;
 
--- A publication of all tables, as for change capture or an upgrade, lets no row be deleted that has no
--- identity. (0002 has it too, for databases that are published before they are made.)
+-- In a publication of all tables, as for change capture or an upgrade, rows of a table without
+-- replica identity cannot be deleted. (0002 does this too, for databases published before their
+-- first migration.)
 ALTER TABLE issued_tokens_default REPLICA IDENTITY FULL;

@@ -1,8 +1,8 @@
 -- Works since 4
 --
--- A secret has an id of its own, by which people speak of it: random, and no part of its digest, which
--- would let somebody who knows the id try out weak secrets. The table is written anew, some seconds for
--- each million secrets, in which servers serve what they have cached.
+-- Gives every secret an id by which people refer to it. It is random: part of the digest would let
+-- anybody who knows the id test guesses of weak secrets. The table is rewritten, which takes some
+-- seconds per million secrets; meanwhile servers serve only the clients they have cached.
 
 ALTER TABLE client_secrets
     ADD COLUMN secret_id text NOT NULL
