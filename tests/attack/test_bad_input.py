@@ -1,6 +1,5 @@
-"""Bad input: each gets the answer of the contract or a closed connection, never a crash, a hang or
-a leak; and after each the server answers the next client as if nothing had been.
-"""
+"""Bad input: every attack gets the documented answer or a closed connection, never a crash, a hang
+or a leak, and the server answers the next client as usual."""
 
 import base64
 import contextlib
@@ -27,7 +26,7 @@ def client(shared):
 
 @pytest.fixture(autouse=True)
 def unharmed(shared, client):
-    """After every attack: alive, serving, and no sanitizer has anything to say."""
+    """After every attack the server is alive and serving, and no sanitizer has complained."""
     yield
     assert shared.process.poll() is None, f"jotd has ended:\n{shared.stderr}"
     assert shared.token(client).status_code == 200
@@ -35,7 +34,7 @@ def unharmed(shared, client):
 
 
 def request(client, body=FORM, headers="", target="/token", length=None):
-    """A request for a token, with more or other headers, as bytes."""
+    """The bytes of a token request with additional `headers`; `length` overrides Content-Length."""
     body = body.encode() if isinstance(body, str) else body
     credentials = base64.b64encode(f"{client.id}:{client.secret}".encode()).decode()
     return (
@@ -46,7 +45,7 @@ def request(client, body=FORM, headers="", target="/token", length=None):
 
 
 def nobody(client, number):
-    """A client that does not exist; its secret is well-formed, so that it has to be looked up."""
+    """A client that does not exist. Its secret is well-formed, so the id has to be looked up."""
     return types.SimpleNamespace(id=f"nobody{number}", secret=client.secret)
 
 
@@ -72,7 +71,7 @@ def test_a_large_body(shared, client, size):
 
 @pytest.mark.parametrize("size", [64 * 1024 + 1, 200_000, 1024 * 1024])
 def test_a_body_that_is_much_too_large(shared, client, size):
-    """Whoever still sends is not reset before he has read the answer."""
+    """A client that is still sending can read the answer before the connection is reset."""
     for _ in range(20):
         answer = shared.post("/token", b"y" * size, auth=(client.id, client.secret), headers={
             "Content-Type": "application/x-www-form-urlencoded"})
@@ -104,7 +103,7 @@ def test_who_goes_on_sending_after_a_refusal_is_cut_off(shared, client):
         with pytest.raises(OSError):
             while True:
                 sent += connection.send(b"y" * 65536)
-        assert sent < 16 * 2**20  # what is taken, and what the kernel holds
+        assert sent < 16 * 2**20  # what the server reads, plus kernel buffers
 
 
 def test_a_chunked_body_without_an_end(shared, client):
@@ -162,8 +161,9 @@ def test_a_broken_chunked_body(shared, client, body):
     b"%x\r\n%s\r\n0\r\nno trailer\r\n\r\n",
 ])
 def test_what_follows_chunks_is_never_read(shared, client, body):
-    """libh2o takes sizes and line ends that another reader may see otherwise: after chunks it is in
-    doubt where the next request begins, so the connection ends, whether or not they were sound."""
+    """libh2o accepts chunk sizes and line endings that another parser may read differently. After a
+    chunked body it is in doubt where the next request begins, so the connection closes, whether or
+    not the chunks were valid."""
     form = FORM.encode()
     smuggled = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     (answer,) = parse_answers(
@@ -229,7 +229,7 @@ def test_two_content_type_headers(shared, client):
 
 
 def with_head(client, size, form=FORM, length=None):
-    """A request with so many bytes before its body."""
+    """A request whose head is exactly `size` bytes long."""
     head = request(client, form, "X-Large: \r\n" + CLOSE, length=length).partition(b"\r\n\r\n")[0]
     padding = b"x" * (size - len(head) - 4)
     return head.replace(b"X-Large: ", b"X-Large: " + padding) + b"\r\n\r\n" + form.encode()
@@ -247,7 +247,7 @@ def test_a_head_of_16_kib_is_the_most(shared, client):
 
 @pytest.mark.parametrize("size", [17_000, 70_000, 300_000, 1_000_000])
 def test_a_head_that_is_too_large(shared, client, size):
-    """Whole or not, with its body or not, alone or behind another request."""
+    """Complete or not, with its body or without, alone or pipelined."""
     refused = shared.metric("jotd_http_requests_total", code="431")
     whole = with_head(client, size)
     for data in (whole, whole[:-len(FORM)], whole[:16_500], [whole[:16_000], whole[16_000:]],
@@ -272,7 +272,7 @@ def test_very_many_headers(shared, client):
     for count in (50, 99, 100, 101, 10_000):
         headers = "".join(f"X-{number}: y\r\n" for number in range(count))
         received = shared.raw(request(client, headers=headers + CLOSE))
-        assert received == b"" or received.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 400 "))
+        assert received.startswith(b"HTTP/1.1 200 " if count == 50 else b"HTTP/1.1 400 ")
 
 
 def test_a_large_authorization_header(shared):
@@ -298,11 +298,11 @@ def test_a_body_that_is_shorter_than_it_says(shared, client):
 
 
 def test_a_body_that_is_longer_than_it_says(shared, client):
-    """What follows is read as the next request, and refused."""
-    received = shared.raw(request(client, FORM + "&scope=read", length=len(FORM)), half_close=True)
+    """The excess is read as the next request, and refused."""
+    received = shared.raw(request(client, FORM + "&scope=read\r\n\r\n", length=len(FORM)))
     first, *rest = received.split(b"HTTP/1.1 ")[1:]
     assert first.startswith(b"200 ")
-    assert all(answer.startswith(b"400 ") for answer in rest)
+    assert len(rest) == 1 and rest[0].startswith(b"400 ")
 
 
 def test_no_content_length_means_no_body(shared, client):
@@ -334,8 +334,8 @@ def test_content_length_and_transfer_encoding(shared, client):
 ])
 @pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
 def test_framing_that_another_reader_may_see_otherwise(shared, start, before):
-    """RFC 9112: 400 and a close, alone and behind another request; what follows is never read. By
-    itself libh2o takes every one of these."""
+    """RFC 9112: 400 and close, alone and pipelined; what follows is never read. libh2o by itself
+    accepts every one of these."""
     body = b"0\r\n\r\n"
     following = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
     answers = parse_answers(shared.raw(before + start.encode() + body + following))
@@ -423,7 +423,7 @@ def test_no_made_up_path_or_method_comes_back(shared):
     b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\nGET /health HTTP/1.1\r\n\r\n", b"*3\r\n$3\r\nSET\r\n",
 ])
 def test_other_protocols(shared, data):
-    """Nothing but HTTP/1: above all no HTTP/2 frame comes back."""
+    """Only HTTP/1 is spoken: in particular, no HTTP/2 frame comes back."""
     received = shared.raw(data, half_close=True)
     assert received == b"" or received.startswith(b"HTTP/1.")
     assert b" 101 " not in received[:20]
@@ -440,7 +440,7 @@ def test_an_upgrade_to_http2_is_not_made(shared, client):
 
 
 def test_ten_thousand_pipelined_requests(shared, client):
-    """All are answered, in their order."""
+    """All are answered, in order."""
     round_of_four = [
         (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", 200),
         (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", 404),
@@ -460,7 +460,7 @@ def test_ten_thousand_pipelined_requests(shared, client):
 # Clients that leave, and clients that do not read
 
 def abort(connection):
-    """Close with a reset."""
+    """Closes with a reset."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
@@ -483,7 +483,7 @@ def test_clients_that_leave_in_the_middle_of_the_answer(shared, client):
 
 
 def test_what_a_client_that_left_had_asked_is_not_worked_on(shared, client):
-    """Many requests in a row, then a reset before the first is answered."""
+    """Many pipelined requests, then a reset before the first is answered."""
     before = shared.metric("jotd_http_requests_total")
     with shared.database.locked():
         connection = shared.connect()
@@ -505,7 +505,7 @@ def test_clients_that_leave_while_their_client_is_looked_up(shared, client):
 
 
 def test_a_client_that_never_reads(shared, client):
-    """It fills its buffers and stops there; nobody else notices."""
+    """Its buffers fill and it stalls; nobody else notices."""
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             connection = stack.enter_context(shared.connect())
@@ -527,7 +527,8 @@ def test_many_connections_that_say_nothing(shared, client):
 # All at once
 
 def test_mutilated_requests(shared, client):
-    """Good requests with random bytes changed, cut out and put in; always the same ones."""
+    """Valid requests with random bytes changed, deleted and inserted; the same ones in every run.
+    """
     chance = random.Random(7519)
     for _ in range(300):
         data = bytearray(request(client, FORM + "&scope=read", headers=CLOSE))

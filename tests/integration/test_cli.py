@@ -1,5 +1,5 @@
-"""The commands as an operator sees them: migrate, client, tier, config, healthcheck; the help of
-ledger."""
+"""The commands as an operator sees them: migrate, client, tier, config, healthcheck, and the help
+of ledger."""
 
 import concurrent.futures
 import contextlib
@@ -37,7 +37,7 @@ def in_json(database, *arguments):
 
 
 def refused(database, *arguments, status=1, env=None):
-    """Runs what must fail, and returns what it said."""
+    """Runs what must fail, and returns its message."""
     done = database.cli(*arguments, check=False, env=env)
     assert done.returncode == status, done
     assert done.stdout == ""
@@ -86,8 +86,8 @@ def test_help_is_a_command_too(jotd_cli):
     assert jotd_cli("help", "frobnicate", check=False).returncode == 2
 
 
-def test_every_option_is_in_the_help(jotd_cli):
-    """One table makes both: what the help names is taken."""
+def test_the_help_lists_the_options(jotd_cli):
+    """The help and the parser share one table."""
     shown = jotd_cli("client", "create", "--help").stdout
     assert re.findall(r"\n  (--[a-z-]+)", shown) == [
         "--name", "--id", "--tier", "--scope", "--audience", "--token-ttl", "--json"]
@@ -193,7 +193,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("columns", FOREIGN.values(), ids=FOREIGN)
 def test_the_schema_migrations_of_another_program(fresh_database, jotd, columns):
-    """Nothing of it is changed; in a schema of its own jotd gets along beside it."""
+    """jotd changes nothing in it, and works beside it in a schema of its own."""
     database = fresh_database
     database.execute(f"CREATE TABLE schema_migrations ({columns});"
                      " CREATE SCHEMA own; GRANT ALL ON SCHEMA own TO jotd_owner")
@@ -252,7 +252,7 @@ def test_schema_that_this_program_does_not_know(fresh_database, database):
 
 
 def test_a_newer_schema_that_says_it_works_with_this_program(database, jotd):
-    """As while a newer version is rolled out, or one goes back to this one."""
+    """As during the rollout of a newer version, or after a rollback."""
     known = len(MIGRATIONS)
     database.execute("INSERT INTO schema_migrations (version, name, works_since)"
                      " VALUES (%s, 'next', %s), (9999, '9999_future', %s)",
@@ -263,7 +263,7 @@ def test_a_newer_schema_that_says_it_works_with_this_program(database, jotd):
         until(lambda: s.metric("jotd_ledger_rows_written_total") == 1)
     assert database.cli("migrate").stdout == "up to date: version 9999\n"
     assert in_json(database, "migrate", "--status")[-1]["works_since"] == known
-    # One further back that does not counts, whatever the newest says.
+    # An earlier unknown migration that breaks this program counts, whatever the newest says.
     database.execute("UPDATE schema_migrations SET works_since = version WHERE name = 'next'")
     assert "newer" in refused(database, "client", "list")
 
@@ -521,7 +521,7 @@ def test_list(database):
 
 
 def secret_ends(database):
-    """Seconds from now to the end of each secret, newest first; None is never."""
+    """Seconds until each secret expires, newest first; None is never."""
     rows = database.execute("SELECT extract(epoch FROM expires_at - now())::float"
                             " FROM client_secrets ORDER BY created_at DESC")
     return [end for end, in rows]
@@ -562,7 +562,7 @@ def test_rotate_without_overlap(database):
     assert rotated["old_secrets"] == [shown_old]
     assert f"ended {shown_old['expires_at']}" in database.cli("client", "show", "c").stdout
 
-    in_json(database, "client", "rotate", "c")  # what has expired goes
+    in_json(database, "client", "rotate", "c")  # expired secrets are deleted
     assert sha256(client.secret) not in digests(database, "c")
 
 
@@ -573,7 +573,7 @@ def test_rotate_with_overlap(database):
     assert new is None
     assert 540 < old <= 600
 
-    database.cli("client", "rotate", "c", "--overlap", "3600")  # never lengthens a life
+    database.cli("client", "rotate", "c", "--overlap", "3600")  # never extends a lifetime
     newest, new, old = secret_ends(database)
     assert newest is None
     assert 3540 < new <= 3600
@@ -600,7 +600,7 @@ def test_rotations_at_once(database):
 
 
 def test_a_secret_is_revoked_by_its_id(database, jotd):
-    """At once, also where the client is cached."""
+    """At once, even for a cached client."""
     first = database.client(id="c")
     with jotd(database) as s:
         second = types.SimpleNamespace(
@@ -630,7 +630,7 @@ def test_a_name_without_its_option(database):
 
 
 def test_secrets_never_reach_postgresql(database):
-    """Not even where every statement is logged with its parameters."""
+    """Not even when every statement is logged with its parameters."""
     database.execute(f"ALTER DATABASE {database.name} SET log_statement = 'all'")
     made = database.client(id="logged")
     rotated = in_json(database, "client", "rotate", "logged")["client_secret"]
@@ -676,7 +676,7 @@ def test_commands_speak_to_people_whatever_the_servers_log_is(database):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 def test_a_key_belongs_to_whom_its_directory_belongs(jotd_cli, directory):
-    keys = directory / "keys-of-nobody"  # where nobody may go
+    keys = directory / "keys-of-nobody"  # where user nobody cannot go
     keys.mkdir(mode=0o700)
     os.chown(keys, 65534, 65534)
     for command in "create", "rotate":
@@ -777,7 +777,8 @@ def test_config_check(jotd_cli):
 
 @contextlib.contextmanager
 def listening(answer, family=socket.AF_INET, address=None):
-    """A server that reads one request and answers these bytes; None: it stays silent."""
+    """A server that reads one request and answers with these bytes, or not at all if they are None.
+    """
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address or ("127.0.0.1", free_port()))

@@ -1,4 +1,4 @@
-"""HTTP around the endpoints: paths, methods, connections and their bounds."""
+"""HTTP around the endpoints: paths, methods, connections and their limits."""
 
 import base64
 import contextlib
@@ -19,13 +19,13 @@ GET_HEALTH = b"GET /health HTTP/1.1\r\nHost: jotd\r\n\r\n"
 
 
 def exchange(connection, request=GET_HEALTH):
-    """One request on an open socket; the bytes of its answer."""
+    """Sends one request on an open socket; returns the bytes of its answer."""
     connection.sendall(request)
     return receive(connection, timeout=10, answers=1)
 
 
 def is_closed(connection):
-    """Whether the server has closed this connection, on which nothing is to come."""
+    """Whether the server has closed this connection, on which nothing may arrive."""
     connection.settimeout(0.01)
     try:
         return connection.recv(1) == b""
@@ -156,8 +156,8 @@ def test_http_1_0(shared):
 
 @pytest.mark.parametrize("clients", [1, 2])
 def test_a_thousand_requests_on_one_connection(database, jotd, clients):
-    """None may stall for a turn of poll, be it answered in the pass in which it came (a cached
-    client) or in a later one (two clients in turn, and room for one in the cache)."""
+    """None may stall for a poll interval, whether it is answered in the pass in which it arrived (a
+    cached client) or in a later one (two clients in turn, with a cache for one)."""
     credentials = [
         "Basic " + base64.b64encode(f"{client.id}:{client.secret}".encode()).decode()
         for client in (database.client(tier="unlimited") for _ in range(clients))
@@ -176,7 +176,7 @@ def test_a_thousand_requests_on_one_connection(database, jotd, clients):
             durations.append(time.monotonic() - start)
             assert answer.status == 200
             assert answer.getheader("Connection") != "close"
-        # A stall is a wait of 100 ms in every answer: neither a slow machine nor a slow build.
+        # A stall adds 100 ms to every answer, more than a slow machine or a slow build does.
         assert statistics.median(durations) < 0.05
         assert s.metric("jotd_tokens_issued_total") == 1000
         assert s.metric("jotd_client_cache_misses_total") == (1 if clients == 1 else 1000)
@@ -184,12 +184,12 @@ def test_a_thousand_requests_on_one_connection(database, jotd, clients):
 
 def test_at_the_bound_the_longest_idle_connection_gives_way(database, jotd):
     with jotd(database, max_connections=8) as s, contextlib.ExitStack() as stack:
-        until(lambda: s.metric("jotd_http_connections") <= 1)  # that of this question
+        until(lambda: s.metric("jotd_http_connections") <= 1)  # that of this request
         connections = []
         for _ in range(8):
             connections.append(stack.enter_context(s.connect()))
             assert exchange(connections[-1]).startswith(b"HTTP/1.1 200 ")
-        assert exchange(connections[0]).startswith(b"HTTP/1.1 200 ")  # now the second idles longest
+        assert exchange(connections[0]).startswith(b"HTTP/1.1 200 ")  # the second is idle longest
         ninth = stack.enter_context(s.connect())
         assert exchange(ninth).startswith(b"HTTP/1.1 200 ")
         until(lambda: is_closed(connections[1]))
@@ -199,7 +199,7 @@ def test_at_the_bound_the_longest_idle_connection_gives_way(database, jotd):
 
 
 def test_at_the_bound_silent_connections_give_way_too(database, jotd):
-    """Who connects and says nothing must not keep others out."""
+    """A client that connects and sends nothing must not keep others out."""
     with jotd(database, max_connections=8) as s, contextlib.ExitStack() as stack:
         for _ in range(30):
             stack.enter_context(s.connect())
@@ -207,7 +207,7 @@ def test_at_the_bound_silent_connections_give_way_too(database, jotd):
 
 
 def test_at_the_bound_with_none_idle_one_that_does_not_read_gives_way(database, jotd):
-    """Clients that ask and never read must not keep others out until they are given up."""
+    """Clients that send and never read must not keep others out until they time out."""
     with jotd(database, max_connections=8) as s, contextlib.ExitStack() as stack:
         host, port = s.listen.split(":")
         for _ in range(8):
@@ -230,11 +230,13 @@ def test_many_more_connections_than_the_bound_are_all_served(database, jotd):
 
 
 def test_the_bound_is_one_for_all_workers(database, jotd):
-    """An idle connection gives way also to one that comes to another worker."""
+    """An idle connection also gives way to one that arrives at another worker."""
     with jotd(database, max_connections=1, workers=2) as s, contextlib.ExitStack() as stack:
+        connections = []
         for _ in range(10):
-            connection = stack.enter_context(s.connect())
-            assert exchange(connection).startswith(b"HTTP/1.1 200 ")
+            connections.append(stack.enter_context(s.connect()))
+            assert exchange(connections[-1]).startswith(b"HTTP/1.1 200 ")
+        until(lambda: [is_closed(connection) for connection in connections] == [True] * 9 + [False])
 
 
 def test_an_idle_connection_is_closed(database, jotd):
@@ -257,8 +259,8 @@ def test_a_connection_that_waits_for_its_answer_is_not_idle(database, jotd):
 
 
 def test_what_comes_before_the_answer_waits(database, jotd):
-    """Much of the next request arrives while the first is worked on, whose bytes must stay where they
-    are; the server does not spin, and answers both."""
+    """Much of the next request arrives while the first, whose bytes must stay in place, is still
+    being handled. The server does not spin, and answers both."""
     clients = [database.client(), database.client()]
     with jotd(database) as s, s.connect() as connection:
         requests = [
@@ -289,7 +291,7 @@ def test_a_half_closed_connection_gets_its_answer(database, jotd):
 
 
 def assert_idle_for_half_a_second(server, connection):
-    """Nothing comes on the connection, and the server uses next to no processor time."""
+    """Nothing arrives on the connection, and the server uses next to no processor time."""
     before = server.metric("process_cpu_seconds_total")
     assert receive(connection, timeout=0.5) == b""
     assert server.metric("process_cpu_seconds_total") - before < 0.25
@@ -323,7 +325,7 @@ def test_listening_on_ipv6(database, jotd):
 
 
 def test_metrics_listen(database, jotd):
-    """With an address of their own, metrics and probes are not for the public."""
+    """With a separate address, metrics and probes are not public."""
     with jotd(database, metrics_listen=f"127.0.0.1:{free_port()}") as s:
         for path in ("/metrics", "/health", "/ready"):
             assert s.get(path, url=s.admin_url).status_code == 200
@@ -340,4 +342,4 @@ def test_several_workers_serve(database, jotd):
         answers = [s.token(client) for _ in range(40)]
         assert {answer.status_code for answer in answers} == {200}
         assert s.metric("jotd_tokens_issued_total") == 40
-        assert 1 <= s.metric("jotd_client_lookups_total") <= 4  # each has a cache of its own
+        assert 1 <= s.metric("jotd_client_lookups_total") <= 4  # each worker has its own cache

@@ -1,4 +1,4 @@
-"""What /metrics says of the process itself, and what a scrape costs."""
+"""What /metrics reports about the process itself, and what a scrape costs."""
 
 import contextlib
 import signal
@@ -19,7 +19,7 @@ def test_the_loop_is_busy_while_it_works_and_not_while_it_waits(database, jotd):
         start, before = time.monotonic(), s.metrics()
 
         def turns():
-            """Its timers alone turn it ten times a second."""
+            """Its timers alone turn the loop ten times a second."""
             return grown(before, s.metrics(), "jotd_loop_lag_seconds_count") > 100
 
         until(turns, timeout=30, interval=0.2)
@@ -35,7 +35,7 @@ def test_the_loop_is_busy_while_it_works_and_not_while_it_waits(database, jotd):
 
 
 def test_a_burst_is_signed_over_several_turns(database, jotd):
-    """So that a turn does not grow with what comes at once."""
+    """So that a turn does not get longer with the size of a burst."""
     client = database.client(tier="unlimited")
     with jotd(database, keys="RS256") as s, contextlib.ExitStack() as stack:
         assert s.token(client).status_code == 200
@@ -84,14 +84,14 @@ process_resident_memory_bytes process_start_time_seconds
 """.split()
 
 
-def test_dashboards_find_every_family(database, jotd):
-    """The names are fixed, and a family is there before anything has happened."""
+def test_every_family_exists_from_the_start(database, jotd):
+    """The names are fixed, and each family exists before anything has happened."""
     with jotd(database) as s:
         assert set(FAMILIES) - set(s.metrics().types) == set()
 
 
 def test_series_are_there_before_their_first_event(database, jotd):
-    """A rate() of a counter that begins with its first event does not see that event."""
+    """The rate() of a counter that starts with its first event misses that event."""
     database.cli("tier", "set", "quiet", "--per-hour", 10)
     with jotd(database) as s:
         until(lambda: s.metric("jotd_postgres_up") == 1)
