@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 """What a token costs: ./dev bench [--quick] [--write].
 
-Processor time of the server per token, beside what it cannot go below: OpenSSL's bare signature
+The server's processor time per token, compared with its lower bounds: OpenSSL's bare signature
 (bench_sign.c) and libh2o answering a POST of the same size (bench_h2o.c). All of them take turns
-for some rounds and the medians count, since machines are shared: only the ratios of one run mean
-anything. Then what the steps cost (bench_micro.c), latencies, and how it scales (scale.py).
---write keeps all that in RESULTS.md.
+for several rounds and the medians count, since machines are shared: only ratios within one run mean
+anything. Then the cost of single steps (bench_micro.c), latencies, and scaling (scale.py). --write
+keeps all that in RESULTS.md.
 """
 
 import argparse
@@ -28,21 +28,22 @@ HERE = pathlib.Path(__file__).resolve().parent
 PROGRAMS = stand.ROOT / "build" / "loadtest"
 ALGS = ("ES256", "RS256", "HS256")
 CLIENTS = 5000
-TURNS_MS = (0.25, 0.5, 1, 2.5, 5)  # bounds that the histogram has
+TURNS_MS = (0.25, 0.5, 1, 2.5, 5)  # bucket bounds of the histogram
 TURNS_SECONDS = 60
-CACHE = 4950  # of 5,000 clients that are asked for evenly, 1 % are not in it
+CACHE = 4950  # with 5,000 clients used evenly, 1 % of requests miss
 MIXES = {1: "1 client", 1000: "1,000 clients", CLIENTS: "5,000 clients, 1 % misses"}
 SERVER, LOAD = 0, 1  # processors
 
 
 def make_tier(database_url):
-    """With figures, so that the limiter has something to count; far above what can be asked."""
+    """A tier with limits, so that the limiter has something to count, but too high to be reached.
+    """
     stand.run_jotd("tier", "set", "bench", "--per-minute", 10**9, "--per-hour", 10**11,
                    env={"DATABASE_URL": database_url})
 
 
 class Bench:
-    """The servers that are compared, and one measurement of each."""
+    """The servers to compare, and the measurements."""
 
     def __init__(self, given, stack):
         self.given = given
@@ -97,8 +98,8 @@ class Bench:
         return (stand.cpu_seconds(self.baseline.pid) - before) / result["requests"] * 1e6
 
     def issue(self, server, clients):
-        """Microseconds per token, and the ledger's thread's of them, tokens per second, share of
-        misses, and wrk's percentiles."""
+        """Microseconds per token, those of the ledger's thread alone, tokens per second, share of
+        cache misses, and wrk's percentiles."""
         pid = server.process.pid
         before, cpu = server.metrics(), stand.cpu_seconds(pid)
         ledger = stand.thread_seconds(pid, "ledger")
@@ -116,7 +117,7 @@ class Bench:
 
 
 def medians(samples):
-    """Of a list of equal dictionaries."""
+    """Medians by name over dictionaries with the same names."""
     return {name: statistics.median(sample[name] for sample in samples) for name in samples[0]}
 
 
@@ -128,7 +129,7 @@ def table(heads, rows):
 
 
 def compare(bench, rounds):
-    """The rounds. Returns the medians: signatures by algorithm, the answer, tokens."""
+    """Runs the rounds. Returns the medians: signatures by algorithm, the answer, tokens."""
     signs, answers, tokens = {}, [], {}
     for _ in range(rounds):
         for alg in bench.algs:
@@ -232,7 +233,7 @@ def print_steps(bench, signs, answer, tokens):
 
 
 def limiter_cost(bench):
-    """The difference that JOTD_LIMITER=off makes, in microseconds."""
+    """The difference made by JOTD_LIMITER=off, in microseconds."""
     differences = []
     with bench.jotd(keys="ES256", limiter="off") as without:
         for _ in range(5):
@@ -242,7 +243,7 @@ def limiter_cost(bench):
 
 
 def print_profile(bench):
-    """Which libraries the time is spent in."""
+    """Prints the share of processor time by library."""
     data = bench.directory / "perf.data"
     server = bench.servers["ES256"]
     record = subprocess.Popen(
@@ -262,11 +263,11 @@ def print_profile(bench):
 
 
 def run_against(given):
-    """This build and another one in turns: what a change of the code has brought."""
+    """Compares this build with another one in turns: the effect of a code change."""
     with contextlib.ExitStack() as stack:
         bench = Bench(given, stack)
         others = {}
-        with stand.binary(given.against):  # on a database of its own, with the schema that it knows
+        with stand.binary(given.against):  # with a database of its own, in the schema that it knows
             database_url = stack.enter_context(stand.database("jotd_load_other"))
             make_tier(database_url)
             seed.seed_again(database_url, bench.credentials)
@@ -327,9 +328,9 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev bench")
     parser.add_argument("--quick", action="store_true",
                         help="half a minute: fewer rounds, ES256 and HS256, costs only")
-    parser.add_argument("--write", action="store_true", help="keep it in loadtest/RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="write loadtest/RESULTS.md")
     parser.add_argument("--against", metavar="JOTD", type=pathlib.Path,
-                        help="only compare with this other build of jotd, ES256 and HS256")
+                        help="only compare with another build of jotd, ES256 and HS256")
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     stand.begin()

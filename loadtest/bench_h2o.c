@@ -1,5 +1,5 @@
-/* libh2o answering any POST with 600 fixed bytes, set up as jotd sets it up: what a token server on
- * this library cannot go below, the signature aside.
+/* libh2o answering any POST with 600 fixed bytes, set up as in jotd: apart from the signature, the
+ * lower bound for a token server with this library.
  *
  *     bench_h2o PORT
  *

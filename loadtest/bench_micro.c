@@ -1,10 +1,11 @@
-/* What single steps of a token cost, in the code of the server.
+/* The cost of single steps of a token, in the server's own code.
  *
  *     DATABASE_URL=… bench_micro CREDENTIALS
  *
- * CREDENTIALS is what seed.py wrote: its clients are looked up in the database, so that the cache
- * holds what it holds in the server. Prints one line `step<TAB>figure` for each; figures are
- * nanoseconds of processor time a call, the median of several runs, unless the step says otherwise.
+ * CREDENTIALS is a file written by seed.py: its clients are looked up in the database, so that the
+ * cache holds the same records as in the server. Prints a line `step<TAB>figure` for each; figures
+ * are nanoseconds of processor time per call, the median of several runs, unless the step says
+ * otherwise.
  */
 #include <malloc.h>
 #include <openssl/evp.h>
@@ -31,7 +32,7 @@
 #define MAX_CLIENTS 5000
 #define RUNS        5
 #define RUN_NS      50000000.0
-#define PASS_ROWS   16 /* tokens of one turn of the loop, when it is busy */
+#define PASS_ROWS   16 /* tokens per turn of a busy loop */
 #define FORM        "grant_type=client_credentials"
 
 static void fail(const char *why)
@@ -55,7 +56,7 @@ static int compare(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-/* `step` is called with 0, 1, 2 … */
+/* Calls `step` with 0, 1, 2 … */
 static void measure(const char *name, void (*step)(size_t))
 {
     double runs[RUNS];
@@ -298,7 +299,7 @@ static void measure_signing(const char *directory)
 
 /* Answering */
 
-static struct worker worker; /* of which an answer needs little */
+static struct worker worker; /* an answer needs little of it */
 static h2o_conn_t connection = {.ctx = &worker.http.h2o};
 static struct client limited = {.quota = {{1000000000, 100000000000, 0}},
                                 .policy = SLICE("\"minute\";q=1000000000;w=60")};
@@ -320,7 +321,7 @@ static void answer(size_t number)
 static struct spool spool;
 static struct spool_writer writer;
 
-/* Takes the sender's place: what is closed goes away unsent. */
+/* Replaces the sender: closed segments are discarded unsent. */
 static void discard_closed(void)
 {
     struct spool_segment *segments = spool_take(&spool, 0), *next;
@@ -367,7 +368,7 @@ static void read_clock(size_t number)
 
 int main(int argc, char **argv)
 {
-    char directory[] = "bench_micro-XXXXXX"; /* where the spool would be: not on a tmpfs */
+    char directory[] = "bench_micro-XXXXXX"; /* where a spool would be, not on a tmpfs */
 
     if (argc != 2) {
         fprintf(stderr, "usage: bench_micro CREDENTIALS\n");

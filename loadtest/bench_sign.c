@@ -1,5 +1,5 @@
-/* OpenSSL's bare signature of a token's size, with the key parsed and all contexts made: what no
- * server that uses OpenSSL can go below.
+/* OpenSSL's bare signature of a token's size, with the key parsed and all contexts prepared: the
+ * lower bound for a server that uses OpenSSL.
  *
  *     bench_sign ES256|RS256|HS256 MILLISECONDS
  *
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-#define TEXT_LENGTH 450 /* of header.payload of a usual token */
+#define TEXT_LENGTH 450 /* header.payload of a usual token */
 
 static const unsigned char text[TEXT_LENGTH] = {'e', 'y', 'J'};
 

@@ -1,13 +1,13 @@
 #!/usr/bin/python3
-"""How fast the ledger's sender is, beside psql's plain \\copy of the same rows.
+"""The throughput of the ledger's sender, compared with psql's plain \\copy of the same rows.
 
     ./dev services start
     (set -a; . .local/env; loadtest/ledger.py [SEGMENTS [PAIRS]])
 
-Writes SEGMENTS (1,000) files of 1,000 rows, then loads them in turn with `jotd ledger flush` and
-with psql, one \\copy and so one transaction a file, into a database of its own, PAIRS (5) times, and
-prints rows a second and the median ratio. Both pay for a commit that is on disk; the sender also
-syncs the files, and records each in flushed_batches.
+Writes SEGMENTS (1,000) files of 1,000 rows, then loads them into its own database PAIRS (5) times,
+in turn with `jotd ledger flush` and with psql (one \\copy, and so one transaction, per file), and
+prints rows per second and the median ratio. Both pay for a commit on disk; the sender also syncs
+the files, and records each in flushed_batches.
 """
 
 import datetime

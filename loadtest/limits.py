@@ -4,8 +4,8 @@
     ./dev services start
     (set -a; . .local/env; loadtest/limits.py [CALLS])
 
-Asks for a token of each of 1,000 clients in turn, in CALLS (500) calls of 1 to 64 clients as jotd
-makes them, and prints the processor time of Redis that a client takes.
+Requests a token for each of 1,000 clients in turn, in CALLS (500) calls of 1 to 64 clients like
+jotd's own, and prints Redis's processor time per client.
 """
 
 import statistics
@@ -18,7 +18,7 @@ import stand
 
 CLIENTS = 1000
 ROUNDS = 5
-ONE_TOKEN = struct.pack("<4q", 1, 10**9, 10**11, 0)  # of the limits that the bench's tier has
+ONE_TOKEN = struct.pack("<4q", 1, 10**9, 10**11, 0)  # with the limits of the bench's tier
 
 
 def microseconds(connection, script, clients, calls):

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""Load tests by k6: ./dev load SCENARIO [options]. README.md says what each is for.
+"""Load tests with k6: ./dev load SCENARIO [options]. README.md describes the scenarios.
 
-Starts a jotd of its own, makes 5,000 clients, measures what it can do at most, runs the scenario of
-scenarios.js at shares of that, and at the end compares the ledger with what was issued. Exit status
-0: all that must hold held; 1: something did not; 77: k6 is not here and cannot be built.
+Starts its own jotd, creates 5,000 clients, measures the server's capacity, runs the scenario of
+scenarios.js at shares of that, and finally compares the ledger with the tokens issued. Exit status
+0: all checks held; 1: one failed; 77: k6 is not installed and cannot be built.
 """
 
 import argparse
@@ -25,23 +25,24 @@ from harness.keys import write_rsa_key
 HERE = pathlib.Path(__file__).resolve().parent
 K6_VERSION = "v1.3.0"
 K6_BUILD_SECONDS = 600
-SKIPPED = 77  # as ctest's and automake's
+SKIPPED = 77  # as for ctest and automake
 SMOKE_RATE = 50
 SECONDS = {"smoke": 5, "load": 30, "stress": 30, "spike": 30, "soak": 600, "mixed": 30}
 GROWTH_KIB = 4096  # that a soak may leave behind
-# k6 needs 0.4 ms of a processor for a request that it checks so closely. The burst of these is to
-# be more than jotd can do: it signs with RSA keys of 4,096 bits, which take it 3 ms.
+# k6 needs 0.4 ms of processor time for each request and its checks. The burst of these must exceed
+# jotd's capacity, so it signs with RSA keys of 4,096 bits, at 3 ms each.
 BURSTS = ("stress", "spike")
 SLOW = "RS256-4096"
 
 
 def find_k6():
-    """k6 on PATH, or the one that was built here; None when there is neither."""
+    """k6 on PATH, or the one built here; None if there is neither."""
     return shutil.which("k6", path=f"{os.environ['PATH']}:{stand.ROOT / '.local' / 'bin'}")
 
 
 def build_k6():
-    """Into .local/bin; takes two minutes of two processors. None when that cannot be."""
+    """Builds k6 into .local/bin, which takes two processors two minutes. None if it cannot be
+    built."""
     if shutil.which("go") is None:
         print("loadtest: no k6, and no Go to build it with. Get one: https://k6.io "
               f"(a single program for PATH), or Go, then `go install go.k6.io/k6@{K6_VERSION}`",
@@ -59,13 +60,13 @@ def build_k6():
 
 
 def run_k6(k6, server, credentials, scenario, alg, capacity, seconds):
-    """True when every check and threshold held."""
+    """True if every check and threshold held."""
     environment = {
         "URL": server.url, "CREDENTIALS": str(credentials), "SCENARIO": scenario,
         "ALG": alg.partition("-")[0],
         "CAPACITY": str(capacity), "DURATION": str(seconds),
     }
-    # jotd has the first processor, and keeps it where there are others.
+    # k6 leaves the first processor to jotd if there are others.
     others = os.sched_getaffinity(0) - {0} or {0}
     with stand.on_processors(others):
         done = subprocess.run(
@@ -77,8 +78,8 @@ def run_k6(k6, server, credentials, scenario, alg, capacity, seconds):
 
 
 class Meter:
-    """The most processor time that a process used in any one second: at about one second for each
-    worker it was at its limit, at less k6 was."""
+    """The most processor time that a process used in any one second. At about one second per worker
+    jotd was the limit, below that k6 was."""
 
     def __init__(self, pid):
         self.pid = pid
@@ -103,7 +104,7 @@ class Meter:
 
 
 def check_ledger(server, database_url, issued):
-    """Every token has its row, when the server has ended."""
+    """Stops the server; true if every token has its row."""
     server.stop()
     with stand.psycopg2.connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*), count(DISTINCT jti) FROM issued_tokens")
@@ -120,7 +121,7 @@ def run(k6, given, alg, seconds):
         authorizations = pathlib.Path(directory, "authorizations")
         wrk.write_authorizations(credentials, authorizations)
         settings = {
-            # Small enough that a client which is seldom asked for has to be looked up.
+            # Small enough that rarely used clients have to be looked up.
             "client_cache_size": 500 if given.scenario == "mixed" else 5000,
             "trusted_proxies": "127.0.0.1/32",
         }
@@ -154,13 +155,13 @@ def run(k6, given, alg, seconds):
 def main():
     parser = argparse.ArgumentParser(prog="./dev load")
     parser.add_argument("scenario", choices=sorted(SECONDS))
-    parser.add_argument("--seconds", type=int, help="how long; default: "
+    parser.add_argument("--seconds", type=int, help="duration; default: "
                         + ", ".join(f"{name} {value}" for name, value in SECONDS.items()))
     parser.add_argument("--rate", type=int, metavar="TOKENS/S",
-                        help="what counts as capacity; default: what wrk measures")
+                        help="the capacity; default: as measured by wrk")
     parser.add_argument("--alg", choices=("ES256", "RS256", SLOW, "HS256"),
                         help=f"default: ES256 for smoke, {SLOW} for {' and '.join(BURSTS)}, whose "
-                             "burst is to exceed what jotd can do, else RS256")
+                             "burst must exceed jotd's capacity; otherwise RS256")
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
     stand.begin()

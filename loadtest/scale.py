@@ -1,4 +1,4 @@
-"""How jotd scales: workers, connections, memory, and connections that idle. Part of the bench."""
+"""How jotd scales: workers, connections, memory, and idle connections. Part of the bench."""
 
 import resource
 import socket
@@ -36,13 +36,13 @@ def workers_and_connections(bench, table):
 
 
 class Idle:
-    """Keep-alive connections that have asked once and say nothing more."""
+    """Keep-alive connections that have sent one request and then stay silent."""
 
     def __init__(self, server, count):
         self.connections = []
         request = b"GET /health HTTP/1.1\r\nHost: jotd\r\n\r\n"
         for number in range(count):
-            # Ports of one source address do not suffice for many.
+            # One source address does not have enough ports.
             connection = socket.socket()
             connection.bind((f"127.0.1.{1 + number // 10000}", 0))
             host, _, port = server.listen.rpartition(":")
@@ -62,7 +62,8 @@ class Idle:
 
 
 def idle_connections(bench, table):
-    """p99 of the busy ones with and without many that idle, and what those cost in memory."""
+    """Latencies of busy connections with and without many idle ones, and the memory that those
+    cost."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = min(IDLE, hard - 1024)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + 512), hard))

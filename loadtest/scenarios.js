@@ -1,7 +1,7 @@
-// What is asked for, how often, and what must hold. load.py sets the environment and runs one.
+// What is requested, how often, and what must hold. load.py sets the environment and runs one.
 //
-// Arrivals are open: requests start at a rate, whether or not earlier ones were answered, as those
-// of many independent clients do. Rates are shares of CAPACITY, in tokens a second.
+// The load is open: requests start at a given rate, whether or not earlier ones were answered, as
+// with many independent clients. Rates are shares of CAPACITY, in tokens per second.
 import exec from 'k6/execution';
 import { SharedArray } from 'k6/data';
 import { ask, guess } from './token.js';
@@ -13,13 +13,13 @@ const clients = new SharedArray('clients', () =>
   }));
 const free = clients.filter((client) => client.tier === 'free');
 const paid = clients.slice(0, clients.length - free.length);
-const HOT = 400; // with the cache that load.py gives to `mixed`, these stay in it
+const HOT = 400; // with the cache size that load.py sets for `mixed`, these stay cached
 
 const capacity = Number(__ENV.CAPACITY);
 const duration = Number(__ENV.DURATION);
 
 const USERS = { preAllocatedVUs: 256, maxVUs: 512, gracefulStop: '5s' };
-// k6 shares the machine with the server: a hiccup of either may cost it a few starts.
+// k6 shares the machine with the server: a stall of either may cost it a few starts.
 const MAY_DROP = [`count<${Math.ceil(0.01 * capacity * duration)}`];
 const LATENCY = ['p(95)<100', 'p(99)<500'];
 
@@ -44,8 +44,8 @@ function ramp(...stages) { // [share, seconds]
   };
 }
 
-// Before, during and after a burst. What comes in during it may wait and may not even start (k6's
-// users are all waiting); every answer must be right all the same, and afterwards all is as before.
+// Before, during and after a burst. During it, requests may wait or never start (all of k6's users
+// are busy), but every answer must be correct, and afterwards everything is as before.
 function burst(usual, most) {
   const [before, during, after] = [0.3 * duration, 0.3 * duration, 0.4 * duration];
   return {
@@ -106,8 +106,8 @@ export function anyClient() {
   ask(any(paid));
 }
 
-// 80 % of clients that are cached, 10 % of any other, 5 % with a wrong secret, 5 % of few clients
-// that ask for more than they may have.
+// 80 % cached clients, 10 % any other clients, 5 % wrong secrets, 5 % a few clients that ask for
+// more than they may have.
 export function anyKind() {
   const kind = exec.scenario.iterationInTest % 20;
   if (kind < 16) ask(any(paid, 0, HOT));

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Clients for load tests, with secrets that are known.
+"""Creates clients with known secrets for load tests.
 
     loadtest/seed.py FILE [--clients 5000] [--free 50] [--tier unlimited]
 
-Adds so many clients to the database that DATABASE_URL names, the last of them in tier free, and
-writes one line `client_id<TAB>client_secret<TAB>tier` for each into FILE, mode 0600. COPY makes
-them: 5,000 runs of `jotd client create` would take minutes.
+Adds that many clients to the database named by DATABASE_URL, the last of them in tier free, and
+writes a line `client_id<TAB>client_secret<TAB>tier` for each to FILE, mode 0600. It uses COPY:
+5,000 runs of `jotd client create` would take minutes.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import string
 
 import psycopg2
 
-import stand  # which finds the harness
+import stand  # which adds the harness to the path
 
 from harness.secret import make_secret
 
@@ -28,7 +28,7 @@ def make_id():
 
 
 def insert(url, made):
-    """Clients as (id, secret, tier)."""
+    """Inserts clients given as (id, secret, tier)."""
     with contextlib.closing(psycopg2.connect(url)) as connection, connection:
         cursor = connection.cursor()
         cursor.copy_expert(
@@ -52,7 +52,7 @@ def seed(url, path, clients=5000, free=50, tier="unlimited"):
 
 
 def seed_again(url, path):
-    """The clients of a file that seed() has written, in another database."""
+    """Inserts the clients of a file written by seed() into another database."""
     with open(path) as lines:
         insert(url, [line.rstrip("\n").split("\t") for line in lines])
 
@@ -61,8 +61,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("file")
     parser.add_argument("--clients", type=int, default=5000)
-    parser.add_argument("--free", type=int, default=50, help="how many of them in tier free")
-    parser.add_argument("--tier", default="unlimited", help="of the others")
+    parser.add_argument("--free", type=int, default=50, help="how many of them are in tier free")
+    parser.add_argument("--tier", default="unlimited", help="tier of the others")
     given = parser.parse_args()
     try:
         seed(os.environ["DATABASE_URL"], given.file, given.clients, given.free, given.tier)

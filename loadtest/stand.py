@@ -1,6 +1,5 @@
-"""What load tests and the bench stand on: a database of their own on the servers that DATABASE_URL
-and REDIS_URL name, clients in it, and jotd as the tests start it.
-"""
+"""What load tests and the bench are built on: their own database on the servers named by
+DATABASE_URL and REDIS_URL, and jotd as the tests start it."""
 
 import contextlib
 import ctypes
@@ -23,18 +22,18 @@ import harness  # noqa: E402
 from harness.process import free_port, run_jotd, spawn, until  # noqa: E402
 
 DATABASE = "jotd_load"
-REDIS_DATABASE = 1  # ./dev run has 0
+REDIS_DATABASE = 1  # ./dev run uses 0
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def begin():
-    """The release build is what runs, and SIGTERM ends the program as an exception does."""
+    """Selects the release build, and makes SIGTERM unwind like an exception."""
     os.environ.setdefault("JOTD_BIN", str(ROOT / "build" / "jotd"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def complain(why):
-    """Ends the program as ./dev does."""
+    """Exits with a message."""
     sys.exit(f"loadtest: {why}")
 
 
@@ -47,7 +46,7 @@ def environment(name):
 
 @contextlib.contextmanager
 def database(name=DATABASE):
-    """The URL of a new database with the schema of this jotd, dropped at the end."""
+    """The URL of a new database with this jotd's schema, dropped at the end."""
     url = urllib.parse.urlsplit(environment("DATABASE_URL"))
     own = url._replace(path=f"/{name}").geturl()
 
@@ -67,7 +66,7 @@ def database(name=DATABASE):
 
 @contextlib.contextmanager
 def redis_database():
-    """The URL of a Redis database that is empty, and is so again at the end."""
+    """The URL of a Redis database, emptied before and after."""
     url = urllib.parse.urlsplit(environment("REDIS_URL"))._replace(path=f"/{REDIS_DATABASE}")
     with redis.from_url(url.geturl()) as connection:
         connection.flushdb()
@@ -79,7 +78,7 @@ def redis_database():
 
 @contextlib.contextmanager
 def on_processors(numbers):
-    """Whatever is started inside runs on these processors alone."""
+    """What is started inside runs only on these processors."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, numbers)
     try:
@@ -89,7 +88,7 @@ def on_processors(numbers):
 
 
 def server_threads():
-    """Of PostgreSQL and Redis, by their numbers."""
+    """Thread ids of PostgreSQL and Redis."""
     with contextlib.closing(psycopg2.connect(environment("DATABASE_URL"))) as connection:
         backend = pathlib.Path(f"/proc/{connection.info.backend_pid}/stat").read_text()
     postmaster = int(backend.rpartition(")")[2].split()[1])
@@ -103,7 +102,7 @@ def server_threads():
 
 @contextlib.contextmanager
 def servers_on(numbers):
-    """PostgreSQL and Redis run on these processors alone."""
+    """PostgreSQL and Redis run only on these processors."""
     allowed = {}
     for thread in server_threads():
         with contextlib.suppress(ProcessLookupError):
@@ -139,12 +138,12 @@ def jotd(database_url, redis_url, processors, **settings):
 
 
 def wait_for_port(port):
-    """Until somebody listens there."""
+    """Waits until something listens there."""
     until(lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close() or True)
 
 
 def cpu_seconds(pid):
-    """User and system time of all threads of a process, those that have ended too."""
+    """User and system time of all threads of a process, including those that have ended."""
     clock = ctypes.c_int()
     if LIBC.clock_getcpuclockid(pid, ctypes.byref(clock)) != 0:
         raise ProcessLookupError(pid)
@@ -152,7 +151,7 @@ def cpu_seconds(pid):
 
 
 def thread_seconds(pid, name):
-    """User and system time of the living threads of that name."""
+    """User and system time of the living threads with that name."""
     nanoseconds = 0
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(FileNotFoundError):  # it has ended
@@ -167,7 +166,7 @@ def resident_kib(pid):
 
 
 def versions():
-    """What was measured with, for the record."""
+    """Versions of what was measured, for the record."""
     def package(name):
         return subprocess.run(["dpkg-query", "-W", "-f", "${Version}", name], check=True, text=True,
                               capture_output=True).stdout

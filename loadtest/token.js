@@ -1,4 +1,4 @@
-// A token request, and whether its answer is what it must be.
+// A token request, and checks of its answer.
 import encoding from 'k6/encoding';
 import http from 'k6/http';
 import { check } from 'k6';
@@ -14,14 +14,14 @@ const URL = `${__ENV.URL}/token`;
 const FORM = { grant_type: 'client_credentials' };
 const PART = /^[A-Za-z0-9_-]+$/;
 
-// The three are refusals that a scenario asks for; any other status is a failure.
+// 401 and 429 are refusals that a scenario may provoke; any other status is a failure.
 const EXPECTED = http.expectedStatuses(200, 401, 429);
 
 function decode(part) {
   return JSON.parse(encoding.b64decode(part, 'rawurl', 's'));
 }
 
-// RFC 9068 2: three parts, header and claims as they must be for this client.
+// RFC 9068 2: three parts, with the header and claims expected for this client.
 function isToken(text, client) {
   const parts = text.split('.');
   if (parts.length !== 3 || !parts.every((part) => PART.test(part))) return false;
@@ -34,7 +34,7 @@ function isToken(text, client) {
     claims.exp - claims.iat === 3600 && Math.abs(claims.iat - now) < 60;
 }
 
-// Together, and in agreement; a client of tier unlimited has none.
+// All quota headers, consistent with each other; none for a client of tier unlimited.
 function tellsQuota(response, client) {
   const limit = response.headers['X-Ratelimit-Limit'];
   if (client.tier === 'unlimited') return limit === undefined;
@@ -80,7 +80,7 @@ function post(client, secret, headers) {
   });
 }
 
-// A client with the right secret; one that `mayBeLimited` may also be told that its quota is used.
+// A client with the right secret; if `mayBeLimited`, a refusal for its quota is also accepted.
 export function ask(client, mayBeLimited = false) {
   const response = post(client, client.secret);
   if (mayBeLimited && response.status === 429) {
@@ -97,7 +97,7 @@ export function ask(client, mayBeLimited = false) {
   });
 }
 
-// A well-formed secret that is another client's, from somewhere else: failures count by address.
+// A well-formed secret of another client, from a random address: failures count by address.
 export function guess(client, other) {
   const byte = () => Math.floor(Math.random() * 256);
   wrongSecrets.add(1);

@@ -1,9 +1,9 @@
--- POST /token for wrk: each request of any of the clients whose Authorization values are the lines
--- of the file AUTHORIZATIONS, the first CLIENTS of them.
+-- POST /token for wrk, with random clients: each request has the Authorization value of one of the
+-- first CLIENTS lines of the file AUTHORIZATIONS.
 --
--- With THINK_MS, each connection waits for a random time of that mean (exponential, so that
--- arrivals are as good as independent) between an answer and the next request: wrk knows no rates.
--- The last line of what it prints is JSON.
+-- With THINK_MS, each connection waits between an answer and the next request for a random time of
+-- that mean (exponential, so that arrivals are nearly independent): wrk has no fixed rates.
+-- The last line of the output is JSON.
 local count = tonumber(os.getenv("CLIENTS"))
 local think_ms = tonumber(os.getenv("THINK_MS") or "0")
 local requests = {}

@@ -1,4 +1,4 @@
-"""wrk with token.lua: load at full speed, or with pauses, on a processor of its own."""
+"""wrk with token.lua: load at full speed, or with pauses, on a separate processor."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ SCRIPT = pathlib.Path(__file__).with_name("token.lua")
 
 
 def write_authorizations(credentials, path):
-    """The file for token.lua from the one that seed.py wrote; mode 0600."""
+    """Writes token.lua's file, mode 0600, from the one written by seed.py."""
     with open(credentials) as lines, \
             open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         for line in lines:
@@ -22,7 +22,7 @@ def write_authorizations(credentials, path):
 
 
 def run(url, authorizations, clients, connections=64, seconds=2, think_ms=0, processor=1):
-    """What was answered: requests, seconds, p50, p99, p99.9 in microseconds."""
+    """The results: requests, seconds, and p50, p99, p99.9 in microseconds."""
     with stand.on_processors({processor}):
         done = subprocess.run(
             ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", SCRIPT, f"{url}/token"],

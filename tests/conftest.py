@@ -1,4 +1,4 @@
-"""Fixtures: real servers for the whole session, databases and jotd for a test."""
+"""Fixtures: servers for the whole session, databases and jotd for one test."""
 
 import contextlib
 import functools
@@ -18,14 +18,15 @@ def pytest_configure(config):
     def stop(*_):
         raise KeyboardInterrupt
 
-    # SIGTERM runs the finalizers, as Ctrl-C does, also where a parent has them ignored.
+    # SIGTERM runs the finalizers, as Ctrl-C does, even where a parent process ignores these
+    # signals.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
 
 
 @pytest.fixture(scope="session")
 def directory():
-    """A directory that the user of PostgreSQL may enter, gone at the end."""
+    """A directory that PostgreSQL's user can enter, removed at the end."""
     path = pathlib.Path(tempfile.mkdtemp(prefix="jotd-tests-"))
     path.chmod(0o711)
     yield path
@@ -61,14 +62,13 @@ def databases(postgres):
 
 @pytest.fixture
 def fresh_database(databases):
-    """A new, empty database."""
     with databases.empty() as database:
         yield database
 
 
 @pytest.fixture
 def database(databases):
-    """A new database with the schema of this jotd."""
+    """A new database with this jotd's schema."""
     with databases.migrated() as database:
         yield database
 
@@ -87,7 +87,7 @@ def jotd(redis_server):
 
 @pytest.fixture(scope="module")
 def shared(databases, jotd):
-    """A server and its database for all tests of a file that change neither."""
+    """One server and database for all tests of a file; the tests must not change either."""
     with contextlib.ExitStack() as stack:
         database = stack.enter_context(databases.migrated())
         server = stack.enter_context(jotd(database))

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""The pages of docs/ that follow from the program.
+"""The pages of docs/ that are generated from the program.
 
-    ./dev docs    writes docs/config.md from what `jotd config list` says
+./dev docs    writes docs/config.md from the output of `jotd config list`
 """
 import json
 import pathlib

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""The modules of jotd and what each includes. A module is a .c and its .h.
+"""Lists the modules of jotd and their includes. A module is a .c and its .h.
 
-    ./dev modules            lists them
-    ./dev modules --check    fails on what the house does not allow
+./dev modules            lists them
+./dev modules --check    fails on an include or a name that is not allowed
 """
 import pathlib
 import re
@@ -10,8 +10,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# What the modules of a folder may include beside each other; the first line that fits a module
-# counts. A name that ends in / stands for the whole folder, but not for folders in it.
+# What the modules of a folder may include besides each other; the first pattern that matches a
+# module counts. A name ending in / means the folder itself, without its subfolders.
 PARTS = ["auth/client/", "auth/quota/", "auth/token/", "auth/ledger/"]
 STATE = ["auth/settings", "auth/process", "auth/counters", "auth/oauth_error", "auth/openapi",
          "auth/migrations"]
@@ -33,7 +33,7 @@ ALLOWED = [
 
 
 def strip(text):
-    """Without comments, strings and preprocessor lines."""
+    """The text without comments, strings and preprocessor lines."""
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
     text = re.sub(r"^#(?:[^\n\\]|\\.|\\\n)*", "", text, flags=re.M)
     return re.sub(r'"(?:\\.|[^"\\])*"', '""', text)
@@ -63,7 +63,7 @@ def is_allowed(module, other):
 
 
 def circles(graph):
-    """Sets of modules that include each other (Tarjan)."""
+    """Sets of modules that include each other in a circle (Tarjan)."""
     index, low, stack, found = {}, {}, [], []
 
     def visit(node):
@@ -88,7 +88,7 @@ def circles(graph):
 
 
 def foreign_names(module, texts):
-    """Functions of the header whose names do not begin with the file's, in singular or plural."""
+    """Functions of the header whose names do not begin with the file's name, singular or plural."""
     stem = module.rpartition("/")[2]
     for name in re.findall(r"^[A-Za-z][^;{}=]*?\b([a-z_0-9]+)\(", strip(texts.get(".h", "")), re.M):
         if not re.match(rf"{stem}s?(_|$)", name) and name != "__attribute__":

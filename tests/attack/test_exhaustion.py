@@ -1,4 +1,4 @@
-"""Those who are refused already: they use up nothing that the others need."""
+"""Clients that are already being refused use up nothing that the others need."""
 
 import concurrent.futures
 import secrets
@@ -21,7 +21,7 @@ def statuses(s, requests):
 
 
 def forget(s, database, clients):
-    """They have to be looked up again."""
+    """Makes the server look these clients up again."""
     until(lambda: all(s.token(client).status_code == 200 for client in clients))
     before = s.metric("jotd_client_cache_invalidations_total")
     database.execute("SELECT pg_notify('jotd_client', id) FROM unnest(%s) id",
@@ -40,14 +40,14 @@ def test_a_bad_neighbour_at_the_same_address_locks_nobody_out(database, jotd):
             assert s.token(client).headers["X-Cache-Status"] == "MISS"
 
 
-CONNECTIONS = 50  # a failure holds one up for some milliseconds
+CONNECTIONS = 50  # each failed authentication is delayed by some milliseconds
 
 
 def test_made_up_ids_from_everywhere_reach_postgresql_at_a_rate(database, jotd):
     known, new = database.client(tier="unlimited"), database.client(tier="unlimited")
 
     def share(count):
-        """Each from an address of its own."""
+        """Each request comes from a network of its own."""
         return statuses(s, [
             s.token_request(made_up(known.secret), headers="X-Forwarded-For: 2001:db8:%x:%x::1\r\n"
                             % (secrets.randbits(16), secrets.randbits(16)))

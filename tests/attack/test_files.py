@@ -1,5 +1,6 @@
-"""What stands in the spool and the key directory under a good name, laid there by one who has taken
-the service over, or by a disk that lost its way: a link, a pipe, a hole of gigabytes."""
+"""Files with valid names in the spool and the key directory that are not what they seem: links,
+pipes and files with gigabytes of holes, planted by an attacker who controls the service or left by
+a corrupt disk."""
 
 import datetime
 import functools
@@ -20,7 +21,7 @@ KINDS = ["link", "hard link", "pipe", "hole", "directory"]
 
 @pytest.fixture
 def secret(tmp_path):
-    """A file that would go into the ledger if it were read, and be cut if it were repaired."""
+    """A file that would enter the ledger if it were read, and be truncated if it were repaired."""
     file = tmp_path / "secret"
     file.write_text(SECRET.format(uuid7(NOW), NOW) + "torn")
     return file
@@ -55,7 +56,7 @@ def test_a_start_passes_over_what_is_no_segment(database, jotd, secret, tmp_path
         for path in laid:
             assert s.wait_log("spool.passed_over", path=str(path))["reason"]
         assert s.metric("jotd_ledger_files_passed_over_total") == len(KINDS)
-        s.access_token(client)  # and nothing holds up what comes then
+        s.access_token(client)  # later tokens are not held up
         until(lambda: len(recorded(database)) == len(jtis) + 1)
     assert secret.read_text() == before
     assert all(os.path.lexists(path) for path in laid)
@@ -139,14 +140,14 @@ def test_status_and_flush_pass_over_what_is_no_segment(database, secret, tmp_pat
     assert secret.read_text() == before
 
 
-# Root, in what belongs to the service's user
+# Root in directories of the service's user
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who looks into another's")
 
 
 @pytest.fixture
 def others(directory):
-    """A place where the user nobody may go, to whom all belongs that give() is told."""
+    """A directory that user nobody can enter; give() makes nobody the owner of a path."""
     place = directory / uuid7(NOW)
     place.mkdir(mode=0o755)
     return place
@@ -158,7 +159,7 @@ def give(*paths):
 
 
 def as_root(database, place, **env):
-    """Runs commands with access to the database that only root has."""
+    """Runs commands whose database access only root can read."""
     service = place / "services"
     service.touch(mode=0o600)
     service.write_text(f"[jotd]\nhost=127.0.0.1\nport={database.postgres.port}\n"
@@ -197,7 +198,7 @@ def test_root_reads_nothing_of_roots_for_another(database, others, kind, command
 
 @needs_root
 def test_roots_commands_leave_what_the_server_can_use(database, others):
-    """The connection is made before root is given up: only root has the password."""
+    """The connection is made before root privileges are dropped: only root has the password."""
     spool, keys = others / "spool", others / "keys"
     segment, jtis = abandon(spool)
     rejected = spool / f"{uuid7(NOW)}.rejected"
@@ -218,7 +219,7 @@ def test_roots_commands_leave_what_the_server_can_use(database, others):
     run("ledger", "status")
     run("ledger", "flush")
     assert recorded(database) == jtis
-    run("ledger", "retry", status=1)  # it is refused again
+    run("ledger", "retry", status=1)  # refused again
     left = [*keys.iterdir(), *spool.iterdir()]
     assert len(left) == 3
     assert {path.owner() for path in left} == {"nobody"}
@@ -226,7 +227,7 @@ def test_roots_commands_leave_what_the_server_can_use(database, others):
 
 @needs_root
 def test_a_directory_of_another_user_is_seen(database, jotd, tmp_path):
-    """As after a change of the user that the server runs as; the rest is sent."""
+    """As after a change of the server's user; all other directories are sent."""
     spool = tmp_path / "spool"
     others, own = abandon(spool), abandon(spool)
     give(others[0].parent, others[0])
@@ -285,7 +286,7 @@ def test_a_key_is_reached_by_links_within_the_directory_only(database, jotd):
         assert "leads out of the directory" in skipped["reason"]
         until(lambda: s.token(client).status_code == 503)
 
-        # As a kubelet mounts the keys of a secret.
+        # As the kubelet mounts the keys of a secret.
         version = s.keys_dir / "..2026_01_01_00_00_00.1"
         version.mkdir()
         outside.rename(version / key.name)

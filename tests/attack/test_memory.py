@@ -1,5 +1,5 @@
-"""Requests that never end: whatever strangers send, the process stays below its memory, good clients
-get their tokens meanwhile, and afterwards the memory is given back."""
+"""Requests that never end: whatever anyone sends, the process stays within its memory, good clients
+get their tokens meanwhile, and the memory is returned afterwards."""
 
 import contextlib
 import os
@@ -21,8 +21,8 @@ from harness.process import ROOT
 KIB = 1024
 MIB = 1024 * 1024
 HEAD = b"POST /token HTTP/1.1\r\nHost: jotd\r\n"
-CONNECTIONS = 9500  # of the 10,000 that jotd takes
-AFTERWARDS = 24 * MIB  # the most that may stay of a flood
+CONNECTIONS = 9500  # of the 10,000 that jotd accepts
+AFTERWARDS = 24 * MIB  # the most that may remain after a flood
 
 
 # What is sent
@@ -37,7 +37,7 @@ def body(size, declared, headers=b""):
 
 
 def chunk_with_an_extension(size):
-    """Which is read and forgotten: only the buffer for it stays."""
+    """An extension that the server reads and discards: only its buffer is held."""
     return HEAD + b"Transfer-Encoding: chunked\r\n\r\n3;" + b"x" * size
 
 
@@ -46,8 +46,8 @@ def headers(count, length):
 
 
 class Flood:
-    """with Flood(server, 9500, data) as flood: so many connections at once, each of which sends
-    `data` as far as it is taken and then waits; one that is closed is opened again."""
+    """with Flood(server, 9500, data) as flood: opens that many connections. Each sends as much of
+    `data` as the server takes and then waits; a closed one is reopened."""
 
     def __init__(self, server, count, data, reads=True):
         host, _, port = server.listen.rpartition(":")
@@ -56,7 +56,7 @@ class Flood:
         self.data = memoryview(data)
         self.reads = select.EPOLLIN if reads else 0
         self.sockets = {}  # by descriptor
-        self.sent = {}  # bytes, likewise
+        self.sent = {}  # bytes, by descriptor
         self.opened = 0
         self.poll = select.epoll()
         self.stopping = threading.Event()
@@ -114,14 +114,15 @@ class Flood:
             raise
 
     def has_arrived(self):
-        """Every connection was opened and has sent what it had to, or was closed before."""
+        """Every connection has sent all its data, or as many again were opened in place of closed
+        ones."""
         return self.failure or self.opened >= self.count and all(
             self.sent[fd] == len(self.data) for fd in list(self.sockets)) or (
                 self.opened >= 2 * self.count)
 
 
 class InTwoPieces(Load):
-    """Good clients whose body comes a moment later than their head."""
+    """Good clients whose body arrives a moment after the head."""
 
     def send(self, connection, request):
         at = request.index(b"\r\n\r\n") + 4
@@ -134,13 +135,13 @@ class InTwoPieces(Load):
 # What is measured
 
 def memory(server, field):
-    """VmRSS, or VmHWM, the most that it was."""
+    """VmRSS, or VmHWM, its peak."""
     status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
     return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) * KIB
 
 
 def flood(server, client, count, data, reads=True):
-    """Floods while good clients go on getting tokens; returns the most that was seen held."""
+    """Floods while good clients keep getting tokens; returns the largest buffered size seen."""
     most = 0
     with Load([server], client, threads=1, per_connection=10) as whole, \
             InTwoPieces([server], client, threads=1, per_connection=10) as pieces, \
@@ -168,7 +169,7 @@ def descriptors():
 
 
 def container_limit():
-    """Bytes of memory that the container has in deploy/kubernetes."""
+    """The container's memory limit in deploy/kubernetes, in bytes."""
     for document in yaml.safe_load_all((ROOT / "deploy/kubernetes/statefulset.yaml").read_text()):
         limits = document["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
         return int(re.fullmatch(r"(\d+)Mi", limits["memory"])[1]) * MIB
@@ -188,7 +189,7 @@ def make_cgroup(directory, limit):
 
 
 def own_cgroups():
-    """Where a cgroup for memory may be made: below the own one, else below the root."""
+    """Where a memory cgroup may be created: below our own, otherwise below the root."""
     mount = pathlib.Path("/sys/fs/cgroup")
     for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
@@ -200,7 +201,7 @@ def own_cgroups():
 
 @pytest.fixture
 def cgroup(shared):
-    """A cgroup with the memory of the container."""
+    """A cgroup with the container's memory limit."""
     if shared.is_sanitized:
         pytest.skip("a sanitizer needs memory of its own")
     problems = []
@@ -265,7 +266,7 @@ def is_open(connection):
 
 
 def test_the_largest_request_goes_first(database, jotd):
-    """Of whichever worker; the small ones are left alone."""
+    """From whichever worker; the small ones are left alone."""
     client = database.client(tier="unlimited")
     with jotd(database, memory_budget=MIB, workers=2) as s, contextlib.ExitStack() as stack:
         def send(data):
@@ -286,7 +287,7 @@ def test_the_largest_request_goes_first(database, jotd):
         small += [send(b"POST /tok") for _ in range(40)]
         until(lambda: not all(is_open(connection) for connection in medium))
         assert all(is_open(connection) for connection in small)
-        # What is to go counts until its worker, perhaps the other one, has given it back.
+        # What was condemned counts until its worker, perhaps the other one, has freed it.
         until(lambda: s.metric("jotd_http_buffered_bytes") <= MIB)
         with s.connect() as slow:
             whole = s.token_request(client)
@@ -299,7 +300,7 @@ def test_the_largest_request_goes_first(database, jotd):
 
 
 def test_requests_that_wait_for_their_client_count_too(database, jotd):
-    """They are whole, but they are large, and the database is slow."""
+    """They are complete, but large, and the database is slow."""
     client = database.client(tier="unlimited")
     form = "grant_type=client_credentials&x=" + "y" * 16_000
     with jotd(database, memory_budget=4 * MIB) as s:
@@ -324,7 +325,7 @@ def test_requests_that_wait_for_their_client_count_too(database, jotd):
 
 
 def test_requests_without_end_from_clients_that_never_read(database, jotd):
-    """No more is read than the one at hand and what came with it."""
+    """The server reads no further than the current request and what arrived with it."""
     client = database.client(tier="unlimited")
     data = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000
     with jotd(database, workers=2) as s:

@@ -1,4 +1,4 @@
-"""A database that has lost its rules, a Redis that lies: nothing that they say breaks memory or a
+"""A database without its constraints, a Redis that lies: nothing they send corrupts memory or a
 token, and nobody waits for them."""
 
 import pathlib
@@ -19,7 +19,7 @@ from harness import Proxy, until
     ("token_ttl", 2**31 - 1),
 ])
 def test_a_record_that_breaks_the_rules_is_refused(database, jotd, column, value):
-    """Without the schema's checks, a long scope would overflow the ledger's row and a quote in it
+    """Without the schema's checks, a long scope would overflow the ledger's row, and a quote in it
     would become a claim of the token."""
     for name in ("scopes", "audiences", "token_ttl"):
         database.execute(f"ALTER TABLE clients DROP CONSTRAINT IF EXISTS clients_{name}_check")
@@ -37,7 +37,7 @@ def test_a_record_that_breaks_the_rules_is_refused(database, jotd, column, value
 
 
 def with_numbers(*numbers):
-    """The script's answer, to whoever asked: 64 bytes, with these in their place."""
+    """The script's answer with these numbers: 64 bytes."""
     def rewrite(answer):
         return answer[:5] + struct.pack("<8q", *numbers) + answer[69:] \
             if answer.startswith(b"$64\r\n") else answer
@@ -65,7 +65,7 @@ LIES = {
 
 
 def largest_size(s):
-    """Bytes of address space that the server has had at most."""
+    """Peak size of the server's address space in bytes."""
     status = pathlib.Path(f"/proc/{s.process.pid}/status").read_text()
     return int(re.search(r"VmPeak:\s+(\d+) kB", status)[1]) * 1024
 
@@ -91,7 +91,7 @@ def test_a_redis_that_lies(database, jotd, redis_server, lie, when):
             assert all(int(token.headers["X-RateLimit-Remaining"]) >= 0 for token in tokens)
             event = "limiter.error" if reason == IMPOSSIBLE else "limiter.fallback_begun"
             assert reason in s.wait_log(event)["reason"]
-            assert size is None or largest_size(s) < size + 2**30  # no room is made beforehand
+            assert size is None or largest_size(s) < size + 2**30  # not preallocated
             proxy.rewrite = lambda answer: answer
             proxy.cut()
             until(lambda: s.metric("jotd_limiter_fallback") == 0)
@@ -101,7 +101,7 @@ def test_a_redis_that_lies(database, jotd, redis_server, lie, when):
 
 
 def message(kind, body):
-    """One of PostgreSQL's protocol, from the server."""
+    """A PostgreSQL protocol message from the server."""
     return kind + struct.pack(">i", len(body) + 4) + body
 
 
@@ -114,7 +114,7 @@ def notices(answer):
 
 
 def rows(answer):
-    """The one row of a look-up, over and over."""
+    """Repeats the one row of a look-up."""
     at = answer.find(b"D")
     if at < 0 or b"SELECT 1\0" not in answer:
         return answer

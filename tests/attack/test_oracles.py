@@ -1,4 +1,4 @@
-"""What an outsider must not learn: the metrics tell which ids exist and whose secret was right."""
+"""What an outsider must not learn: the metrics, which ids exist, and whose secret was right."""
 
 import contextlib
 import itertools
@@ -56,12 +56,12 @@ def test_an_address_for_metrics_gives_them_to_all(database, jotd):
 
 # Which ids exist
 
-FAILURE_S = 0.005  # as auth/endpoint/token.c says
+FAILURE_S = 0.005  # as in auth/endpoint/token.c
 
 
 @pytest.fixture
 def suspects(database):
-    """Ids with a secret that is neither's: of clients, and of none."""
+    """Existing and nonexistent ids, all with a well-formed secret that belongs to none of them."""
     secret = database.client().secret
     clients = [database.client(tier="unlimited") for _ in range(4)]
     there = [types.SimpleNamespace(id=client.id, secret=secret) for client in clients]
@@ -70,7 +70,7 @@ def suspects(database):
 
 
 def answer_to(s, who):
-    """All that an answer says, but its moment and its number."""
+    """The answer without its date and request id."""
     answer = s.token(who)
     headers = {name: value for name, value in answer.headers.items()
                if name not in ("X-Request-Id", "Date")}
@@ -86,7 +86,7 @@ def test_an_answer_comes_no_sooner_than_a_look_up_would(database, jotd, suspects
                 began = time.monotonic()
                 connection.sendall(s.token_request(who))
                 assert b" 401 " in connection.recv(4096)
-                assert time.monotonic() - began > FAILURE_S - 0.001  # the clock counts milliseconds
+                assert time.monotonic() - began > FAILURE_S - 0.001  # its clock has 1 ms steps
 
 
 def test_while_postgresql_is_away_nobody_can_tell(database, jotd, postgres, suspects):
@@ -107,7 +107,7 @@ def test_while_postgresql_is_away_nobody_can_tell(database, jotd, postgres, susp
 
 @contextlib.contextmanager
 def draining(s, secret):
-    """Asks for made-up ids, from as many networks, so that none are looked up any more."""
+    """Asks for made-up ids from as many networks until no more ids are looked up."""
     stopping, numbers = threading.Event(), itertools.count()
 
     def request():
@@ -143,7 +143,7 @@ def test_while_no_more_ids_are_looked_up_nobody_can_tell(database, jotd, suspect
             return [s.token(who).status_code for who in some]
 
         with draining(s, suspects.there[0].secret):
-            # Now and then one is looked up again.
+            # One is still looked up now and then.
             until(lambda: set(statuses(suspects.there)) == {503}, timeout=30)
             until(lambda: set(statuses(suspects.nowhere)) == {503}, timeout=30)
             assert s.token(suspects.clients[0]).status_code == 200

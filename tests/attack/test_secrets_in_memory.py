@@ -1,4 +1,4 @@
-"""Where secrets are in memory: not in core files, and not for longer than they are needed."""
+"""Secrets in memory: they are not in core files, and do not stay longer than they are needed."""
 
 import array
 import base64
@@ -22,16 +22,16 @@ NOBODY = 65534
 
 
 def assert_private(pid):
-    """It leaves no core file, and nobody but root may look in."""
+    """The process leaves no core file, and only root may read its memory."""
     limits = pathlib.Path(f"/proc/{pid}/limits").read_text().splitlines()
     (core,) = [line.split()[4:6] for line in limits if line.startswith("Max core file size")]
     assert core == ["0", "0"]
-    if os.geteuid() == 0 and not has_sanitizer("asan"):  # whose leak check must look in
-        assert pathlib.Path(f"/proc/{pid}/environ").stat().st_uid == 0  # and not NOBODY
+    if os.geteuid() == 0 and not has_sanitizer("asan"):  # whose leak check must read it
+        assert pathlib.Path(f"/proc/{pid}/environ").stat().st_uid == 0  # not NOBODY
 
 
 def held(*command, **options):
-    """A command that runs as nobody in particular where that can be."""
+    """Spawns a command, as user nobody if we are root."""
     user = {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
     return spawn([binary(), *command], stderr=subprocess.DEVNULL, **user, **options)
 
@@ -73,7 +73,7 @@ def test_a_command_that_makes_a_secret_is_private(database):
 
 
 def test_a_command_that_reads_keys_is_private(directory):
-    """It stands still when nobody reads its long list."""
+    """It blocks on its long output while nobody reads it."""
     keys = directory / "many-keys"
     env = clean_environment(JOTD_KEYS_DIR=str(keys))
     for _ in range(60):
@@ -98,8 +98,8 @@ def test_a_command_that_reads_keys_is_private(directory):
 # Keys: in locked memory
 
 def key_parts(path):
-    """What must not be found elsewhere: the lines of the file, and the private number as DER and as
-    OpenSSL have it."""
+    """What must not be found elsewhere: the lines of the file, and the private number in DER's and
+    in OpenSSL's byte order."""
     pem = path.read_bytes()
     numbers = serialization.load_pem_private_key(pem, None).private_numbers()
     number = getattr(numbers, "private_value", None) or numbers.d
@@ -121,7 +121,7 @@ def test_a_key_is_in_locked_memory_and_nowhere_else(database, jotd, alg):
             assert s.token(client).status_code == 200
         (path,) = s.keys_dir.iterdir()
         parts = key_parts(path)
-        assert len(memory.find(s.process.pid, parts, is_locked)) >= len(parts) - 1  # no DER is kept
+        assert len(memory.find(s.process.pid, parts, is_locked)) >= len(parts) - 1  # not the DER
         until(lambda: not memory.find(s.process.pid, parts, lambda facts: not is_locked(facts)))
 
 
@@ -142,7 +142,7 @@ def test_without_the_right_to_lock_memory_it_is_said_once(database, jotd, tmp_pa
         assert "LimitMEMLOCK" in said[0]["reason"]
 
 
-# Secrets of clients: nothing of them stays, whatever became of the request
+# Client secrets: nothing remains, whatever became of the request
 
 GRANT = "grant_type=client_credentials"
 FORM = "application/x-www-form-urlencoded"
@@ -153,7 +153,8 @@ def basic(client_id, secret):
 
 
 def parts_of(secret):
-    """What must not be found: no 16 characters of it, as it is or in Basic credentials."""
+    """What must not be found: 16-character pieces of the secret, in plain text or in Basic
+    credentials."""
     texts = [secret, *(basic("x" * length, secret)[-64:] for length in (1, 2, 3))]
     return {text[at:at + 16].encode() for text in texts for at in range(0, len(text) - 15, 8)}
 
@@ -178,13 +179,13 @@ def chunked(body, size):
 
 
 def pieces(text, size):
-    """Sent with a pause, so that the server reads it in pieces."""
+    """The pieces are sent one at a time, so that the server reads them separately."""
     return [text[at:at + size].encode() for at in range(0, len(text), size)]
 
 
 LONG = "&x=" + "y" * 12_000
 
-# Each makes what is sent of a secret: text, or a list of pieces.
+# Each builds what is sent for a secret: text, or a list of pieces.
 FINISHED = {
     "Basic": lambda secret: request(GRANT, secret=secret),
     "Basic, behind much in pieces": lambda secret: pieces(

@@ -1,4 +1,4 @@
-"""What the compiler and the linker were told to harden, read from the program itself."""
+"""Compiler and linker hardening, read from the program itself."""
 
 import platform
 import re
@@ -16,7 +16,7 @@ def readelf(*options):
 
 @pytest.fixture(scope="module")
 def producers():
-    """The options of each of our files, as the debug information has them."""
+    """The compiler options of each of our files, from the debug information."""
     found = re.findall(r"DW_AT_producer\s.*: (GNU C1[17].*)", readelf("--debug-dump=info"))
     assert found
     return found
@@ -28,7 +28,7 @@ def test_it_is_placed_at_random():
 
 def test_nothing_that_is_relocated_stays_writable():
     assert "GNU_RELRO" in readelf("--program-headers")
-    assert re.search(r"\(FLAGS_1\)\s.*\bNOW\b", readelf("--dynamic"))  # full, with bind-now
+    assert re.search(r"\(FLAGS_1\)\s.*\bNOW\b", readelf("--dynamic"))  # full RELRO
 
 
 def test_the_stack_is_not_executable():
@@ -48,7 +48,7 @@ def test_jumps_land_where_they_may(producers):
 
 
 def test_copies_are_checked_against_the_sizes_of_their_targets():
-    """_FORTIFY_SOURCE=3 also knows sizes that only the running program does: with 2 there is none of
-    these checks."""
+    """_FORTIFY_SOURCE=3 also checks sizes known only at run time; with 2 none of these checks would
+    exist."""
     symbols = set(re.findall(r"(__\w+_chk)@", readelf("--symbols")))
     assert {"__memset_chk", "__recv_chk"} <= symbols

@@ -1,4 +1,5 @@
-"""The Dockerfile and compose.yaml: what they install and refer to, and, among the long runs, the image."""
+"""The Dockerfile and compose.yaml: what they install and refer to. The image itself is among the
+long tests."""
 
 import fnmatch
 import os
@@ -17,11 +18,11 @@ from harness.deployment import DEPLOY, dev_packages, port_of, settings
 from harness.process import ROOT, binary, free_port, spawn
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-SERVERS = {"postgresql", "redis-server", "curl"}  # of ./dev: not needed for building
+SERVERS = {"postgresql", "redis-server", "curl"}  # used by ./dev, not needed for building
 
 
 def installed_by(stage):
-    """The packages of the apt-get install of a stage."""
+    """The packages that a stage installs with apt-get."""
     text = DOCKERFILE.split("\nFROM ")[1 + stage].replace("\\\n", " ")
     (found,) = re.findall(r"apt-get install -y --no-install-recommends ([^&\n]*)", text)
     return set(found.split())
@@ -32,7 +33,8 @@ def test_the_build_stage_has_what_building_needs():
 
 
 def owner(library):
-    """The package of a library; /lib and /usr/lib are the same directory, dpkg knows one of them."""
+    """The package of a library. /lib and /usr/lib are the same directory, but dpkg knows only one
+    path."""
     for path in (library, library.removeprefix("/usr"), os.path.realpath(library)):
         done = subprocess.run(["dpkg", "-S", path], text=True, capture_output=True, check=False)
         if done.returncode == 0:
@@ -62,7 +64,7 @@ def test_nothing_that_the_build_needs_is_ignored():
 
 
 def test_the_build_context_can_be_configured(tmp_path):
-    """What is left of the sources without what .dockerignore names is enough for CMake."""
+    """What .dockerignore leaves of the sources is enough for CMake."""
     context = tmp_path / "context"
     ignored = (ROOT / ".dockerignore").read_text().split()
     shutil.copytree(ROOT, context, symlinks=True,
@@ -73,10 +75,10 @@ def test_the_build_context_can_be_configured(tmp_path):
                    capture_output=True)
 
 
-# The image, built and run by Debian's tools for it
+# The image, built and run with Debian's tools
 
 class Engine:
-    """buildah and podman with a store of their own; podman needs a short path."""
+    """buildah and podman with their own store; podman needs a short path."""
 
     def __init__(self, home):
         self.home = home
@@ -102,7 +104,7 @@ def engine(directory):
 
 @pytest.fixture
 def image(engine):
-    """The image of the Dockerfile, but that its base is made here, since no registry is asked."""
+    """The Dockerfile's image, on a base image made here instead of pulled from a registry."""
     base = engine.home / "base.tar"
     subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(base)], check=True)
     container = engine("buildah", "from", "scratch")
@@ -115,7 +117,7 @@ def image(engine):
 
 @long_test
 def test_the_image_issues_a_token(engine, image, database):
-    """As its own user, with a root file system that it cannot write and no capability."""
+    """As its own user, with a read-only root file system and no capabilities."""
     port, files = free_port(), resource.getrlimit(resource.RLIMIT_NOFILE)
     run = [
         "run", "--network", "host", "--read-only", "--read-only-tmpfs=false", "--cap-drop", "all",
@@ -160,7 +162,7 @@ def test_compose_refers_only_to_what_is_there(compose):
             if wanted["condition"] == "service_healthy":
                 assert "healthcheck" in services[other], other
             else:
-                assert "restart" not in services[other], other  # one that ends
+                assert "restart" not in services[other], other  # a job that ends
         for volume in service.get("volumes", []):
             source, target = volume.split(":")[:2]
             assert target.startswith("/")
@@ -177,7 +179,7 @@ def test_compose_refers_only_to_what_is_there(compose):
 
 
 def test_compose_needs_no_edit(compose):
-    """Whatever it takes from the environment has a default, and the addresses fit each other."""
+    """Every variable has a default, and the addresses match each other."""
     text = (DEPLOY / "compose.yaml").read_text()
     assert re.findall(r"(?<!\$)\$\{?[A-Z_]+(?!.*:-)", text) == []
     services = compose["services"]
@@ -185,7 +187,7 @@ def test_compose_needs_no_edit(compose):
                             services["jotd"]["environment"]["DATABASE_URL"])
     postgres = services[database[3]]["environment"]
     assert (database[1], database[2]) == (postgres["POSTGRES_USER"], postgres["POSTGRES_PASSWORD"])
-    assert database[4] == postgres["POSTGRES_USER"]  # the default of the image
+    assert database[4] == postgres["POSTGRES_USER"]  # the image's default
     redis = re.fullmatch(r"redis://default:(\S+)@(\w+):6379/0",
                          services["jotd"]["environment"]["REDIS_URL"])
     assert redis[1] == services[redis[2]]["environment"]["REDISCLI_AUTH"]
@@ -193,7 +195,7 @@ def test_compose_needs_no_edit(compose):
 
 
 def test_images_are_pinned(compose):
-    """A tag may mean another image tomorrow; a digest does not."""
+    """A tag may point to another image tomorrow; a digest does not."""
     images = [service["image"] for service in compose["services"].values() if "build" not in service]
     images += re.findall(r"^ARG BASE=(.*)$", DOCKERFILE, re.M)
     assert len(images) == 6
@@ -203,12 +205,12 @@ def test_images_are_pinned(compose):
 
 
 def defaults(text):
-    """What compose makes of a value when nothing is set in its environment."""
+    """A value as compose expands it with an empty environment."""
     return re.sub(r"\$\{\w+:-(\w*)\}", r"\1", text).replace("$$", "$")
 
 
 def test_redis_wants_a_password_that_no_command_line_shows(compose, tmp_path):
-    """As compose starts it, but for the image's entry point, which only becomes another user."""
+    """Started as compose does, except for the image's entry point, which only switches users."""
     service, port = compose["services"]["redis"], free_port()
     entry = tmp_path / "docker-entrypoint.sh"
     entry.write_text(f'#!/bin/sh\nexec "$@" --bind 127.0.0.1 --port {port}\n')

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: they name each other, the image and jotd's settings rightly."""
+"""The Kubernetes manifests: they name each other, the image and jotd's settings correctly."""
 
 import pathlib
 import re
@@ -26,7 +26,7 @@ def kustomization():
 
 @pytest.fixture(scope="module")
 def objects(kustomization):
-    """Every object by kind and name."""
+    """All objects by kind and name."""
     found = [item for name in kustomization["resources"] for item in load(name)]
     by_name = {(item["kind"], item["metadata"]["name"]): item for item in found}
     assert len(by_name) == len(found)
@@ -40,7 +40,7 @@ def server(objects):
 
 @pytest.fixture(scope="module")
 def pods(objects):
-    """The pod templates, of the server and of the job."""
+    """The pod templates of the server and the job."""
     return [item["spec"]["template"] for kind, item in
             ((key[0], value) for key, value in objects.items()) if kind in ("StatefulSet", "Job")]
 
@@ -58,7 +58,7 @@ def test_every_file_is_used(kustomization):
 
 
 def test_the_examples_find_their_services(objects, config):
-    """The ingress and what the Prometheus operator scrapes name services and ports that are there."""
+    """The ingress and the Prometheus operator's monitor name services and ports that exist."""
     services = {key[1]: item for key, item in objects.items() if key[0] == "Service"}
 
     def ports(service):
@@ -118,7 +118,7 @@ def test_the_ports(objects, server, config):
 
 
 def applied(objects, pod):
-    """The rules of all network policies that select a pod: what comes in, what goes out."""
+    """Ingress and egress rules of all network policies that select a pod."""
     policies = [item["spec"] for (kind, _), item in objects.items() if kind == "NetworkPolicy"
                 and item["spec"]["podSelector"]["matchLabels"].items()
                 <= pod["metadata"]["labels"].items()]
@@ -208,4 +208,4 @@ def test_the_pods_are_locked_down(pods):
             "allowPrivilegeEscalation": False, "privileged": False,
             "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
         }
-        assert "cpu" in container["resources"]["requests"]  # the autoscaler goes by it
+        assert "cpu" in container["resources"]["requests"]  # the autoscaler's measure

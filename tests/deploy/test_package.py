@@ -1,4 +1,4 @@
-"""The Debian package: made, installed, used and purged."""
+"""The Debian package: built, installed, used and purged."""
 
 import grp
 import os
@@ -12,7 +12,7 @@ import pytest
 
 from harness.process import ROOT, binary, clean_environment
 
-# What the package needs is installed, since building needs it: no archive is looked at.
+# Building needs the package's dependencies, so they are installed: no archive is contacted.
 APT = ["apt-get", "-qy", "-o", "DPkg::Lock::Timeout=120", "-o", "APT::Sandbox::User=root",
        "-o", "Dir::Etc::sourcelist=/dev/null", "-o", "Dir::Etc::sourceparts=/dev/null",
        "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]
@@ -47,7 +47,7 @@ def test_the_package_depends_on_the_libraries(package):
 
 
 def jotd(*arguments, check=True, cwd=None, user=None, **environment):
-    """The installed command, in an environment that knows nothing of jotd."""
+    """The installed command, in an environment without jotd's variables."""
     done = subprocess.run(["/usr/bin/jotd", *arguments], text=True, capture_output=True, cwd=cwd,
                           env=clean_environment(**environment), user=user, check=False)
     assert not check or done.returncode == 0, f"{arguments}:\n{done.stdout}{done.stderr}"
@@ -55,7 +55,7 @@ def jotd(*arguments, check=True, cwd=None, user=None, **environment):
 
 
 def is_known():
-    """dpkg knows the package, or something else has left a user or files of that name."""
+    """dpkg knows the package, or a user or files of that name exist."""
     status = subprocess.run(["dpkg-query", "-W", "jotd"], capture_output=True, check=False)
     paths = (STATE, pathlib.Path("/etc/jotd"), pathlib.Path("/usr/bin/jotd"))
     return (status.returncode == 0 or "jotd" in {entry.pw_name for entry in pwd.getpwall()}
@@ -72,7 +72,7 @@ def installed(package):
         run(*APT, "install", "--no-install-recommends", str(package))
         yield
     finally:
-        # Nothing of this was there before, so nothing of it is anybody else's.
+        # None of this existed before, so none of it belongs to anyone else.
         subprocess.run([*APT, "purge", "jotd"], capture_output=True, check=False)
         shutil.rmtree(STATE, ignore_errors=True)
         subprocess.run(["deluser", "--system", "--quiet", "jotd"], capture_output=True, check=False)
@@ -84,13 +84,14 @@ def looks(path):
 
 
 def configure(*version):
-    """As dpkg does at the end of an upgrade from this version; without one, of an installation."""
+    """Runs postinst as dpkg does after an upgrade from `version`; without one, after an
+    installation."""
     return subprocess.run(["sh", "/var/lib/dpkg/info/jotd.postinst", "configure", *version],
                           text=True, capture_output=True, check=False)
 
 
 def test_an_upgrade_makes_what_is_missing_and_changes_nothing_of_the_users(installed):
-    """Until 0.1 all of it was jotd's."""
+    """Until 0.1 jotd owned /var/lib/jotd itself."""
     shutil.chown(STATE, "jotd", "jotd")
     STATE.chmod(0o700)
     (STATE / "keys").rmdir()
@@ -105,7 +106,7 @@ def test_an_upgrade_makes_what_is_missing_and_changes_nothing_of_the_users(insta
 
 @pytest.mark.parametrize("name", ["", "keys", "spool"])
 def test_an_upgrade_follows_no_link_of_the_users(installed, tmp_path, name):
-    """As jotd could lay it while /var/lib/jotd was its own."""
+    """jotd could plant one while it owned /var/lib/jotd."""
     treasure = tmp_path / "treasure"
     for directory in (treasure, treasure / "keys", treasure / "spool"):
         directory.mkdir(mode=0o711)
@@ -152,7 +153,8 @@ def test_install_use_and_purge(installed, database, tmp_path):
 
     assert grp.getgrgid(STATE.stat().st_gid).gr_name == "jotd"
 
-    # The commands know where the server lives: a client, and a key, which a purge removes.
+    # The commands find the server's database and keys: create a client, and a key, which a purge
+    # removes.
     settings = pathlib.Path("/etc/jotd/jotd.env")
     settings.write_text(settings.read_text().replace(
         "'postgresql://jotd_server@127.0.0.1:5432/jotd'", f"'{database.url}'"))
@@ -174,7 +176,7 @@ def test_install_use_and_purge(installed, database, tmp_path):
         done = jotd(*arguments, user="nobody", check=False)
         assert done.returncode == status, done
         assert ("use sudo, or set DATABASE_URL" in done.stderr) == (status == 1)
-    # A record that PostgreSQL has not got, which stays.
+    # A row that PostgreSQL does not have yet, which stays.
     waiting = STATE / "spool" / "0198-dead" / "segment"
     waiting.parent.mkdir()
     waiting.write_text("a record\n")
@@ -187,7 +189,7 @@ def test_install_use_and_purge(installed, database, tmp_path):
     assert not key.exists()
     assert not pathlib.Path("/etc/jotd").exists()
     assert waiting.exists()
-    assert pwd.getpwnam("jotd")  # whose it is
+    assert pwd.getpwnam("jotd")  # the owner of the row
 
     waiting.unlink()
     run(*APT, "install", "--no-install-recommends",

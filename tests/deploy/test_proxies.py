@@ -1,5 +1,5 @@
-"""The proxies of deploy/proxies in front of jotd, with the files as they come: only ports, names and the
-places of certificates are others."""
+"""The proxies of deploy/proxies in front of jotd, with the files as shipped except for ports, names
+and certificate paths."""
 
 import contextlib
 import http.client
@@ -24,7 +24,7 @@ NAME = "auth.example.com"
 
 
 def changed(text, *changes):
-    """With each of the patterns found, and replaced."""
+    """Replaces each of the patterns, all of which must occur."""
     for pattern, replacement in changes:
         text, count = re.subn(pattern, replacement, text)
         assert count > 0, pattern
@@ -39,7 +39,7 @@ class Front(Service):
         self.certificate = self_signed(self.directory / "certificate.pem", "127.0.0.1")
         self.path = self.directory / self.source.name
         text = changed((PROXIES / self.source.name).read_text(), *self.changes(), self.backends(jotds))
-        if metrics_port and "9100" in text:  # as the file says
+        if metrics_port and "9100" in text:  # the port in the file
             text = changed(text, (r"#(.*\b)9100\b", rf"\g<1>{metrics_port}"))
         self.path.write_text(text)
 
@@ -47,7 +47,7 @@ class Front(Service):
         return self.ask("GET", "/.well-known/jwks.json").status == 200
 
     def ask(self, method, path, body=None, **headers):
-        """An answer to this client, whose address is 127.0.0.2; its .body is read."""
+        """One request by a client at 127.0.0.2; the answer has .body."""
         context = ssl.create_default_context(cafile=str(self.certificate))
         connection = http.client.HTTPSConnection(
             "127.0.0.1", self.port, timeout=10, context=context, source_address=("127.0.0.2", 0))
@@ -125,7 +125,7 @@ def kind(request):
 
 @contextlib.contextmanager
 def running(kind, database, jotds, directory, metrics_port=None):
-    """The proxy in front of .jotd and the others, with a .client."""
+    """The proxy in front of all of `jotds`, with the first as .jotd, and a .client."""
     front = kind(directory, [jotd.listen for jotd in jotds], metrics_port)
     front.jotd, front.client = jotds[0], database.client(tier="unlimited")
     front.start()
@@ -184,7 +184,7 @@ def test_the_address_is_the_clients_and_cannot_be_made_up(front):
 
 
 def ports_of_connections(server):
-    """The other ends of the connections to this server."""
+    """The peer ports of the connections to this server."""
     found = set()
     for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, state, *_ = line.split()
@@ -222,7 +222,7 @@ def test_with_an_address_of_their_own_for_metrics(kind, database, jotd, tmp_path
 
 
 def test_one_of_two_may_go(kind, database, jotd, tmp_path):
-    """No client hears of it, during its drain or after."""
+    """No client notices, during its drain or afterwards."""
     with jotd(database, drain_timeout=3, **SETTINGS) as first, \
             jotd(database, drain_timeout=3, **SETTINGS) as second, \
             running(kind, database, [first, second], tmp_path) as front:

@@ -1,4 +1,4 @@
-"""The systemd units, as far as systemd-analyze can tell without running them."""
+"""The systemd units, as far as systemd-analyze can check them without running them."""
 
 import configparser
 import re
@@ -14,7 +14,7 @@ from harness.deployment import DEPLOY, environment, port_of, settings
 from harness.process import binary
 
 UNITS = DEPLOY / "systemd"
-EXPOSURE = 10  # tenths: what systemd-analyze may say at most
+EXPOSURE = 10  # tenths: the highest score accepted from systemd-analyze
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd is not installed"
@@ -37,7 +37,7 @@ def unit(name):
 
 @pytest.fixture
 def units(tmp_path):
-    """A copy of the units whose program exists."""
+    """A copy of the units that names an existing program."""
     for path in UNITS.glob("jotd.*"):
         text = path.read_text().replace("/usr/lib/jotd/jotd", binary())
         (tmp_path / path.name).write_text(text)
@@ -64,16 +64,16 @@ def test_the_units_fit_jotd_and_each_other():
     assert int(service["LimitNOFILE"]) > int(settings()["JOTD_MAX_CONNECTIONS"])
     assert service["LimitMEMLOCK"] == "8M"  # more than PRIVATE_MEMORY_BYTES
     assert service["MemorySwapMax"] == "0"
-    # A start that fails at once meets the limit, one that serves for ten seconds never does.
+    # A start that fails at once reaches the limit; one that serves for ten seconds never does.
     pause, limit = int(service["RestartSec"]), unit("jotd.service")["Unit"]
     starts, within = int(limit["StartLimitBurst"]), int(limit["StartLimitIntervalSec"])
     assert (pause + 1) * starts < within < (pause + 10) * starts
-    assert int(service["WatchdogSec"]) >= 4  # it is told each second, of loops that may take half
+    assert int(service["WatchdogSec"]) >= 4  # jotd reports every second; loops may take half
     assert service["IPAddressDeny"] == "any"
     for name in "DATABASE_URL", "REDIS_URL":
         neighbour = urllib.parse.urlsplit(env[name]).hostname
         assert (neighbour, service["IPAddressAllow"]) == ("127.0.0.1", "localhost")
-    # Those that the package makes, and none that systemd would give to jotd with all that is below.
+    # The package's directories, and none that systemd would chown to jotd with all that is below.
     places = ["/var/lib/jotd/keys", "/var/lib/jotd/spool"]
     assert service["ReadWritePaths"].split() == places
     told = re.search(r"^Environment=JOTD_KEYS_DIR=(\S+) JOTD_SPOOL_DIR=(\S+)$",
@@ -84,9 +84,9 @@ def test_the_units_fit_jotd_and_each_other():
 
 @pytest.fixture
 def traced(tmp_path, monkeypatch):
-    """jotd writes its system calls to this file while it runs."""
+    """The file to which jotd's system calls are traced."""
     calls, program = tmp_path / "calls", tmp_path / "jotd"
-    # -D: jotd itself stays our child, and gets our signals.
+    # -D: jotd stays our direct child and gets our signals.
     program.write_text(f'#!/bin/sh\nexec strace -D -f -A -o {calls} {binary()} "$@"\n')
     program.chmod(0o755)
     if subprocess.run([program, "version"], capture_output=True, check=False).returncode != 0:
@@ -114,7 +114,7 @@ def test_the_filter_lets_the_system_calls_of_a_server_pass(units, traced, databa
 
 
 def let_through(path):
-    """What is left of the groups in the order of the unit's lines: ~ takes away."""
+    """The system calls that the unit's filter lines leave, in order: ~ removes."""
     allowed = set()
     for line in path.read_text().splitlines():
         name, _, value = line.partition("=")
@@ -125,7 +125,7 @@ def let_through(path):
 
 
 def members(item):
-    """The system calls of a group like @file-system, or the one that it is."""
+    """The system calls of a group like @file-system, or the single call named."""
     if not item.startswith("@"):
         return {item}
     listed = subprocess.run(["systemd-analyze", "--no-pager", "syscall-filter", item], text=True,

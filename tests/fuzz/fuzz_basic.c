@@ -1,12 +1,12 @@
-/* libFuzzer target: any bytes as an Authorization header, as what follows "Basic ", and as what
- * stands behind the base64. */
+/* libFuzzer target: any bytes as an Authorization header, after "Basic ", and as the decoded
+ * base64. */
 #include <openssl/evp.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "auth/client/credentials.h"
 
-/* Not assert(), which a release build drops. */
+/* Unlike assert(), not dropped by a release build. */
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \
         if (!(condition))                                                                          \
@@ -45,8 +45,8 @@ static size_t escape(struct slice value, char *out)
     return 3 * value.length;
 }
 
-/* Writes a header of exactly the returned size to fresh memory, so that AddressSanitizer sees one
- * byte too many. */
+/* The header is in fresh memory of exactly the returned size, so that AddressSanitizer detects an
+ * overrun by one byte. */
 static struct slice make_header(const void *token, size_t length)
 {
     char *header = malloc(6 + length);
@@ -69,7 +69,8 @@ static struct slice make_encoded_header(const void *text, size_t length)
     return header;
 }
 
-/* Escaped, encoded and read again, id and secret are the same, or too long by now. */
+/* After escaping, encoding and parsing, id and secret are the same, unless they are too long by
+ * then. */
 static void check_round_trip(const struct credentials *credentials)
 {
     struct credentials again;
@@ -92,7 +93,7 @@ static void check_round_trip(const struct credentials *credentials)
     free((char *)header.bytes);
 }
 
-/* A body that names the same client is fine; another client or a secret is a second method. */
+/* A body with the same client is accepted; another client or a secret is a second method. */
 static void check_with_body(struct slice header, const struct credentials *credentials)
 {
     struct slice none = SLICE(""), other = {credentials->id.bytes, credentials->id.length - 1};

@@ -4,7 +4,7 @@
 
 #include "common/http/form.h"
 
-/* Not assert(), which a release build drops. */
+/* Unlike assert(), not dropped by a release build. */
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \
         if (!(condition))                                                                          \
@@ -15,7 +15,7 @@ static const char *const repeatable[] = {"resource", "audience", NULL};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A copy of exactly this size, so that AddressSanitizer sees one byte too many. */
+/* A copy of exactly this size, so that AddressSanitizer detects an overrun by one byte. */
 static char *copy(const void *bytes, size_t size)
 {
     char *result = malloc(size > 0 ? size : 1);
@@ -55,7 +55,7 @@ static void check_views(const struct form *form, const char *body, size_t size)
     }
 }
 
-/* Escaped and parsed again, every name and value is the same. */
+/* After escaping and parsing, every name and value is the same. */
 static void check_round_trip(const struct form *form, size_t size)
 {
     char *body = malloc(3 * size + 2 * FORM_MAX_PARAMETERS);
@@ -78,7 +78,7 @@ static void check_round_trip(const struct form *form, size_t size)
     free(body);
 }
 
-/* A parameter that was accepted once is not accepted a second time, unless it may repeat. */
+/* A parameter accepted once is rejected a second time, unless it may repeat. */
 static void check_duplicates(const struct form *form, const uint8_t *data, size_t size)
 {
     for (size_t i = 0; i != form->count; ++i) {
@@ -93,7 +93,7 @@ static void check_duplicates(const struct form *form, const uint8_t *data, size_
         memcpy(body, data, size);
         body[length++] = '&';
         length = append_escaped(body, length, name);
-        body[length++] = '='; /* for an empty name */
+        body[length++] = '='; /* with an empty name */
         error = form_parse(body, length, repeatable, &again);
         REQUIRE(error == FORM_TOO_MANY || error == (repeats ? FORM_OK : FORM_DUPLICATE));
         free(body);

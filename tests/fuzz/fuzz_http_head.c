@@ -1,5 +1,5 @@
-/* libFuzzer target: any bytes as the head of a request, read beside libh2o's own parser, which has
- * to take a head before ours looks at it. */
+/* libFuzzer target: any bytes as the head of a request, compared with libh2o's own parser, which
+ * must accept a head before ours checks it. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,16 +8,16 @@
 
 #include "common/http/http_head.h"
 
-/* Not assert(), which a release build drops. */
+/* Unlike assert(), not dropped by a release build. */
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \
         if (!(condition))                                                                          \
             abort();                                                                               \
     } while (0)
 
-#define HEADERS_MAX 100 /* as libh2o has it */
+#define HEADERS_MAX 100 /* libh2o's limit */
 
-/* What libh2o exports and does not declare. */
+/* Exported but not declared by libh2o. */
 struct phr_header {
     const char *name;
     size_t name_len;
@@ -31,7 +31,7 @@ int phr_parse_request(const char *buf, size_t len, const char **method, size_t *
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct parsed {
-    int minor, length; /* of the head, or not positive: libh2o does not take it */
+    int minor, length; /* of the head; length <= 0: libh2o rejects it */
     struct phr_header headers[HEADERS_MAX];
     size_t count;
 };
@@ -53,14 +53,14 @@ static size_t count(const struct parsed *parsed, const char *name)
     for (size_t i = 0; i != parsed->count; ++i) {
         const struct phr_header *header = &parsed->headers[i];
 
-        REQUIRE(header->name != NULL); /* NULL: a line that was folded */
+        REQUIRE(header->name != NULL); /* NULL: a folded line */
         found += header->name_len == strlen(name) &&
                  strncasecmp(header->name, name, header->name_len) == 0;
     }
     return found;
 }
 
-/* Both took it: libh2o cannot have seen two ways to frame it. */
+/* Both accepted it, so libh2o cannot have seen two ways to frame it. */
 static void check_framing(const struct parsed *parsed, bool chunked)
 {
     size_t hosts = count(parsed, "host"), lengths = count(parsed, "content-length"),
@@ -76,7 +76,7 @@ static void check_framing(const struct parsed *parsed, bool chunked)
 
 static bool is_sound(const char *bytes, size_t size, bool *chunked)
 {
-    char *copy = malloc(size > 0 ? size : 1); /* AddressSanitizer sees one byte too many */
+    char *copy = malloc(size > 0 ? size : 1); /* so that AddressSanitizer detects an overrun */
     bool sound;
 
     REQUIRE(copy != NULL);
@@ -87,7 +87,7 @@ static bool is_sound(const char *bytes, size_t size, bool *chunked)
     return sound;
 }
 
-/* With another line at its end it is not sound any more. */
+/* With this line added at its end, the head is rejected. */
 static void check_addition(const char *bytes, size_t length, const char *line)
 {
     char *longer = malloc(length + strlen(line) + 3);
@@ -110,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!sound || parsed.length <= 0)
         return 0;
     check_framing(&parsed, chunked);
-    /* What follows it changes nothing, and less of it is no head. */
+    /* Bytes after the head change nothing, and a truncated head is rejected. */
     REQUIRE(is_sound(bytes, (size_t)parsed.length, &again) && again == chunked);
     REQUIRE(!is_sound(bytes, (size_t)parsed.length - 1, &again));
     if (memchr(bytes, '\0', (size_t)parsed.length) == NULL) {

@@ -6,7 +6,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What was read prints as JSON, and JSON is YAML: it reads as the same again. */
+/* A value read is printed as JSON, which is also YAML and must read back the same. */
 static void check_round_trip(json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);

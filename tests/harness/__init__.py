@@ -1,4 +1,4 @@
-"""What the tests stand on: private servers, jotd itself, and HTTP byte by byte."""
+"""What the tests are built on: private servers, jotd itself, and HTTP byte by byte."""
 
 from .ledger import abandon, millisecond_of, recorded
 from .load import Load, claims_of

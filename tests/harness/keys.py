@@ -7,8 +7,8 @@ import authlib.jose
 
 
 def write_rsa_key(directory, bits):
-    """A new key directory with an RS256 key of that size: of 4,096 bits, a signature takes ten times
-    as long as of the 2,048 that are usual."""
+    """A new key directory with an RS256 key of that size. A signature with 4,096 bits takes ten
+    times as long as with the usual 2,048."""
     key = authlib.jose.RSAKey.generate_key(bits, is_private=True)
     directory.mkdir(mode=0o700)
     path = directory / f"{key.thumbprint()}.RS256.{int(time.time())}.pem"

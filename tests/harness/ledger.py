@@ -1,4 +1,4 @@
-"""What the ledger leaves in the database, and segments written by hand."""
+"""The ledger's rows in the database, and segments written by hand."""
 
 import datetime
 import pathlib
@@ -9,24 +9,25 @@ from .process import until
 
 
 def recorded(database):
-    """The jti of every row of issued_tokens, in which none may be there twice."""
+    """The jti of every row of issued_tokens; fails if one occurs twice."""
     found = [row[0] for row in database.execute("SELECT jti::text FROM issued_tokens")]
     assert len(found) == len(set(found)), "a token is recorded twice"
     return set(found)
 
 
 def wait_for_maintenance(database):
-    """Returns when a server has made the partitions and moved the watermark on, as each does first."""
+    """Returns when a server has made the partitions and advanced the watermark, as each does first.
+    """
     until(lambda: database.execute("SELECT watermark > '2000-01-01' FROM ledger_state")[0][0])
 
 
 def millisecond_of(text):
-    """The Unix time in milliseconds inside a UUID of version 7."""
+    """The Unix time in milliseconds of a version 7 UUID."""
     return uuid.UUID(text).int >> 80
 
 
 def uuid7(moment):
-    """A UUID of version 7 that was made at `moment`."""
+    """A version 7 UUID made at `moment`."""
     time = int(moment.timestamp() * 1000) << 80
     return str(uuid.UUID(int=time | 0x7 << 76 | 0b10 << 62 | random.getrandbits(62)))
 

@@ -1,4 +1,4 @@
-"""Clients that ask for tokens without end, and keep the jti of every one that they have read."""
+"""Clients that ask for tokens continuously and keep the jti of every token they receive."""
 
 import base64
 import collections
@@ -12,7 +12,7 @@ from .wire import take_answer
 
 
 def claims_of(token):
-    """What the token says; its signature is not looked at."""
+    """The token's claims; the signature is not checked."""
     payload = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
 
@@ -20,13 +20,12 @@ def claims_of(token):
 class Load:
     """with Load([server], client) as load: load.progress(100)
 
-    Each thread has one connection, to one of the servers, and asks for the client, or for any
-    one of a list; after `per_connection` requests it takes another connection. `jtis` are those of
-    answers that were read whole; `statuses` counts the answers; `broken` the connections that were
-    refused or cut.
+    Each thread has one connection to one of the servers and asks for the client, or for any of a
+    list of clients; after `per_connection` requests it reconnects. `jtis` are those of answers read
+    whole, `statuses` counts the answers, `broken` the connections refused or cut.
     """
 
-    pause = 0  # seconds that a thread rests after an answer
+    pause = 0  # seconds between an answer and the next request
 
     def __init__(self, servers, client, threads=4, per_connection=None):
         self.servers = servers
@@ -65,7 +64,7 @@ class Load:
                     with self.lock:
                         self.broken += 1
                     self.stopping.wait(0.01)
-        except Exception as error:  # what came back was not what a server may say
+        except Exception as error:  # an invalid answer
             self.failure = error
             raise
 
@@ -91,7 +90,7 @@ class Load:
                 return
 
     def progress(self, tokens, timeout=60):
-        """Returns when so many more tokens have been answered with."""
+        """Returns when `tokens` more tokens have arrived."""
         wanted = len(self.jtis) + tokens
         until(lambda: self.failure or len(self.jtis) >= wanted, timeout)
 

@@ -1,11 +1,11 @@
-"""What stands in the memory of another process."""
+"""Searches the memory of another process."""
 
 import pathlib
 import re
 
 
 def regions(pid):
-    """Address ranges that hold something, each with what /proc/PID/smaps says of it."""
+    """Readable resident address ranges, each with its lines of /proc/PID/smaps."""
     text = pathlib.Path(f"/proc/{pid}/smaps").read_text()
     parts = re.split(r"^([0-9a-f]+)-([0-9a-f]+) (.*)$", text, flags=re.M)[1:]
     for start, end, line, facts in zip(*[iter(parts)] * 4):
@@ -14,7 +14,7 @@ def regions(pid):
 
 
 def find(pid, needles, where=lambda facts: True):
-    """Which of the `needles` stand somewhere in the memory of `pid` that `where` is true for."""
+    """Which of the `needles` occur in the regions of `pid` for which `where` is true."""
     found = set()
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for start, end, facts in regions(pid):
@@ -24,6 +24,6 @@ def find(pid, needles, where=lambda facts: True):
                 memory.seek(start)
                 bytes_ = memory.read(end - start)
             except OSError:
-                continue  # it has gone meanwhile
+                continue  # unmapped meanwhile
             found.update(needle for needle in needles if needle in bytes_)
     return found

@@ -15,12 +15,12 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
-WALL = 0x40000000  # waitpid also takes threads
+WALL = 0x40000000  # waitpid also waits for threads
 LIBC = ctypes.CDLL(None)
-CLAIMS = []  # sockets in the abstract namespace, each named after a port given to a test
+CLAIMS = []  # abstract sockets, each named after a port given to a test
 
 def is_long():
-    """Whether the long tests were asked for."""
+    """Whether the long tests were requested."""
     return bool(os.environ.get("JOTD_TEST_LONG"))
 
 
@@ -30,14 +30,14 @@ long_test = pytest.mark.skipif(
 
 
 def until(condition, timeout=10, interval=0.02):
-    """Calls `condition` until what it returns is true, and returns that; fails after `timeout`.
+    """Calls `condition` until its result is true, and returns that; fails after `timeout`.
 
     A condition that raises OSError (nothing listens yet, a connection was cut) is not yet true.
     """
     deadline = time.monotonic() + timeout
     last = None
     while True:
-        is_last = time.monotonic() > deadline  # looked at before: the condition itself may take long
+        is_last = time.monotonic() > deadline  # before the call: the condition may take long
         try:
             last = condition()
             if last:
@@ -51,7 +51,7 @@ def until(condition, timeout=10, interval=0.02):
 
 @contextlib.contextmanager
 def small_disk(path, size):
-    """A file system of its own, as small as wanted."""
+    """A small file system of its own."""
     path.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path],
                       capture_output=True, check=False).returncode != 0:
@@ -63,8 +63,8 @@ def small_disk(path, size):
 
 
 def free_port():
-    """A TCP port that nobody uses, below those that the kernel gives to outgoing connections. No
-    other test process gets it while this one lives: jotd would share it without a word."""
+    """A free TCP port below the kernel's range for outgoing connections. No other test process gets
+    it while this one lives: jotd would share it silently."""
     while True:
         port = random.randrange(16000, 32000)
         with socket.socket() as probe:
@@ -100,7 +100,7 @@ def spawn(arguments, **options):
 def children(pid):
     """The processes whose parent is `pid`."""
     found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):  # pathlib's glob fails when one ends
+    for name in filter(str.isdigit, os.listdir("/proc")):  # pathlib's glob fails if one ends
         try:
             fields = pathlib.Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -127,13 +127,13 @@ def send_signal(pids, number):
 
 @contextlib.contextmanager
 def held(pid, name):
-    """While this is open, the thread of that name stands still, and no other does."""
+    """Stops the thread of that name, and no other, while the context is open."""
     tid = next(int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
                if (task / "comm").read_text().strip() == name)
     if LIBC.ptrace(PTRACE_SEIZE, tid, 0, 0) != 0:
         pytest.skip("may not trace here")
     assert LIBC.ptrace(PTRACE_INTERRUPT, tid, 0, 0) == 0
-    os.waitpid(tid, WALL)  # it stands
+    os.waitpid(tid, WALL)  # it has stopped
     try:
         yield
     finally:
@@ -141,7 +141,7 @@ def held(pid, name):
 
 
 def binary():
-    """The jotd under test: JOTD_BIN, else a sanitizer build, else the release build."""
+    """The jotd under test: JOTD_BIN, otherwise a sanitizer build, otherwise the release build."""
     given = os.environ.get("JOTD_BIN")
     candidates = [pathlib.Path(given)] if given else [
         ROOT / "build-asan" / "jotd", ROOT / "build" / "jotd"
@@ -153,12 +153,12 @@ def binary():
 
 
 def has_sanitizer(name):
-    """Whether the jotd under test was built with that one: asan or tsan."""
+    """Whether the jotd under test was built with this sanitizer: asan or tsan."""
     return f"__{name}_init".encode() in pathlib.Path(binary()).read_bytes()
 
 
 def clean_environment(**settings):
-    """This process's environment without what would configure jotd, and with `settings`."""
+    """This process's environment without jotd's variables, plus `settings`."""
     kept = {
         name: value for name, value in os.environ.items()
         if not name.startswith("JOTD_") and name not in ("DATABASE_URL", "REDIS_URL")
@@ -171,7 +171,7 @@ def clean_environment(**settings):
 
 
 def run_jotd(*arguments, env=None, check=True, timeout=60):
-    """Runs one command to its end and returns subprocess.CompletedProcess with text."""
+    """Runs one command to its end; returns subprocess.CompletedProcess with text."""
     done = subprocess.run(
         [binary(), *map(str, arguments)], env=clean_environment(**(env or {})), text=True,
         capture_output=True, stdin=subprocess.DEVNULL, timeout=timeout, check=False,

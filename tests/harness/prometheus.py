@@ -1,4 +1,4 @@
-"""Debian's Prometheus, with the rules that are deployed and their times made short, and its Alertmanager."""
+"""Debian's Prometheus and Alertmanager, with the deployed rules on a shorter time scale."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from .services import Service
 
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
 ROUTES = RULES.with_name("alertmanager.yml")
-SHORTER = 300  # times: 5 minutes become a second
+SHORTER = 300  # divisor: 5 minutes become a second
 SCRAPE_INTERVAL = "200ms"  # five in the shortest window
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -25,7 +25,7 @@ def alerts():
 
 
 def shorten(expression):
-    """Makes the windows shorter, and the ages that a metric is compared with."""
+    """Shortens the windows, and the ages that metrics are compared with."""
     def window(match):
         return f"[{int(match[1]) * UNITS[match[2]] * 1000 // SHORTER}ms]"
 
@@ -45,7 +45,7 @@ def short_rules():
 
 
 class Watcher(Service):
-    """Prometheus or Alertmanager: they tell their state in the same way."""
+    """Prometheus or Alertmanager, which report readiness in the same way."""
 
     def get(self, path, **parameters):
         return self.ask(f"{path}?{urllib.parse.urlencode(parameters)}")
@@ -64,7 +64,7 @@ class Watcher(Service):
 
 
 class Alertmanager(Watcher):
-    """With the routes that are deployed."""
+    """With the deployed routes."""
 
     def command(self):
         return ["prometheus-alertmanager", "--config.file", str(ROUTES), "--storage.path", "data",
@@ -72,12 +72,12 @@ class Alertmanager(Watcher):
                 "--log.level", "warn"]
 
     def send(self, alerts):
-        """Alerts that begin to fire, by their labels."""
+        """Posts firing alerts with these labels."""
         self.ask("/api/v2/alerts", headers={"Content-Type": "application/json"},
                  data=json.dumps([{"labels": labels} for labels in alerts]).encode())
 
     def told(self):
-        """Who is told of which alerts: (receiver, name, instance) of those that are not inhibited."""
+        """Alerts sent, not inhibited: (receiver, name, instance)."""
         return {(receiver["name"], alert["labels"]["alertname"], alert["labels"].get("instance"))
                 for alert in json.loads(self.get("/api/v2/alerts", inhibited="false"))
                 for receiver in alert["receivers"]}
@@ -109,7 +109,7 @@ class Prometheus(Watcher):
         return [(sample["metric"], float(sample["value"][1])) for sample in found]
 
     def firing(self):
-        """The alerts that fire, by name."""
+        """The firing alerts by name."""
         found = json.loads(self.get("/api/v1/alerts"))["data"]["alerts"]
         return {alert["labels"]["alertname"]: alert for alert in found
                 if alert["state"] == "firing"}

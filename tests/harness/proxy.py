@@ -1,7 +1,7 @@
-"""A way between jotd and PostgreSQL, or Redis, that fails at the worst moment.
+"""A proxy between jotd and PostgreSQL or Redis that fails at the worst moment.
 
-What is withheld or stopped half-way are the connections of the ledger (they say who they are in
-their first message); the whole proxy can be slow or frozen, and every connection cut.
+Traps catch only the ledger's connections, which name themselves in their first message. Delay,
+freeze and cut apply to all connections.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class Link:
-    """One connection: from jotd to the near socket, from the far one to PostgreSQL."""
+    """One connection: jotd is at the near socket, the server at the far one."""
 
     def __init__(self, near, far, is_ledger):
         self.near, self.far = near, far
@@ -41,13 +41,13 @@ class Proxy:
 
     def __init__(self, server):
         self.server = server
-        self.delay = 0  # seconds, of every answer
+        self.delay = 0  # seconds, before every answer
         self.rewrite = lambda answer: answer
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.trap = None
         self.links = []
         self.caught = threading.Event()
-        self.asked = threading.Event()  # while frozen, by a connection that is not the ledger's
+        self.asked = threading.Event()  # while frozen, by a connection other than the ledger's
         self.flowing = threading.Event()
         self.flowing.set()
 
@@ -69,44 +69,44 @@ class Proxy:
         url = database.url.replace(str(self.server.port), str(self.port))
         return f"{url}?sslmode=disable&gssencmode=disable"
 
-    # What a test asks for
+    # What a test calls
 
     def withhold_commit(self):
-        """The next COMMIT goes to PostgreSQL, and its answer does not come back."""
+        """The next COMMIT reaches PostgreSQL, but its answer is held back."""
         self.caught.clear()
         self.trap = "commit"
 
     def freeze_copy(self):
-        """The next COPY stops in the middle of its rows, and nobody hears of it."""
+        """The next COPY stops in the middle of its rows, with the connection open."""
         self.caught.clear()
         self.trap = "copy"
 
     def wait(self, timeout=20):
-        """Returns when something is caught in the trap."""
+        """Returns when the trap has caught something."""
         assert self.caught.wait(timeout), f"no {self.trap} came"
 
     def release(self):
-        """What was caught goes on."""
+        """Releases what was caught."""
         for link in self.links:
             link.mute = False
             link.released.set()
 
     def cut(self):
-        """Ends every connection."""
+        """Closes every connection."""
         for link in self.links:
             link.end()
         self.links = []
 
     def freeze(self):
-        """Nothing passes any more, and nobody is told; new connections are taken, in vain."""
+        """Nothing passes and nothing closes; new connections are accepted but not served."""
         self.asked.clear()
         self.flowing.clear()
 
     def thaw(self):
-        """What was held up is delivered, and all goes on."""
+        """Delivers what was held up; traffic flows again."""
         self.flowing.set()
 
-    # How it is done
+    # How it works
 
     def accept(self):
         while True:
@@ -187,8 +187,8 @@ def self_signed(path, address="192.0.2.1"):
 
 
 class TlsProxy(Proxy):
-    """Speaks TLS to jotd, not to the server behind, and ends an answer with a record as large as can
-    be."""
+    """Speaks TLS to jotd but not to the server, and ends each answer with a record of the maximum
+    size."""
 
     RECORD = 16384
 

@@ -1,4 +1,4 @@
-"""Secrets of clients that are known without asking jotd to make them."""
+"""Client secrets made without jotd."""
 
 import secrets
 import string
@@ -8,7 +8,7 @@ DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 def make_secret():
-    """As auth/client/secret.c: jot_, 43 random characters, CRC-32 in base 62."""
+    """As in auth/client/secret.c: jot_, 43 random characters, CRC-32 in base 62."""
     text = "jot_" + "".join(secrets.choice(DIGITS) for _ in range(43))
     crc, checksum = zlib.crc32(text.encode()), ""
     for _ in range(6):

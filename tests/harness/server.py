@@ -15,7 +15,7 @@ from .wire import parse_metrics, take_answer
 SANITIZER_REPORTS = (
     "ERROR: AddressSanitizer", "LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer",
 )
-MARGIN = 10  # seconds that a sanitizer build on a busy machine may need more
+MARGIN = 10  # extra seconds for a sanitizer build on a busy machine
 
 
 class Server:
@@ -30,13 +30,13 @@ class Server:
         self.keys_dir = pathlib.Path(environment["JOTD_KEYS_DIR"])
         self.drain_timeout = int(environment.get("JOTD_DRAIN_TIMEOUT", 10))
         self.process = None
-        self.ended = False  # the test itself ended it, and looks at its exit status
-        self.sockets = []  # that listen, handed over as by systemd
-        self.log_pipe = None  # a descriptor for its log, instead of the file
-        self.cgroup = None  # the directory of the one to run in
-        self.wrapper = []  # words of a command that runs it
+        self.ended = False  # the test itself ended it and checks the exit status
+        self.sockets = []  # listening sockets, passed as systemd does
+        self.log_pipe = None  # descriptor for its log instead of the file
+        self.cgroup = None  # directory of the cgroup to run in
+        self.wrapper = []  # command that runs it, as words
 
-    # Starting and ending
+    # Start and end
 
     def start(self):
         self.ended = False
@@ -47,7 +47,8 @@ class Server:
             )
 
     def hand_over(self):
-        """What puts the sockets at descriptor 3 and on, and says whom they are for."""
+        """A shell that moves the sockets to descriptors from 3 on and sets LISTEN_PID and
+        LISTEN_FDS."""
         if not self.sockets:
             return []
         fds = [s.fileno() for s in self.sockets]
@@ -60,7 +61,7 @@ class Server:
                 self.cgroup] if self.cgroup else []
 
     def wait(self, timeout=None):
-        """Waits for the end of the process and returns its exit status."""
+        """Waits for the process to end and returns its exit status."""
         self.ended = True
         return self.process.wait(self.drain_timeout + MARGIN if timeout is None else timeout)
 
@@ -70,12 +71,12 @@ class Server:
         return self.wait()
 
     def kill(self):
-        """SIGKILL: as when the machine dies."""
+        """SIGKILL, as when the machine dies."""
         self.process.kill()
         self.wait()
 
     def wait_until(self, path):
-        """Waits until `path` answers 200, or fails with the log when the process ends."""
+        """Waits until `path` answers 200; fails with the log if the process ends."""
         def answers():
             assert self.process.poll() is None, f"jotd has ended:\n{self.stderr}"
             with self.connect(admin=True) as connection:
@@ -95,14 +96,14 @@ class Server:
         return self.directory / self.environment.get("JOTD_SPOOL_DIR", "spool")
 
     def segments(self):
-        """Every segment in the spool, whichever process wrote it."""
+        """Every segment in the spool, of any process."""
         return sorted(self.spool_dir.glob("*/*"))
 
     def set_aside(self):
-        """What the ledger has set aside, by name."""
+        """The files that the ledger has set aside: content by name."""
         return {path.name: path.read_text() for path in self.spool_dir.glob("*.*")}
 
-    # What it said
+    # Log
 
     @property
     def stderr(self):
@@ -110,12 +111,12 @@ class Server:
 
     @property
     def log(self):
-        """Every event so far; a line that is being written is not one yet."""
+        """Every event so far, without an incomplete last line."""
         whole = self.stderr.rpartition("\n")[0]
         return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def wait_log(self, event, timeout=10, **fields):
-        """Waits for an event with these fields, and returns it."""
+        """Waits for an event with these fields and returns it."""
         def find():
             for line in self.log:
                 if line.get("event") == event and fields.items() <= line.items():
@@ -140,13 +141,14 @@ class Server:
         return self.request("POST", path, data=data, **options)
 
     def token(self, client=None, **form):
-        """Asks for a token; credentials by Basic, when a client is given. grant_type=None: none."""
+        """Requests a token, with Basic credentials if a client is given; grant_type=None omits it.
+        """
         form.setdefault("grant_type", "client_credentials")
         auth = (client.id, client.secret) if client else None
         return self.post("/token", data=form, auth=auth)
 
     def access_token(self, client, **form):
-        """The token itself, from an answer that must be a good one."""
+        """The token itself, from an answer that must be a success."""
         answer = self.token(client, **form)
         assert answer.status_code == 200, answer.text
         return answer.json()["access_token"]
@@ -165,7 +167,7 @@ class Server:
 
     def create_key(self, alg="ES256"):
         """Makes a signing key for this server, as an operator would."""
-        now = ["--now"] if any(self.keys_dir.glob("*.pem")) else []  # which an older jotd lacks
+        now = ["--now"] if any(self.keys_dir.glob("*.pem")) else []  # an older jotd lacks --now
         return run_jotd("key", "create", "--alg", alg, *now, env=self.environment)
 
     # HTTP by hand
@@ -182,8 +184,9 @@ class Server:
         return socket.create_connection((host.strip("[]"), int(port)), timeout=30)
 
     def raw(self, data, timeout=5, answers=None, half_close=False):
-        """Sends bytes (or an iterable of them, piece by piece) on a new connection and returns what
-        comes back until the server closes, `answers` answers are complete, or `timeout` ends."""
+        """Sends bytes (or an iterable of them, piece by piece) on a new connection. Returns the
+        answer bytes when the server closes, `answers` answers are complete, or `timeout` has
+        passed."""
         with self.connect() as connection:
             if connection.family != socket.AF_UNIX:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -193,12 +196,12 @@ class Server:
                 if half_close:
                     connection.shutdown(socket.SHUT_WR)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # refused before all was sent: what was answered still counts
+                pass  # refused before all was sent: the answer still counts
             return receive(connection, timeout, answers)
 
     def answer(self, data, to_head=False, **options):
-        """The one answer to `data`, or None when the connection was closed without one. An answer
-        to HEAD is read until the server closes."""
+        """The one answer to `data`, or None if the connection closed without one. An answer to HEAD
+        is read until the server closes."""
         received = self.raw(data, answers=None if to_head else 1, **options)
         if not received:
             return None
@@ -208,7 +211,7 @@ class Server:
 
     @staticmethod
     def token_request(client, form="grant_type=client_credentials", headers=""):
-        """The bytes of a good request for a token. `headers` are lines that end in CRLF."""
+        """The bytes of a valid token request. `headers` are lines ending in CRLF."""
         credentials = base64.b64encode(f"{client.id}:{client.secret}".encode()).decode()
         return (
             f"POST /token HTTP/1.1\r\nHost: jotd\r\nAuthorization: Basic {credentials}\r\n"
@@ -228,7 +231,7 @@ class Server:
 
 
 def receive(connection, timeout, answers=None):
-    """Bytes until the peer closes, `answers` answers are complete, or nothing came for
+    """Bytes until the peer closes, `answers` answers are complete, or nothing has arrived for
     `timeout` seconds."""
     received = bytearray()
     complete, start = 0, 0
@@ -250,12 +253,12 @@ def receive(connection, timeout, answers=None):
 @contextlib.contextmanager
 def jotd(database=None, workers=1, keys="ES256", ready=True, sockets=(), environ=None,
          log_pipe=None, cgroup=None, wrapper=(), **settings):
-    """Runs jotd on `database` (a Database or a URL) with a signing key of its own.
+    """Runs jotd on `database` (a Database or a URL) with its own signing key.
 
-    `keys` is the algorithm of the first key; True means ES256, False none. `settings` are the
-    environment's names in lower case without JOTD_: `client_cache_ttl=1`; `environ` are others as
-    they are. `sockets` are handed over to it; `log_pipe` takes its log; `cgroup` is the directory
-    of one to run in; `wrapper` is a command that runs it. With ready=False it is enough that the server lives.
+    `keys` is the algorithm of the first key; True means ES256, False none. `settings` are variables
+    in lower case without JOTD_: `client_cache_ttl=1`; `environ` are other variables, as they are.
+    `sockets` are passed to it; `log_pipe` receives its log; `cgroup` is the directory of one to run
+    in; `wrapper` is a command that runs it. With ready=False it only has to be alive.
     """
     with tempfile.TemporaryDirectory(prefix="jotd-test-") as directory:
         environment = {

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis of the tests' own, started and stopped at will."""
+"""PostgreSQL and Redis for the tests, started and stopped at will."""
 
 import contextlib
 import itertools
@@ -17,7 +17,7 @@ from .process import ROOT, children, free_port, is_gone, run_jotd, send_signal, 
 
 
 class Service:
-    """A server process that can be stopped, killed, paused and started again on its port."""
+    """A server process that can be stopped, killed, paused and restarted on its port."""
 
     stop_signal = signal.SIGTERM
 
@@ -36,7 +36,7 @@ class Service:
         return {}
 
     def start(self):
-        """Returns when the server answers; does nothing when it runs."""
+        """Returns when the server answers; does nothing if it runs."""
         if self.process is not None:
             return
         with open(self.directory / "log", "ab") as log:
@@ -53,7 +53,7 @@ class Service:
         return [self.process.pid, *children(self.process.pid)]
 
     def stop(self):
-        """An orderly stop; returns when the server is gone."""
+        """Orderly stop; returns when the server is gone."""
         if self.process is None:
             return
         pids = self.processes()
@@ -66,7 +66,7 @@ class Service:
         self.process = None
 
     def kill(self):
-        """SIGKILL for every process of the server, as when the machine dies."""
+        """SIGKILL to every process of the server, as when the machine dies."""
         pids = self.processes()
         send_signal(pids, signal.SIGKILL)
         self.process.wait(20)
@@ -74,7 +74,7 @@ class Service:
         self.process = None
 
     def pause(self):
-        """The server keeps its connections and says nothing more."""
+        """The server keeps its connections but no longer responds."""
         send_signal(self.processes(), signal.SIGSTOP)
 
     def resume(self):
@@ -82,8 +82,8 @@ class Service:
 
 
 class PostgreSQL(Service):
-    stop_signal = signal.SIGINT  # "fast": does not wait for the clients to leave
-    options = {}  # more settings
+    stop_signal = signal.SIGINT  # "fast": does not wait for clients to disconnect
+    options = {}  # additional settings
 
     def __init__(self, directory):
         super().__init__(directory)
@@ -136,7 +136,7 @@ class PostgreSQL(Service):
 
 
 class Standby(PostgreSQL):
-    """Follows another server, and takes no writes."""
+    """Follows another server and is read-only."""
 
     def __init__(self, directory, primary):
         self.primary = primary
@@ -149,7 +149,7 @@ class Standby(PostgreSQL):
 
 
 class Redis(Service):
-    options = ()  # more of them
+    options = ()  # additional options
 
     def command(self):
         return ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "",
@@ -170,8 +170,8 @@ class Redis(Service):
 
 
 class Database:
-    """One database, and what an operator does with it: as a superuser by execute(), as its owner by
-    cli(). `url` is the one for a server, whose role owns nothing."""
+    """One database and an operator's actions: execute() as superuser, cli() as the owner. `url` is
+    for the server's role, which owns nothing."""
 
     def __init__(self, postgres, name):
         self.postgres = postgres
@@ -181,7 +181,7 @@ class Database:
         self.names = (f"client {number}" for number in itertools.count(1))
 
     def execute(self, sql, params=()):
-        """Runs and commits one statement; returns its rows, if it has any."""
+        """Runs and commits one statement; returns its rows, if any."""
         with contextlib.closing(self.postgres.connect(self.name)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -190,7 +190,7 @@ class Database:
 
     @contextlib.contextmanager
     def locked(self, table="clients"):
-        """While this is open, whoever reads the table waits."""
+        """While this is open, all readers of the table wait."""
         with contextlib.closing(self.postgres.connect(self.name)) as connection:
             with connection.cursor() as cursor:
                 cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
@@ -198,24 +198,24 @@ class Database:
             connection.rollback()
 
     def waiting_for_lock(self):
-        """How many statements wait for a lock in this database."""
+        """How many locks are waited for in this database."""
         return self.execute(
             "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
             "WHERE d.datname = %s AND NOT l.granted", (self.name,)
         )[0][0]
 
     def make_roles(self):
-        """Makes the roles of a deployment, or brings them to what they should be."""
+        """Creates the roles of a deployment, or corrects them."""
         subprocess.run(["psql", "-qX", "-d", self.postgres.url(self.name), "-f", ROOT / "deploy" / "roles.sql"],
                        check=True)
 
     def cli(self, *arguments, check=True, env=None):
-        """Runs jotd on this database."""
+        """Runs jotd on this database, as the owner."""
         return run_jotd(*arguments, env={"DATABASE_URL": self.owner_url, **(env or {})},
                         check=check)
 
     def client(self, scope="read write", audience=(), tier="free", id=None, ttl=None):
-        """Makes a client; the result has .id and .secret."""
+        """Creates a client; the result has .id and .secret."""
         command = ["client", "create", "--name", next(self.names), "--tier", tier, "--json"]
         if scope:
             command += ["--scope", scope]
@@ -229,7 +229,7 @@ class Database:
         return types.SimpleNamespace(id=made["client_id"], secret=made["client_secret"])
 
     def copies(self, client, count):
-        """So many more clients with the tier, scope and secret of this one."""
+        """Creates `count` more clients with the tier, scope and secret of this one."""
         self.execute("INSERT INTO clients (client_id, name, tier, scopes) "
                      "SELECT 'copy-' || n, name, tier, scopes "
                      "FROM clients, generate_series(1, %s) n WHERE client_id = %s",
@@ -242,7 +242,7 @@ class Database:
 
 
 class Databases:
-    """Makes databases, each for one use."""
+    """Creates databases for one use each."""
 
     def __init__(self, postgres):
         self.postgres = postgres
@@ -257,10 +257,10 @@ class Databases:
         database = Database(self.postgres, name)
         try:
             if roles:
-                database.make_roles()  # who may connect is not copied from a template
+                database.make_roles()  # privileges on a database are not copied from a template
             yield database
         finally:
-            self.postgres.start()  # whatever a test did to it
+            self.postgres.start()  # in case a test stopped it
             server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     @contextlib.contextmanager

@@ -7,7 +7,7 @@ import re
 
 @dataclasses.dataclass
 class Answer:
-    """One HTTP/1.1 answer as it came over the wire."""
+    """One HTTP/1.1 answer as received."""
 
     status: int
     head: bytes  # status line and headers
@@ -15,7 +15,7 @@ class Answer:
 
     @property
     def headers(self):
-        """Names in lower case; a name that occurs twice has its values joined by ", "."""
+        """Names in lower case; the values of a repeated name are joined by ", "."""
         found = {}
         for line in self.head.decode("latin-1").split("\r\n")[1:]:
             name, _, value = line.partition(":")
@@ -27,7 +27,7 @@ class Answer:
         return json.loads(self.body)
 
     def without_date(self):
-        """All bytes of the answer but the line of the Date header."""
+        """The answer's bytes without the Date header."""
         lines = self.head.split(b"\r\n")
         return b"\r\n".join([
             *(line for line in lines if not line.lower().startswith(b"date:")), b"", self.body
@@ -35,8 +35,7 @@ class Answer:
 
 
 def take_answer(data, start=0, to_head=False):
-    """The answer that begins at data[start] and where the next one does, or None while it is not
-    complete."""
+    """The answer at data[start] and where the next one begins, or None while it is incomplete."""
     end = data.find(b"\r\n\r\n", start)
     if end < 0:
         return None
@@ -82,7 +81,7 @@ class Metrics:
         self.samples = []  # (name, labels, value)
 
     def family(self, name):
-        """The family that a sample belongs to: histograms have three names of their own."""
+        """The family of a sample: histograms have three sample names."""
         stem = re.sub(r"_(bucket|sum|count)$", "", name)
         return stem if self.types.get(stem) in ("histogram", "summary") else name
 
@@ -93,13 +92,13 @@ class Metrics:
         ]
 
     def value(self, name, **labels):
-        """The sum of the samples with these labels; 0 when the family is there without them."""
+        """The sum of the samples with these labels; 0 if the family exists without them."""
         assert self.family(name) in self.types, f"no metric {name}"
         return sum(value for _, value in self.select(name, **labels))
 
 
 def parse_metrics(text):
-    """Parses Prometheus text format 0.0.4 and fails on what a scraper would refuse."""
+    """Parses Prometheus text format 0.0.4; fails on anything a scraper would reject."""
     metrics = Metrics()
     seen = set()
     assert text.endswith("\n")
@@ -125,7 +124,7 @@ def parse_metrics(text):
 
 
 def check_histograms(metrics):
-    """Buckets grow, end with +Inf, and +Inf is the count."""
+    """Buckets are cumulative and end with +Inf, which equals the count."""
     for name, kind in metrics.types.items():
         if kind != "histogram":
             continue

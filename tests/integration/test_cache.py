@@ -1,4 +1,4 @@
-"""Clients: cached, looked up once, and served while PostgreSQL is away."""
+"""The client cache: hits, single look-ups, and service while PostgreSQL is away."""
 
 import concurrent.futures
 import contextlib
@@ -50,7 +50,7 @@ def test_an_entry_expires(database, jotd):
 
 
 def test_an_expired_entry_is_looked_up_again(database, jotd):
-    """What changed in PostgreSQL is seen once the entry has expired."""
+    """A change in PostgreSQL is seen once the entry has expired."""
     client = database.client(tier="unlimited")
     with jotd(database, client_cache_ttl=1) as s:
         assert s.token(client).json()["scope"] == "read write"
@@ -83,7 +83,7 @@ def test_one_look_up_for_all_who_wait(database, jotd):
 
 
 def test_clients_do_not_wait_for_each_other(database, jotd):
-    """Several look-ups are on the way at once, and a cached client needs none."""
+    """Several look-ups are in flight at once, and a cached client needs none."""
     cached, *others = (database.client() for _ in range(4))
     with jotd(database) as s, concurrent.futures.ThreadPoolExecutor(3) as pool:
         s.token(cached)
@@ -136,7 +136,7 @@ def test_postgresql_is_killed(database, jotd, postgres):
 
 
 def test_postgresql_falls_silent(database, jotd, postgres):
-    """A look-up that nobody answers ends in 503, not in a client that waits for ever."""
+    """A look-up without an answer ends in 503 instead of waiting forever."""
     cached, other = database.client(tier="unlimited"), database.client(tier="unlimited")
     with jotd(database) as s:
         s.token(cached)
@@ -193,8 +193,8 @@ def test_a_secret_that_expires_at_infinity(database, jotd):
 
 @contextlib.contextmanager
 def warmed(jotd, database, workers=1, **settings):
-    """A server whose workers have loaded the active clients. They have one second to: on a busy
-    machine it may take another start."""
+    """A server whose workers have loaded the active clients. They have one second for it, so a busy
+    machine may need another start."""
     for attempt in range(3):
         with jotd(database, workers=workers, **settings) as s:
             told = until(lambda: len(told := [
@@ -207,7 +207,7 @@ def warmed(jotd, database, workers=1, **settings):
 
 
 def test_a_start_loads_who_was_active(database, jotd):
-    """The first request of a client that was issued tokens lately is a hit."""
+    """The first request of a client that was recently issued tokens is a hit."""
     active, idle = database.client(tier="unlimited"), database.client()
     with jotd(database) as s:
         assert cache_status(s.token(active)) == "MISS"
@@ -217,7 +217,7 @@ def test_a_start_loads_who_was_active(database, jotd):
         assert s.metric("jotd_client_lookups_total") == 0
         assert {cache_status(s.token(active)) for _ in range(8)} == {"HIT"}
         assert cache_status(s.token(idle)) == "MISS"
-        # What has changed since is heard, as of any other record.
+        # Later changes invalidate it like any other record.
         database.execute("UPDATE clients SET enabled = false WHERE client_id = %s", (active.id,))
         until(lambda: s.token(active).status_code == 401)
 
@@ -236,7 +236,7 @@ def test_the_most_recently_active_are_loaded(database, jotd):
 
 
 def test_large_records_of_tls_are_read_whole(database, jotd, postgres, tmp_path):
-    """A proxy may make them larger than what libpq reads at once."""
+    """A TLS proxy may send records larger than what libpq reads at once."""
     clients = database.copies(database.client(tier="unlimited"), 300)
     with jotd(database) as s:
         s.raw(b"".join(map(s.token_request, clients)), timeout=20, answers=len(clients))
@@ -256,7 +256,7 @@ def test_loading_does_not_keep_a_server_from_being_ready(database, jotd):
 
 
 def test_active_clients_reads_the_newest_part_of_the_newest_months(database):
-    """Whatever the size of the table: 32 MB of it, back from this month."""
+    """However large the table is: 32 MB of it, backwards from this month."""
     database.execute(
         "INSERT INTO issued_tokens SELECT gen_random_uuid(), 'old-' || n %% 50, 'free', '', '', 'k',"
         " now() - interval '1 hour' + n * interval '1 millisecond', now()"

@@ -1,4 +1,4 @@
-"""The metadata and the key set: what a library reads before it asks, and before it trusts."""
+"""The metadata and the key set: what a library reads before it requests or verifies a token."""
 
 import base64
 import hashlib
@@ -89,7 +89,7 @@ def test_a_shared_secret_is_never_published(database, jotd):
     with jotd(database, keys="HS256") as s:
         assert s.jwks() == {"keys": []}
         s.create_key("ES256")
-        s.process.send_signal(1)  # SIGHUP: look at the keys now
+        s.process.send_signal(1)  # SIGHUP: reload the keys now
         assert [key["kty"] for key in wait_for_keys(s, 1)] == ["EC"]
 
 

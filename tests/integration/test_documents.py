@@ -1,4 +1,4 @@
-"""The documents say what the program does, and their links lead somewhere."""
+"""The documents match the program, and their links work."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from harness.process import ROOT, run_jotd
 
 CALL = re.compile(r"\blog_(error|warn|info|debug)\(\s*([^,]+),")
 FIELD = re.compile(r'\blog_(?:str|int|slice)\(\s*"([a-z0-9_]+)"')
-# Lines with a switch of their own, and in pieces: where their fields are.
+# Events written without a log_ function: level, file, and a pattern for fields added elsewhere.
 IN_PIECES = {
     "http.request": ("info", "common/http/access_log.c", r"\baccess_log_add\(req, \"([a-z_]+)\""),
     "log.level": ("info", "auth/log_level.c", None),
@@ -40,7 +40,7 @@ def test_the_page_of_settings(options):
 
 
 def test_the_example_environment(options):
-    """It has every variable, with its default; where there is none, a value that is taken."""
+    """It has every variable with its default; without a default, with a valid value."""
     lines = re.findall(r"^(#?)([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.M)
     assert {name: None if off else value for off, name, value in lines} == {
         option["name"]: option["default"] for option in options}
@@ -48,7 +48,7 @@ def test_the_example_environment(options):
 
 
 def calls(text):
-    """(level, event, fields) of every line that is written."""
+    """(level, event, fields) of every log call."""
     for match in CALL.finditer(text):
         end, depth = match.end(), 1
         while depth:
@@ -63,7 +63,7 @@ def sources():
 
 
 def written_events():
-    """Of each event: its levels, and the fields of each of its lines."""
+    """By event: the level and the fields of each log call."""
     events = {}
     texts = sources()
     for text in texts.values():
@@ -81,7 +81,7 @@ def written_events():
 
 
 def documented_events():
-    """Of each event: its levels, the fields of all of its lines, and those of some."""
+    """By event: its levels, the fields of all its lines, and those of only some."""
     rows = re.findall(r"^\| `([a-z_.]+)` \| ([a-z, ]+) \| ([^|]*) \|",
                       (ROOT / "docs" / "logs.md").read_text(), re.M)
     assert len({event for event, *_ in rows}) == len(rows), "an event has two rows"
@@ -98,7 +98,7 @@ def test_every_event_is_documented():
     for event, lines in written.items():
         levels, always, sometimes = documented[event]
         assert {level for level, _ in lines} == levels, event
-        if event == "http.request":  # one line, in pieces
+        if event == "http.request":  # one line in pieces
             assert lines[0][1] == always | sometimes, event
         else:
             assert set.intersection(*(fields for _, fields in lines)) == always, event
@@ -106,7 +106,7 @@ def test_every_event_is_documented():
 
 
 def anchors(path):
-    """Those that GitHub gives to headings."""
+    """The anchors that GitHub derives from headings."""
     headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", path.read_text(),
                                                flags=re.M | re.S), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

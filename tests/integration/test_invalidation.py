@@ -1,4 +1,5 @@
-"""A change in PostgreSQL is heard at once, by everyone; and what holds while nothing is heard."""
+"""A change in PostgreSQL takes effect everywhere at once; and what holds while no notification
+arrives."""
 
 import concurrent.futures
 import contextlib
@@ -23,7 +24,7 @@ from harness.server import receive
 from harness.services import Databases
 from harness.wire import parse_answers, take_answer
 
-SOON = 1  # seconds, most of the time, on a busy machine under a sanitizer; meant are 0.1
+SOON = 1  # seconds; meant are 0.1, but the machine may be busy and run a sanitizer
 
 
 def cache_status(answer):
@@ -35,7 +36,7 @@ def is_unavailable(answer):
 
 
 def with_id(client, id):
-    """The credentials of another client that has the same secret."""
+    """The credentials of another client with the same secret."""
     return types.SimpleNamespace(id=id, secret=client.secret)
 
 
@@ -48,8 +49,7 @@ def disable(database, client):
 
 
 class Askers:
-    """Connections that are open already, spread over all servers and workers, and ask for one
-    client together."""
+    """Open connections, spread over all servers and workers, that ask for one client together."""
 
     def __init__(self, stack, servers, client, count=8):
         self.request = servers[0].token_request(client)
@@ -64,7 +64,8 @@ class Askers:
                 for connection in connections]
 
     def see(self, what):
-        """All get such answers, and go on getting them. Returns the seconds that it took."""
+        """Waits until all get such answers, and checks that they keep getting them. Returns the
+        seconds it took."""
         began = time.monotonic()
         waiting = self.connections
 
@@ -100,7 +101,7 @@ def with_ttl(seconds):
     return lambda answer: answer.json()["expires_in"] == seconds
 
 
-# What to type, and what every connection sees after it
+# The change, and what every connection sees after it
 BY_PSQL = [
     ("UPDATE clients SET scopes = '{read}' WHERE client_id = %s", with_scope("read")),
     ("UPDATE clients SET audiences = '{https://b.example}' WHERE client_id = %s",
@@ -157,7 +158,7 @@ def test_every_change_takes_effect_at_once_everywhere(database, servers):
 
 @contextlib.contextmanager
 def listening(database):
-    """Yields a function that returns what was notified since the last call, in order."""
+    """Yields a function that returns the payloads notified since the last call, in order."""
     with contextlib.closing(database.postgres.connect(database.name)) as connection:
         connection.autocommit = True
         connection.cursor().execute("LISTEN jotd_client")
@@ -177,7 +178,7 @@ def listening(database):
 
 
 def assert_all(payloads):
-    """Up to 50 ids, then all."""
+    """50 ids, then all."""
     assert payloads[-1] == "*" and len(payloads) == len(set(payloads)) == 51
 
 
@@ -246,8 +247,7 @@ def test_what_cannot_be_counted_is_told_as_a_change_of_all(database):
 
 
 def test_a_change_by_a_replica_takes_effect(database, jotd):
-    """A session that says that it replays what happened elsewhere fires no trigger but those that
-    always do."""
+    """A session in replica mode fires only triggers that are enabled ALWAYS."""
     client = database.client(tier="unlimited")
     as_replica = "SET session_replication_role = replica; "
     with jotd(database) as s, listening(database) as heard:
@@ -294,10 +294,10 @@ def test_a_change_by_logical_replication_takes_effect(database, jotd, publisher)
 
 
 def test_all_are_invalidated_at_once_under_load(database, jotd):
-    """Each client is looked up once more by each worker, and nobody notices."""
+    """Each worker looks each client up once more, and no request fails."""
     count = 5000 if is_long() else 300
     clients = database.copies(database.client(tier="unlimited"), count)
-    most = 5 * count // 3  # of the two caches
+    most = 5 * count // 3  # of the entries of the two caches
     with jotd(database, workers=2) as s, \
             Load([s], clients, threads=8, per_connection=20) as load:
         until(lambda: s.metric("jotd_client_cache_entries") >= most, timeout=60)
@@ -332,7 +332,7 @@ def test_many_who_ask_for_an_invalidated_client_wait_for_one_look_up(database, j
 
 
 class Statements:
-    """Those that look clients up, from PostgreSQL's log: each is the list of its ids, in order."""
+    """Look-ups of clients in PostgreSQL's log: for each, the list of its ids in order."""
 
     def __init__(self, database):
         self.log = database.postgres.directory / "log"
@@ -350,8 +350,8 @@ class Statements:
 
 @contextlib.contextmanager
 def with_cached(database, jotd, count, **settings):
-    """A server that has so many clients in its cache, the last one used last, and what it asks
-    PostgreSQL from then on."""
+    """A server with `count` clients in its cache, the last one used last; the clients; and the
+    look-ups it sends from then on."""
     clients = database.copies(database.client(tier="unlimited"), count)
     statements = Statements(database)
     with jotd(database, **settings) as s:
@@ -366,7 +366,7 @@ def with_cached(database, jotd, count, **settings):
 
 
 def change_all(database, sql):
-    """Changes that are told by one *, and not by ids before it."""
+    """Changes announced by one *, without ids before it."""
     tables = "clients", "client_secrets"
     database.execute("; ".join([*(f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in tables),
                                 sql, "NOTIFY jotd_client, '*'",
@@ -396,7 +396,8 @@ def test_a_change_of_all_looks_clients_up_500_at_once_hottest_first(database, jo
 
 
 def test_nothing_of_before_a_change_of_all_is_served(database, jotd):
-    """However soon it is asked for: the first answers after the change was heard know of it."""
+    """However soon they are requested: the first answers after the notification already reflect it.
+    """
     with with_cached(database, jotd, 1000) as (s, clients, _):
         heard = 0
         for enabled in False, True, False, True:
@@ -409,7 +410,8 @@ def test_nothing_of_before_a_change_of_all_is_served(database, jotd):
 
 
 def storm(database, seconds):
-    """Says for so long that all clients have changed, as often as it can. Returns how often."""
+    """Announces as often as it can, for `seconds`, that all clients have changed. Returns how
+    often."""
     said, end = 0, time.monotonic() + seconds
     with contextlib.closing(database.postgres.connect(database.name)) as connection:
         connection.autocommit = True
@@ -421,7 +423,7 @@ def storm(database, seconds):
 
 
 def test_a_storm_of_changes_does_not_multiply_what_is_looked_up(database, jotd):
-    """A round a second, and besides nobody is looked up who is not asked for."""
+    """One round a second; apart from those, only requested clients are looked up."""
     with with_cached(database, jotd, 1200) as (s, clients, statements):
         began = time.monotonic()
         assert storm(database, seconds=2) > 200
@@ -440,7 +442,7 @@ def test_a_storm_of_changes_does_not_multiply_what_is_looked_up(database, jotd):
         assert sum(map(len, statements.seen())) <= 1200 * rounds + answers
         disable(database, clients[-1])
         until(lambda: s.token(clients[-1]).status_code == 401)
-        # When it is over, so are the rounds, and all are cached.
+        # When the storm is over, so are the rounds, and all clients are cached.
         until(lambda: cache_status(s.token(clients[0])) == "HIT")
 
 
@@ -457,7 +459,7 @@ def test_a_client_that_cannot_be_read_again_keeps_no_other_from_it(database, jot
 
 
 def test_a_round_that_fails_is_over(database, jotd):
-    """Then each client is looked up when it is asked for."""
+    """After that, each client is looked up when it is requested."""
     with with_cached(database, jotd, 600) as (s, clients, _):
         database.execute("REVOKE SELECT ON tiers FROM jotd_server; NOTIFY jotd_client, '*'")
         until(lambda: s.metric("jotd_client_lookups_total", result="error") == 500)
@@ -484,7 +486,7 @@ def test_a_change_overtakes_a_look_up_that_waits_for_a_lock(database, jotd):
 
 
 def stand_still_at(database, lock):
-    """Every look-up waits for this lock between reading a row and sending it."""
+    """Makes every look-up wait for this lock between reading a row and sending it."""
     database.execute(f"ALTER DATABASE {database.name} SET search_path = public, pg_catalog")
     database.execute("CREATE FUNCTION array_to_string(text[], text) RETURNS text LANGUAGE plpgsql "
                      f"AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared({lock}); "
@@ -492,7 +494,7 @@ def stand_still_at(database, lock):
 
 
 def disabled_behind_its_look_up(database, s, client, pool):
-    """The answer, in the future, to who asks for a client that is disabled when its row was read."""
+    """The future answer to a request whose client was disabled after its row had been read."""
     with contextlib.closing(database.postgres.connect(database.name)) as connection:
         connection.cursor().execute("SELECT pg_advisory_xact_lock(1)")
         asked = pool.submit(s.token, client)
@@ -507,12 +509,12 @@ def test_a_change_overtakes_a_look_up_that_has_read_already(database, jotd):
     client = database.client(tier="unlimited")
     with jotd(database) as s, concurrent.futures.ThreadPoolExecutor() as pool:
         asked = disabled_behind_its_look_up(database, s, client, pool)
-        assert asked.result().status_code == 200  # what it had read was the old row indeed
+        assert asked.result().status_code == 200  # it had indeed read the old row
         until(lambda: s.token(client).status_code == 401)
 
 
 class HoldsTheEnd(Proxy):
-    """Keeps the end of the answer back (ReadyForQuery) before which a change of a client is told."""
+    """Holds back the end of an answer (ReadyForQuery) that follows the notification of a change."""
 
     def __init__(self, server):
         super().__init__(server)
@@ -537,7 +539,7 @@ def test_a_change_that_is_told_before_the_end_of_an_answer(database, jotd, postg
         asked = disabled_behind_its_look_up(database, s, client, pool)
         assert proxy.held.wait(10)
         until(lambda: not unread(s, proxy.port))
-        s.get("/health")  # a turn of the loop that has read it is over
+        s.get("/health")  # now the loop has read it
         proxy.let_go.set()
         assert asked.result().status_code == 200
         until(lambda: s.token(client).status_code == 401)
@@ -564,7 +566,7 @@ def connected(server):
 
 
 def test_the_network_dies_without_a_word(database, jotd, postgres):
-    """A heartbeat notices; cached clients get tokens before and after."""
+    """A heartbeat detects it; cached clients get tokens before and after."""
     client, other = (database.client(tier="unlimited") for _ in range(2))
     with Proxy(postgres) as proxy, jotd(proxy.url(database)) as s:
         for who in client, other:
@@ -592,7 +594,7 @@ def test_the_network_dies_without_a_word(database, jotd, postgres):
 
 
 def test_a_server_that_was_held_up_does_not_take_postgresql_for_dead(database, jotd, postgres):
-    """The answer to its heartbeat has come while it stood still for longer than it waits for one."""
+    """The heartbeat was answered while the server was stopped for longer than its timeout."""
     client = database.client(tier="unlimited")
     with Proxy(postgres) as proxy, jotd(proxy.url(database)) as s:
         def goes_through_it():
@@ -604,18 +606,19 @@ def test_a_server_that_was_held_up_does_not_take_postgresql_for_dead(database, j
             held_up = False
             with contextlib.suppress(AssertionError):
                 until(lambda: unread(s, proxy.port), timeout=5)
-                time.sleep(1.5)  # the heartbeat's deadline passes
+                time.sleep(1.5)  # the heartbeat times out
                 held_up = True
             s.process.send_signal(signal.SIGCONT)
-            return held_up and cache_status(s.token(client)) == "HIT"  # a loss would have expired it
+            return held_up and cache_status(s.token(client)) == "HIT"  # a loss would expire it
 
-        # The machine may stand still right before the signal, so that the deadline has passed: then
-        # nothing is unread, the connection is lost, and the client is looked up again.
+        # The machine may stall right before the signal, so that the timeout has passed. Then
+        # nothing is
+        # unread, the connection is lost, and the client is looked up again.
         assert any(goes_through_it() for _ in range(3))
 
 
 def unread(server, port):
-    """Whether bytes of a peer at this port wait for the server to read them."""
+    """Whether bytes from a peer at this port wait for the server to read them."""
     tcp = pathlib.Path(f"/proc/{server.process.pid}/net/tcp").read_text()
     lines = [line.split() for line in tcp.splitlines()[1:]]
     return any(remote.endswith(f":{port:04X}") and not queues.endswith(":00000000")
@@ -637,7 +640,7 @@ def test_the_network_dies_under_a_look_up(database, jotd, postgres):
 
 @contextlib.contextmanager
 def pooler(database, postgres, pool_size):
-    """pgbouncer in transaction mode; yields the URL of the database behind it."""
+    """pgbouncer in transaction mode; yields the database's URL through it."""
     directory = postgres.directory / f"pgbouncer-{database.name}"
     directory.mkdir(mode=0o755)
     port = free_port()
@@ -661,10 +664,10 @@ def pooler(database, postgres, pool_size):
 @pytest.mark.skipif(not shutil.which("pgbouncer"), reason="needs pgbouncer")
 @pytest.mark.parametrize("pool_size", [1, 20])
 def test_a_pooler_in_transaction_mode_is_noticed(database, jotd, postgres, pool_size):
-    """Also when it has but one connection, so that a worker does hear what it says itself."""
+    """Also with a single connection, on which a worker receives its own notifications."""
     client = database.client(tier="unlimited")
     with jotd(database) as s:
-        s.access_token(client)  # from now on a start would load this client
+        s.access_token(client)  # from now on, a start would load this client
     with pooler(database, postgres, pool_size) as url, jotd(url, ready=False) as s:
         assert s.token(client).status_code == 503
         disable(database, client)
@@ -708,8 +711,8 @@ def test_stale_service_ends(database, jotd, postgres):
 
 
 def test_stale_service_ends_although_postgresql_takes_connections(database, jotd):
-    """Of a schema that this jotd does not know, say: each attempt is another loss, and none of them
-    gives a client more time."""
+    """With an unknown schema, for example, each attempt is another loss, and none of them extends
+    the time that a client may be stale."""
     client = database.client(tier="unlimited")
     with jotd(database, client_cache_stale=5) as s:
         assert cache_status(s.token(client)) == "MISS"
@@ -749,9 +752,9 @@ def test_a_made_up_id_costs_one_look_up(database, jotd):
 
 
 def test_an_unknown_id_is_remembered_as_a_record_is(database, jotd, postgres):
-    """Else one who asks again after a while could tell by the time of the answer which ids exist."""
+    """Otherwise the time of a later answer would reveal which ids exist."""
     client, other = database.client(tier="unlimited"), database.client()
-    client.secret = other.secret  # a wrong one, of the right form
+    client.secret = other.secret  # a wrong one, but well-formed
     nobody = made_up(client)
     with jotd(database, client_cache_ttl=1) as s:
         def lookups():
@@ -765,7 +768,7 @@ def test_an_unknown_id_is_remembered_as_a_record_is(database, jotd, postgres):
         assert abs(found - unknown) <= 1
         postgres.stop()
         s.wait_log("pg.lost", connection="look-up")
-        # Nobody can tell about either now.
+        # Now neither can be verified.
         assert s.token(client).status_code == s.token(nobody).status_code == 503
 
 
@@ -783,7 +786,7 @@ def test_made_up_ids_push_no_real_client_out(database, jotd):
 
 
 def wrk(s, name, requests, seconds, directory):
-    """Sends these requests, over and over, at full speed; returns p99 in milliseconds."""
+    """Repeats these requests at full speed; returns p99 in milliseconds."""
     script = directory / f"{name}.lua"
     lines = "\n".join(f"  {json.dumps(request.decode())}," for request in requests)
     script.write_text(f"local requests = {{\n{lines}\n}}\nlocal n = 0\n"
@@ -797,7 +800,7 @@ def wrk(s, name, requests, seconds, directory):
 @pytest.mark.skipif(not shutil.which("wrk"), reason="needs wrk")
 @long_test
 def test_real_clients_beside_made_up_ids_at_full_speed(database, jotd, tmp_path, capsys):
-    """The ids that nobody has cost the clients that exist nothing but their share of the machine."""
+    """Made-up ids cost real clients nothing but their share of the machine."""
     clients = database.copies(database.client(tier="unlimited"), 1000)
     real = [Server.token_request(client) for client in clients]
     ghosts = [Server.token_request(made_up(clients[0])) for _ in range(100_000)]
@@ -823,11 +826,11 @@ def test_a_client_made_after_it_was_asked_for_works_at_once(database, jotd):
     with jotd(database) as s:
         assert s.token(with_id(database.client(), "newcomer")).status_code == 401
         newcomer = database.client(id="newcomer")
-        until(lambda: s.token(newcomer).status_code == 200, timeout=4)  # sooner than it is forgotten
+        until(lambda: s.token(newcomer).status_code == 200, timeout=4)  # before it expires
 
 
 def test_who_is_in_use_never_waits(database, jotd):
-    """The record is looked up again behind an answer, before it expires."""
+    """The record is looked up again in the background, before it expires."""
     client = database.client(tier="unlimited")
     with jotd(database, client_cache_ttl=15) as s:
         seen = []

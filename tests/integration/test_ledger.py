@@ -1,4 +1,4 @@
-"""The ledger when all is well: every answered token is a row of issued_tokens, once."""
+"""The ledger when all is well: every answered token is a row of issued_tokens, exactly once."""
 
 import concurrent.futures
 import contextlib
@@ -11,7 +11,7 @@ from harness import Load, abandon, claims_of, millisecond_of, recorded, until
 from harness.ledger import wait_for_maintenance
 from harness.process import run_jotd
 
-NEVER = 3600  # seconds: a batch that only its rows close
+NEVER = 3600  # seconds: only its rows close a batch
 
 
 def jti(s, client, **form):
@@ -19,7 +19,7 @@ def jti(s, client, **form):
 
 
 def batches(database):
-    """The rows of each batch that PostgreSQL knows."""
+    """Batch sizes as recorded in PostgreSQL."""
     return sorted(row[0] for row in database.execute("SELECT rows FROM flushed_batches"))
 
 
@@ -47,7 +47,7 @@ def test_a_row_says_what_the_token_says(database, jotd):
 
 
 def test_an_answered_token_is_in_a_file_already(database, jotd):
-    """What an operator finds there can be loaded by COPY as it is."""
+    """An operator can load that file with COPY as it is."""
     client = database.client()
     with jotd(database, batch_interval=NEVER) as s:
         jtis = [jti(s, client) for _ in range(3)]
@@ -231,7 +231,7 @@ def test_the_end_without_postgresql(database, jotd, postgres):
 # What earlier processes left
 
 def test_what_was_left_is_sent(database, jotd, tmp_path):
-    """Directory after directory, without the torn end of a line, and nothing of them stays."""
+    """All directories are sent, without torn last lines, and removed."""
     left = [abandon(tmp_path / "spool", torn=torn) for torn in ("", "01a", "\0\0")]
     with jotd(database, spool_dir=tmp_path / "spool") as s:
         until(lambda: recorded(database) == set.union(*(jtis for _, jtis in left)))
@@ -296,7 +296,7 @@ def test_two_migrations_at_once(fresh_database):
 
 
 def test_rows_move_from_the_default_partition(database, jotd):
-    """Also when three servers make the partitions at once, while another writes."""
+    """Even when three servers make the partitions at once while another writes."""
     client = database.client(tier="unlimited")
     with jotd(database, batch_rows=20) as writing:
         wait_for_maintenance(database)
@@ -316,7 +316,7 @@ def test_rows_move_from_the_default_partition(database, jotd):
 
 
 def test_all_tables_may_be_published(fresh_database, jotd):
-    """As for change capture, or an upgrade by replication; before the schema is made and after."""
+    """For change capture or an upgrade by replication; before and after the schema is made."""
     fresh_database.execute("CREATE PUBLICATION cdc FOR ALL TABLES")
     fresh_database.cli("migrate")
     client = fresh_database.client(tier="unlimited")
@@ -338,11 +338,11 @@ def test_maintenance_that_fails_is_seen_and_the_rest_is_done(database, jotd):
         until(lambda: s.metric("jotd_ledger_maintenance_failing") == 1)
         assert "permission denied" in s.wait_log("ledger.maintenance_failed")["reason"]
         assert s.metric("jotd_ledger_maintenance_errors_total") >= 1
-        wait_for_maintenance(database)  # batches are forgotten all the same
+        wait_for_maintenance(database)  # batches are forgotten nevertheless
 
 
 def test_batches_are_forgotten_after_30_days(database, jotd):
-    """In pieces, and the watermark says so."""
+    """In pieces, advancing the watermark."""
     database.execute(
         "INSERT INTO flushed_batches SELECT gen_random_uuid(), 1, now() - interval '32 days'"
         " FROM generate_series(1, 250000);"

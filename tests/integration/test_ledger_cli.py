@@ -1,4 +1,4 @@
-"""jotd ledger as an operator sees it: status, flush, retry, prune, and the queries to ask."""
+"""jotd ledger as an operator sees it: status, flush, retry, prune, and the documented queries."""
 
 import contextlib
 import datetime
@@ -28,8 +28,8 @@ def spool(tmp_path):
 
 @pytest.fixture
 def ledger(database, spool):
-    """ledger("status") runs a command on this spool and the database, with the server's role; prune
-    with the owner's."""
+    """ledger("status") runs a command on this spool and database: prune with the owner's role, the
+    others with the server's."""
     def run(*arguments, check=True, env=None):
         url = database.owner_url if arguments[0] == "prune" else database.url
         return database.cli("ledger", *arguments, check=check,
@@ -133,7 +133,7 @@ def test_status_of_what_was_left(ledger, spool):
     segment, _ = abandon(spool, days_ago=2, rows=3, torn="half a r")
     whole = segment.read_text().rpartition("\n")[0] + "\n"
     (segment.parent / uuid7(NOW)).write_text(row(uuid7(NOW)))
-    (segment.parent / uuid7(NOW)).write_text("")  # open, without a row yet
+    (segment.parent / uuid7(NOW)).write_text("")  # open, still without a row
     rejected = set_aside(spool, "rejected", "bad\n", "bad\n")
     expired = set_aside(spool, "expired", row(uuid7(NOW)))
     (spool / "lost+found").mkdir()
@@ -192,7 +192,7 @@ def test_flush(database, ledger, spool):
     assert is_empty(spool)
     assert ledger("flush").stdout == "sent 0 rows\n"
 
-    # As when the process died between COMMIT and unlink.
+    # As if the process had died between COMMIT and unlink.
     done = ledger("flush", env={"JOTD_SPOOL_DIR": str(again)})
     assert done.stdout.startswith("sent 0 rows\ndid not send 6 rows: PostgreSQL had them already")
     assert len(recorded(database)) == 6
@@ -201,7 +201,7 @@ def test_flush(database, ledger, spool):
 
 @long_test
 def test_flush_of_a_million_rows(database, ledger, spool):
-    """Every one of them arrives, once; twice sent, they are known."""
+    """Each row arrives once, and batches sent again are recognized."""
     directory = spool / uuid7(NOW)
     directory.mkdir(parents=True, mode=0o700)
     for _ in range(1000):
@@ -227,7 +227,7 @@ def test_flush_of_rows_that_postgresql_refuses(database, ledger, spool):
 
 
 def test_flush_leaves_what_is_no_segment(database, ledger, spool):
-    """Whatever has to stay, the rest is sent."""
+    """The rest is sent, whatever has to stay."""
     segment, jtis = abandon(spool)
     foreign = segment.parent / "notes"
     foreign.touch()
@@ -264,7 +264,7 @@ def test_flush_shows_progress_on_a_terminal(database, spool):
                           stderr=tty, check=True, timeout=60)
     os.close(tty)
     shown = b""
-    with contextlib.suppress(OSError):  # the end of a terminal
+    with contextlib.suppress(OSError):  # end of the terminal
         while piece := os.read(terminal, 65536):
             shown += piece
     os.close(terminal)
@@ -310,7 +310,7 @@ def test_retry_of_what_expired(database, ledger, spool):
 
 
 def test_retry_leaves_what_is_not_final(database, ledger, spool):
-    """Set aside, but its segment was not committed: it will be sent, and set aside anew."""
+    """The segment was not committed: it will be sent again, and its rows set aside anew."""
     segment, jtis = abandon(spool)
     rejected = spool / f"{segment.name}.rejected"
     rejected.write_text(segment.read_text())
@@ -322,7 +322,7 @@ def test_retry_leaves_what_is_not_final(database, ledger, spool):
 
 
 def test_retry_is_killed(database, ledger, spool):
-    """What it had in hand is then like any other segment that a process left."""
+    """The rows in progress are left as an ordinary abandoned segment."""
     jti = uuid7(NOW)
     set_aside(spool, "rejected", row(jti))
     env = clean_environment(DATABASE_URL=database.url, JOTD_SPOOL_DIR=str(spool))
@@ -345,7 +345,7 @@ def test_retry_is_killed(database, ledger, spool):
 
 
 def month(ago):
-    """The first day of the month so long ago, and the name of its partition."""
+    """The first day of the month `ago` months back, and the name of its partition."""
     number = NOW.year * 12 + NOW.month - 1 - ago
     first = datetime.datetime(number // 12, number % 12 + 1, 1, tzinfo=datetime.timezone.utc)
     return first, f"issued_tokens_{first:%Y_%m}"
@@ -360,7 +360,8 @@ def partitions(database):
 
 @pytest.fixture
 def old_months(database):
-    """Partitions of the five months before this one, a row in each, and one in the default."""
+    """Partitions of the five months before this one, with one row in each, and one row in the
+    default partition."""
     for ago in range(1, 6):
         first, name = month(ago)
         database.execute("SELECT make_issued_tokens_partition(%s)", (first,))

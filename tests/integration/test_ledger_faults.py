@@ -1,5 +1,5 @@
-"""The ledger when something dies, hangs, refuses or is full: what a client has read is recorded,
-once."""
+"""The ledger when something dies, hangs, refuses or is full: every token that a client has read is
+recorded, once."""
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ from harness.ledger import wait_for_maintenance
 from harness.process import is_long
 
 LONG = is_long()
-NEVER = 3600  # seconds: a batch that only its rows close
+NEVER = 3600  # seconds: only its rows close a batch
 RANDOM = random.Random()
-SPOOL_RESERVE = 1 << 20  # as common/spool/spool.h says
+SPOOL_RESERVE = 1 << 20  # as in common/spool/spool.h
 
 
 @pytest.fixture(autouse=True)
 def seed(request):
-    """What was random in a test that failed can be had again."""
+    """Prints the random seed, so that a failure can be reproduced."""
     number = int(os.environ.get("JOTD_TEST_SEED", random.randrange(1 << 32)))
     print(f"JOTD_TEST_SEED={number}")
     RANDOM.seed(number)
@@ -42,12 +42,12 @@ def directories(s):
 
 
 def until_all_is_sent(s, processes=1, timeout=30):
-    """Until nothing is left of earlier processes, and nothing of this one but an open segment."""
+    """Until nothing is left of earlier processes: `processes` directories remain."""
     until(lambda: len(directories(s)) == processes, timeout)
 
 
 def check_segments(s):
-    """No half row in any of them."""
+    """No segment has an incomplete row."""
     for segment in s.segments():
         text = segment.read_text()
         assert text == "" or text.endswith("\n"), segment
@@ -75,19 +75,19 @@ def test_kill_9_of_the_server(database, jotd, together):
                     s.start()
             load.progress(100)
         for s in servers:
-            s.wait_until("/ready")  # the load may have gone on with the other one only
+            s.wait_until("/ready")  # the load may have continued with only the other one
         until_all_is_sent(servers[0], processes=together)
         for s in servers:
             assert s.stop() == 0
-        assert load.statuses.keys() <= {200, 503}  # before PostgreSQL was reached
+        assert load.statuses.keys() <= {200, 503}  # 503 before PostgreSQL was reached
         assert load.jtis <= recorded(database)
         assert list(servers[0].spool_dir.iterdir()) == []
 
 
-# The death of PostgreSQL and of the way to it
+# The death of PostgreSQL and of the connection to it
 
 def test_kill_9_of_postgresql(database, jotd, postgres):
-    """A client that is cached does not notice."""
+    """A cached client does not notice."""
     client = database.client(tier="unlimited")
     with jotd(database, batch_rows=20) as s, Load([s], client) as load:
         for _ in range(10 if LONG else 2):
@@ -120,7 +120,7 @@ def test_kill_9_of_postgresql_in_the_middle_of_a_copy(database, jotd, postgres):
 
 @pytest.mark.parametrize("killed", [False, True], ids=["jotd lives", "kill -9 of jotd"])
 def test_the_answer_to_commit_is_lost(database, jotd, postgres, killed):
-    """The rows are there, jotd cannot know, and sends them again."""
+    """The rows are committed, but jotd cannot know, and sends them again."""
     client = database.client()
     with Proxy(postgres) as proxy, jotd(proxy.url(database), batch_rows=10) as s:
         proxy.withhold_commit()
@@ -166,19 +166,19 @@ def test_the_backend_is_terminated_while_it_waits(database, jotd):
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND query LIKE 'COPY issued_tokens%%'")
             until(lambda: s.metric("jotd_ledger_flush_errors_total") >= 1)
-            jtis |= batch(s, client, 5)  # tokens are issued all the while
+            jtis |= batch(s, client, 5)  # tokens are issued throughout
         jtis |= batch(s, client, 5)
         until(lambda: recorded(database) == jtis)
         until(lambda: s.segments() == [])
 
 
 def is_synced(path):
-    """A sync gives back what was reserved of the disk."""
+    """A sync releases the disk space that was reserved."""
     return path.stat().st_blocks * 512 < SPOOL_RESERVE
 
 
 def test_what_is_closed_is_synced_while_the_sender_waits(database, jotd):
-    """For PostgreSQL: a power loss in that time takes the open file only."""
+    """It waits for PostgreSQL: a power loss in that time costs only the open file."""
     client = database.client()
     with jotd(database, batch_rows=5) as s:
         wait_for_maintenance(database)
@@ -186,7 +186,7 @@ def test_what_is_closed_is_synced_while_the_sender_waits(database, jotd):
             jtis = batch(s, client, 5)
             until(database.waiting_for_lock)
             jtis |= batch(s, client, 5)
-            # Sooner than the sender gives up, after 10 s.
+            # Before the sender gives up, after 10 s.
             until(lambda: all(map(is_synced, s.segments())) and len(s.segments()) == 2, timeout=7)
             assert s.metric("jotd_ledger_rows_pending") == 10
             assert s.metric("jotd_ledger_flush_errors_total") == 0
@@ -196,8 +196,8 @@ def test_what_is_closed_is_synced_while_the_sender_waits(database, jotd):
 
 @long_test
 def test_a_copy_is_held_by_a_peer_that_has_stopped(database, jotd, postgres):
-    """Nobody closes that connection: its transaction holds the key of the batch until it is ended
-    for its silence."""
+    """Nobody closes that connection: its transaction holds the batch's key until it is ended for
+    its silence."""
     client = database.client()
     with Proxy(postgres) as proxy, jotd(proxy.url(database), batch_rows=10) as s:
         proxy.freeze_copy()
@@ -210,7 +210,7 @@ def test_a_copy_is_held_by_a_peer_that_has_stopped(database, jotd, postgres):
 
 @long_test
 def test_a_copy_that_stopped_goes_on(database, jotd, postgres):
-    """After jotd has given it up: the rows are there once."""
+    """After jotd has given it up: the rows are recorded once."""
     client = database.client()
     with Proxy(postgres) as proxy, jotd(proxy.url(database), batch_rows=10) as s:
         proxy.freeze_copy()
@@ -253,7 +253,7 @@ def test_postgresql_is_away_under_load(database, jotd, postgres):
 
 
 def test_a_segment_vanishes_while_postgresql_is_away(database, jotd, postgres):
-    """Its rows are lost, and said to be; the others do not wait for it."""
+    """Its rows are lost, and logged as lost; the others do not wait for it."""
     client = database.client(tier="unlimited")
     with jotd(database, batch_rows=1) as s:
         postgres_was_up = claims_of(s.access_token(client))["jti"]
@@ -262,7 +262,7 @@ def test_a_segment_vanishes_while_postgresql_is_away(database, jotd, postgres):
         jtis = [claims_of(s.access_token(client))["jti"] for _ in range(5)]
         until(lambda: len([path for path in s.segments() if path.stat().st_size]) == 5)
         tries = s.metric("jotd_ledger_flush_errors_total")
-        # When two more attempts have failed, all are synced.
+        # After two more failed attempts, all are synced.
         until(lambda: s.metric("jotd_ledger_flush_errors_total") > tries + 1, timeout=30)
         lost = next(path for path in s.segments() if jtis[1] in path.read_text())
         lost.unlink()
@@ -276,7 +276,7 @@ def test_a_segment_vanishes_while_postgresql_is_away(database, jotd, postgres):
 
 @pytest.fixture
 def wide_client(database):
-    """Rows of 4 KB, which fill a spool soon."""
+    """Its rows are 4 KB, which soon fill a spool."""
     scope = " ".join(f"{number:0>39}" for number in range(100))
     return database.client(scope=scope, tier="unlimited")
 
@@ -287,7 +287,7 @@ def refused(s, client):
         return False
     assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
     assert int(answer.headers["Retry-After"]) >= 1
-    # It is cached: PostgreSQL was not asked. Another worker may not have it.
+    # The client is cached, so the 503 is not PostgreSQL's. Another worker may not have it cached.
     return "X-Cache-Status" in answer.headers
 
 
@@ -318,7 +318,7 @@ def test_the_spool_is_full(database, jotd, postgres, wide_client):
 
 
 def test_ready_comes_back_without_a_request_for_a_token(database, jotd, postgres, wide_client):
-    """A balancer sends none to a server that is not ready."""
+    """A balancer sends no requests to a server that is not ready."""
     with jotd(database, spool_max_bytes=100_000, batch_rows=10) as s:
         jti(s, wide_client)
         postgres.stop()
@@ -335,7 +335,7 @@ def test_the_spool_is_full_and_records_are_dropped(database, jotd, postgres, wid
             postgres.stop()
             dropped = s.metric("jotd_ledger_rows_dropped_total")
             until(lambda: s.metric("jotd_ledger_rows_dropped_total") > dropped + 50)
-            # A batch that was committed just before the stop may still make room for others.
+            # A batch committed just before the stop may still make room.
             until(lambda: s.ready().json()["spool"].startswith("full"))
             answer = s.ready()
             assert answer.status_code == 200
@@ -395,7 +395,7 @@ def test_the_disk_becomes_read_only(database, jotd, tmp_path):
         with jotd(database, spool_dir=disk / "spool", batch_rows=1) as s:
             jtis = batch(s, client, 2)
             until(lambda: s.segments() == [])
-            until(lambda: remount("ro"))  # not while a file is open for writing
+            until(lambda: remount("ro"))  # fails while a file is open for writing
             check_full(s, client)
             assert remount("rw")
             until(lambda: s.token(client).status_code == 200)
@@ -404,19 +404,19 @@ def test_the_disk_becomes_read_only(database, jotd, tmp_path):
 
 
 def limit_files(s, size):
-    """No file of the server may grow past `size`."""
+    """Limits the size of the server's files."""
     hard = resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE)[1]
     resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
 
 
 def test_a_write_falls_short(database, jotd, postgres, wide_client):
-    """What was not written whole is not answered for."""
+    """A token whose row was not written whole is not sent."""
     with jotd(database, batch_interval=NEVER) as s:
         with Load([s], wide_client) as load:
             load.progress(5)
             postgres.stop()
             limit_files(s, 50_000)
-            until(lambda: len(s.segments()) >= 4)  # each but the first and the last fell short
+            until(lambda: len(s.segments()) >= 4)  # all but the first and the last fell short
             load.meets(503)
             check_segments(s)
             limit_files(s, None)
@@ -449,7 +449,7 @@ def test_a_write_falls_short_and_records_are_dropped(database, jotd, wide_client
     "ADD CONSTRAINT fair CHECK (1 / (scope <> 'much too bad')::int = 1)",  # 22012
 ])
 def test_a_row_that_is_refused_for_its_content(database, jotd, rule):
-    """The good ones of its batch arrive; it is set aside, and nothing waits for it."""
+    """The good rows of its batch arrive; the bad one is set aside, and nothing waits for it."""
     rows = 1000 if LONG else 50
     good = database.client(scope="good", tier="unlimited")
     bad = database.client(scope="much too bad", tier="unlimited")
@@ -469,7 +469,7 @@ def test_a_row_that_is_refused_for_its_content(database, jotd, rule):
         assert metrics.value("jotd_ledger_rows_rejected_total") == 1
         assert metrics.value("jotd_ledger_rows_written_total") == rows - 1
         s.wait_log("ledger.rejected", rows=1)
-        jtis |= batch(s, good, rows)  # the next batch has no trouble
+        jtis |= batch(s, good, rows)  # the next batch is unaffected
         until(lambda: recorded(database) == jtis)
 
 
@@ -479,7 +479,7 @@ def test_refused_rows_wherever_they_stand(database, jotd):
     database.execute("ALTER TABLE issued_tokens ADD CONSTRAINT fair CHECK (scope <> 'bad')")
     jtis = {True: set(), False: set()}
     with jotd(database, batch_rows=5, batch_interval=NEVER) as s:
-        with database.locked("issued_tokens"):  # so that they come together
+        with database.locked("issued_tokens"):  # so that they are sent together
             for pattern in "....x", "x....", "xxxxx", ".....", "x.x.x", "..xx.":
                 for row in pattern:
                     jtis[row == "."].add(jti(s, good if row == "." else bad))
@@ -494,7 +494,7 @@ def test_refused_rows_wherever_they_stand(database, jotd):
 
 @pytest.mark.parametrize("refused_then", ["nothing", "other"])
 def test_what_was_set_aside_by_an_attempt_that_failed_is_not_kept(database, jotd, refused_then):
-    """The next attempt takes the rows: they must not also wait for `jotd ledger retry`."""
+    """The next attempt sends these rows: they must not also wait for `jotd ledger retry`."""
     bad, other = (database.client(scope=scope, tier="unlimited") for scope in ("bad", "other"))
     database.execute(
         "ALTER TABLE issued_tokens ADD CONSTRAINT fair CHECK (scope <> 'bad');"
@@ -548,10 +548,10 @@ def test_what_passes_is_tried_again(database, jotd, breaks, heals):
 # What is old
 
 def test_a_segment_older_than_the_watermark_is_set_aside(database, jotd, tmp_path):
-    """Nobody knows any more whether it was sent."""
+    """It can no longer be known whether it was sent."""
     old, _ = abandon(tmp_path / "spool", days_ago=40)
     text = old.read_text()
-    _, jtis = abandon(tmp_path / "spool", days_ago=29)  # of a month that has no partition, perhaps
+    _, jtis = abandon(tmp_path / "spool", days_ago=29)  # perhaps of a month without a partition
     database.execute("UPDATE ledger_state SET watermark = now() - interval '30 days'")
     with jotd(database, spool_dir=tmp_path / "spool") as s:
         until_all_is_sent(s)

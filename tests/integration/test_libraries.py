@@ -1,4 +1,4 @@
-"""What users have: whole grants by OAuth libraries, and tokens verified by JWT libraries."""
+"""What users have: OAuth libraries request tokens, and JWT libraries verify them."""
 
 import base64
 
@@ -15,7 +15,7 @@ AUDIENCE = "https://api.example"
 
 
 def read_hs256_secret(s):
-    """The 32 bytes in the one key file of the server."""
+    """The 32 bytes in the server's only key file."""
     (path,) = s.keys_dir.glob("*.HS256.*.pem")
     lines = path.read_text().splitlines()
     assert (lines[0], lines[-1]) == (

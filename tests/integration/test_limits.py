@@ -1,4 +1,4 @@
-"""Quotas: exact over everything that serves, told in headers, and alive without Redis."""
+"""Quotas: exact across all servers, reported in headers, and enforced without Redis."""
 
 import collections
 import concurrent.futures
@@ -20,12 +20,12 @@ from harness.process import free_port, has_sanitizer
 from harness.server import receive
 from harness.wire import parse_answers, take_answer
 
-PATIENT = 5000  # ms: on a busy machine under a sanitizer no answer of Redis is too late
+PATIENT = 5000  # ms: Redis is never too late, even on a busy machine with a sanitizer
 
 
 @pytest.fixture
 def own_redis(directory, tmp_path_factory):
-    """A Redis that a test may mistreat."""
+    """A Redis that a test may break."""
     server = Redis(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
@@ -98,7 +98,7 @@ def test_what_is_asked_for_in_one_pass_is_one_call(database, jotd, own_redis):
         assert len(granted) == 49
         assert {answer.status for answer in answers} == {200, 429}
         assert calls(own_redis) - before < 20
-        # Each is told what was left after it.
+        # Each answer reports what was left after it.
         remaining = [int(answer.headers["x-ratelimit-remaining"]) for answer in granted]
         assert sorted(remaining) == list(range(49))
 
@@ -121,10 +121,10 @@ def test_each_client_of_a_call_is_told_its_own(database, jotd, own_redis):
                 assert answer.status == (200 if used <= n else 429)
                 assert answer.headers["x-ratelimit-limit"] == str(n)
                 assert answer.headers["x-ratelimit-remaining"] == str(max(n - used, 0))
-            assert used == 1 or calls(own_redis) - before < 5  # they were looked up one by one
+            assert used == 1 or calls(own_redis) - before < 5  # look-ups came one by one
 
 
-# What is told
+# What is reported
 
 def test_headers_of_a_token(database, jotd):
     client = database.client(tier="free")
@@ -150,7 +150,7 @@ def test_errors_tell_what_is_left_and_cost_nothing(database, jotd):
             assert answer.status_code == 400
             assert answer.headers["X-RateLimit-Remaining"] == "20"
         assert s.token(client).headers["X-RateLimit-Remaining"] == "19"
-        # Who is not authenticated is told nothing.
+        # Without authentication, no quota is reported.
         wrong = types.SimpleNamespace(id=client.id, secret=database.client().secret)
         for answer in s.token(wrong), s.token(client, grant_type="password"):
             assert not any("ratelimit" in name.lower() for name in answer.headers)
@@ -199,14 +199,14 @@ def test_who_comes_near_the_limit_is_counted(database, jotd):
 # A refusal lasts as long as it says
 
 def used_up(server, client, count, leaves_in_slots=1):
-    """Writes into Redis that so many tokens leave the minute at the end of the given slot. Returns
-    when that is, by Redis's clock."""
+    """Writes into Redis that `count` tokens leave the minute after that many slots. Returns that
+    time by Redis's clock."""
     connection = server.connect()
     seconds, _ = connection.time()
     slot = seconds // 5
     counts = [0] * 13
     counts[leaves_in_slots - 1] = count
-    # MessagePack: an array of 14, small numbers, and one of 32 bits.
+    # MessagePack: an array of 14 elements, 13 small numbers and one of 32 bits.
     packed = bytes([0x9E]) + bytes(counts) + bytes([0xCE]) + struct.pack(">I", slot)
     connection.hset(f"jotd:{{{client.id}}}", "minute", packed)
     return (slot + leaves_in_slots) * 5
@@ -218,12 +218,12 @@ def test_a_lone_client_that_waits_gets_its_token(database, jotd, own_redis):
         s.token(client)
         used_up(own_redis, client, 10, leaves_in_slots=1)
         answer = s.token(client)
-        if answer.status_code == 200:  # just at the end of the slot
+        if answer.status_code == 200:  # right at the end of the slot
             used_up(own_redis, client, 10, leaves_in_slots=2)
             answer = s.token(client)
         seconds = assert_refused(answer)
         assert seconds <= 10
-        time.sleep(seconds)  # what the answer asks a client to do
+        time.sleep(seconds)  # as the answer tells a client to do
         assert s.token(client).status_code == 200
 
 
@@ -259,7 +259,7 @@ def test_a_change_of_the_tier_ends_a_refusal_at_once(database, jotd):
         tier(database, "small", minute=3)
         answer = until(lambda: (a := s.token(client)).status_code == 200 and a)
         assert answer.headers["X-RateLimit-Limit"] == "3"
-        # Down again: what was used still counts.
+        # Lowered again: what was used still counts.
         tier(database, "small", minute=1)
         until(lambda: s.token(client).status_code == 429)
         database.cli("client", "update", client.id, "--tier", "unlimited")
@@ -272,7 +272,7 @@ def test_a_change_of_the_tier_ends_a_refusal_at_once(database, jotd):
 def test_ways_to_redis(database, jotd, tmp_path, own_redis, form):
     client = database.client()
     admin = own_redis.connect()
-    # glibc looks names up in threads that ThreadSanitizer does not know.
+    # glibc resolves names in threads that ThreadSanitizer does not know.
     name = "127.0.0.1" if has_sanitizer("tsan") else "localhost"
     if form == "password":
         admin.config_set("requirepass", "p@ss:word/")
@@ -310,7 +310,7 @@ def test_a_key_lives_as_long_as_it_says_anything(database, jotd, own_redis):
 # Without Redis
 
 def in_time(s, client, requests=30):
-    """Asks some times on one connection; answers take no longer than the limiter waits."""
+    """Sends requests on one connection; answers take no longer than the limiter's timeout."""
     took = []
     with s.connect() as connection:
         for _ in range(requests):
@@ -319,7 +319,7 @@ def in_time(s, client, requests=30):
             answer = take_answer(receive(connection, timeout=10, answers=1))[0]
             took.append(time.monotonic() - began)
             assert answer.status == 200, answer.body
-    assert statistics.median(took) < 0.05 + 1, took  # and a second for a busy machine
+    assert statistics.median(took) < 0.05 + 1, took  # plus a second for a busy machine
 
 
 def fallen_back(s):
@@ -352,7 +352,7 @@ def test_redis_is_killed_and_comes_back_empty(database, jotd, own_redis):
 
 
 def test_an_idle_connection_that_redis_closes_is_no_news(database, jotd, own_redis):
-    """As with its `timeout`; unless it closes one connection after the other."""
+    """As Redis's `timeout` does, unless it closes one connection after the other."""
     client = database.client()
     redis = own_redis.connect()
     own = redis.client_id()
@@ -366,7 +366,7 @@ def test_an_idle_connection_that_redis_closes_is_no_news(database, jotd, own_red
     with jotd(database, redis_url=own_redis.url) as s:
         first = remaining()
         for times in (1, 2):
-            # A connection is lasting after a second; Redis counts whole ones.
+            # A connection counts as established after a second; Redis counts whole ones.
             (connection,) = until(lambda: [c for c in connections() if int(c["age"]) >= 4])
             redis.client_kill_filter(_id=connection["id"])
             (made,) = until(connections)
@@ -396,7 +396,7 @@ def test_redis_falls_silent(database, jotd, own_redis):
         in_time(s, client)
         assert fallen_back(s)
         assert s.metric("jotd_limiter_backend_errors_total") >= 1
-        # It goes on trying, and nobody waits for that.
+        # It keeps retrying, and nobody waits for that.
         until(lambda: in_time(s, client, requests=5) or time.monotonic() - began > 2)
         own_redis.resume()
         until(lambda: back(s))
@@ -417,9 +417,9 @@ def test_redis_is_slow(database, jotd, own_redis):
 
 @pytest.mark.parametrize("on_error", ["local", "deny"])
 def test_a_busy_server_does_not_take_redis_for_slow(database, jotd, on_error):
-    """What Redis has answered in time is read late when the loop is busy: no token is counted twice,
+    """When the loop is busy, it reads late what Redis answered in time: no token is counted twice,
     and nobody is refused for it."""
-    count, tries = 600, 3  # Redis itself may be late on a busy machine, but not each time
+    count, tries = 600, 3  # Redis itself may be late on a busy machine, but not every time
     first = database.client(tier=tier(database, "two", minute=2))
     database.execute("INSERT INTO clients (client_id, name, tier) "
                      "SELECT %s || n, 'busy', 'two' FROM generate_series(0, %s) n",
@@ -452,7 +452,7 @@ def test_a_busy_server_does_not_take_redis_for_slow(database, jotd, on_error):
 
 @pytest.mark.parametrize("missing", ["+hset", "+evalsha"])
 def test_a_permission_that_is_missing_is_told(database, jotd, own_redis, missing):
-    """Before the first token, and not by coming and going."""
+    """Before the first token, and without flapping."""
     commands = {"+eval", "+evalsha", "+select", "+hmget", "+hset", "+pexpire", "+time"} - {missing}
     own_redis.connect().acl_setuser("jotd", enabled=True, passwords=["+secret"], keys=["jotd:*"],
                                     commands=sorted(commands))
@@ -470,7 +470,7 @@ def test_a_permission_that_is_missing_is_told(database, jotd, own_redis, missing
 
 
 def test_a_password_is_not_told_when_redis_refuses_it(database, jotd, tmp_path, own_redis):
-    """Redis repeats the arguments of a command that it does not know."""
+    """Redis echoes the arguments of an unknown command."""
     own_redis.stop()
     own_redis.options = ["--rename-command", "AUTH", "hidden"]
     own_redis.start()
@@ -499,7 +499,7 @@ def test_the_script_is_flushed_under_load(database, jotd, own_redis):
 
 
 def as_redis_6(answer):
-    """It says an error of a command in a script in this way."""
+    """Redis 6 words a command's error inside a script this way."""
     place = b"-ERR Error running script (call to f_00): @user_script:1: @user_script: 1: -READONLY "
     return answer.replace(b"-READONLY ", place)
 
@@ -567,7 +567,7 @@ def test_a_step_of_the_clock_gives_no_fresh_quota(database, jotd, tmp_path):
 
 
 def test_a_refusal_that_is_remembered_comes_before_the_scope(database, jotd):
-    """Else who is refused already could have a scope of 4 KiB compared with another, each time."""
+    """Otherwise a refused client could have a 4 KiB scope compared each time."""
     client = database.client(tier=tier(database, "narrow", minute=1))
     with jotd(database) as s:
         answer = s.token(client, scope="other")
@@ -580,7 +580,7 @@ def test_a_refusal_that_is_remembered_comes_before_the_scope(database, jotd):
 
 @pytest.fixture
 def cluster(tmp_path_factory):
-    """Two masters, each with half of the slots."""
+    """Two masters with half of the slots each."""
     servers = [Redis(tmp_path_factory.mktemp("node")) for _ in range(2)]
     for server in servers:
         server.options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
@@ -596,7 +596,7 @@ def cluster(tmp_path_factory):
 
 
 def test_a_node_of_a_cluster_is_refused_where_everybody_sees_it(database, jotd, cluster):
-    """It would grant each client that is elsewhere the whole quota once more in every process."""
+    """Each process would grant a client whose slot is elsewhere the whole quota once more."""
     client = database.client()
     for server in cluster:
         with jotd(database, redis_url=server.url, limiter_timeout_ms=PATIENT) as s:
@@ -615,14 +615,14 @@ def test_a_key_of_another_kind_harms_one_client_only(database, jotd, own_redis):
         assert s.metric("jotd_limiter_backend_errors_total") == 1
         assert s.token(other).headers["X-RateLimit-Remaining"] == "19"
         assert back(s)
-        # Fields that cannot be read count as none.
+        # Unreadable fields count as missing.
         evict(own_redis, other)
         own_redis.connect().hset(f"jotd:{{{other.id}}}", "minute", b"\xc1 nonsense")
         assert s.token(other).headers["X-RateLimit-Remaining"] == "19"
 
 
 def test_a_redis_that_spreads_its_keys(database, jotd, own_redis):
-    """It takes no call for the keys of several clients."""
+    """It rejects calls with the keys of several clients."""
     own_redis.stop()
     own_redis.options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
     own_redis.start()

@@ -1,4 +1,4 @@
-"""The limiter's script against a plain model, over random times and requests."""
+"""The limiter's script against a simple model, over random times and requests."""
 
 import calendar
 import datetime
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.process import ROOT, is_long
 
 SPANS = {"minute": (60_000, 5_000), "hour": (3_600_000, 300_000)}
-START = 1_767_225_600_000  # 2026-01-01, a moment at which all slots and a month begin
+START = 1_767_225_600_000  # 2026-01-01, when all slots and a month begin
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def script(redis_server):
 
 
 class Client:
-    """One client's quota and all that it was granted, asked of Redis at times of our own."""
+    """One client's quota and everything granted to it, at times chosen by the test."""
 
     number = 0
 
@@ -37,7 +37,8 @@ class Client:
         return struct.pack("<4q", tokens, *self.limits.values())
 
     def ask(self, now, tokens=1):
-        """What was granted, and by window what remains and when more comes."""
+        """Returns the tokens granted and, by window, the remaining tokens and when more become
+        available."""
         reply = self.script(keys=[self.key], args=[self.request(tokens), now])
         granted, said, *rest = struct.unpack("<8q", reply)
         assert said == now and 0 <= granted <= tokens
@@ -50,7 +51,7 @@ class Client:
     # The model
 
     def used(self, window, now):
-        """What counts in the window: all grants of the slots that overlap it, or of the month."""
+        """Tokens that count in the window: all grants in slots that overlap it, or in the month."""
         if window == "month":
             return sum(n for at, n in self.grants if month_of(at) == month_of(now))
         _, slot = SPANS[window]
@@ -104,7 +105,7 @@ def test_grants_what_the_slots_leave(script, minute, hour, month, start, steps):
         before = {window: client.used(window, now) for window in client.limits}
         room = client.room(now)
         granted, left = client.ask(now, tokens)
-        # Never a refusal that the slots don't explain, and never a grant too many.
+        # Never a refusal that the slots do not explain, and never a grant too many.
         assert granted == min(tokens, room)
         for window, (remaining, more_at) in left.items():
             assert remaining == client.limits[window] - before[window] - granted
@@ -128,7 +129,7 @@ def test_who_waits_the_returned_time_is_granted_one(script, minute, hour, month,
         granted, left = client.ask(now, tokens)
         if granted < tokens:
             more_at = max(at for remaining, at in left.values() if remaining <= 0)
-            assert client.ask(more_at - 1)[0] == 0  # and not a millisecond earlier
+            assert client.ask(more_at - 1)[0] == 0  # not a millisecond earlier
             now = more_at
             assert client.ask(now)[0] == 1
     client.check_spans()
@@ -139,7 +140,7 @@ def test_who_waits_the_returned_time_is_granted_one(script, minute, hour, month,
        steps=st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 10)), min_size=1,
                       max_size=12))
 def test_a_limit_that_is_changed(script, first, second, steps, pause):
-    """Also below what is used already: then nothing is granted until that has left."""
+    """Also below what is already used: then nothing is granted until that has left the window."""
     client = Client(script, minute=first)
     now = START
     for between, tokens in steps:
@@ -159,7 +160,7 @@ def test_a_limit_that_is_changed(script, first, second, steps, pause):
 @many
 @given(back=st.integers(1, 58_000))
 def test_a_clock_that_is_set_back_a_little(script, back):
-    """What was used still counts, for as long as it would have."""
+    """What was used counts for as long as it would have."""
     client = Client(script, minute=10)
     now = START + 3_600_000
     assert client.ask(now, 10)[0] == 10
@@ -171,7 +172,7 @@ def test_a_clock_that_is_set_back_a_little(script, back):
 @many
 @given(back=st.integers(62 * 86_400_000, 10**10))
 def test_a_clock_that_was_far_ahead(script, back):
-    """Nobody is refused until the time comes that a wrong clock has told."""
+    """Nobody is refused until the time that a wrong clock once showed."""
     client = Client(script, minute=10, hour=10, month=10)
     now = START + 10**11
     assert client.ask(now, 10)[0] == 10
@@ -201,7 +202,7 @@ def test_a_key_lives_as_long_as_it_says_anything(script, redis_server, before, h
 
 
 def test_a_key_outlives_a_tier_in_between(script, redis_server):
-    """What was used of a month counts again when the client is back in a tier that limits it."""
+    """A month's use counts again when the client returns to a tier with a monthly limit."""
     connection = redis_server.connect()
     for first in {"month": 10}, {"hour": 10}:
         client = Client(script, **first)
@@ -221,7 +222,7 @@ def test_looking_writes_nothing(script, redis_server):
 
 
 def test_many_clients_in_one_call(script):
-    """Each as if it were alone; also one that comes twice."""
+    """Each as if it were alone, even one that occurs twice."""
     clients = [Client(script, minute=i % 7, hour=i % 5, month=i % 3) for i in range(64)]
     alone = [Client(script, *client.limits.values()) for client in clients]
     for now in START, START + 7_000, START + 66_000:

@@ -1,4 +1,4 @@
-"""What the load tests stand on, and the smallest of them."""
+"""What the load tests are built on, and the smallest of them."""
 
 import stat
 import sys
@@ -40,7 +40,7 @@ def test_seeded_clients_get_tokens(shared, credentials):
 
 @long_test
 def test_soak(database, jotd):
-    """A minute of load with everything on: every token is recorded, and memory stays as it is."""
+    """A minute of load with everything on: every token is recorded, and memory does not grow."""
     clients = [database.client(tier="unlimited") for _ in range(20)]
     with jotd(database, workers=2, batch_rows=200) as s:
         with Load([s], clients) as soaked:

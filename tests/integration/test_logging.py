@@ -1,4 +1,4 @@
-"""The log: requests, refused authentications, its level, and a reader that does not read."""
+"""The log: requests, refused authentications, levels, and a reader that does not read."""
 
 import contextlib
 import fcntl
@@ -20,7 +20,7 @@ from harness.process import binary, clean_environment, run_jotd, spawn
 
 
 def requests_after_start(s):
-    """Ends the server; the lines of its access log, without those of the wait for its start."""
+    """Stops the server; returns its access log lines without those for /ready."""
     s.stop()
     lines = [line for line in s.log if line["event"] == "http.request"]
     return [line for line in lines if line["path"] != "/ready"]
@@ -28,7 +28,7 @@ def requests_after_start(s):
 
 @contextlib.contextmanager
 def pipe(size=4096):
-    """A pipe, as small as can be."""
+    """A pipe with room for `size` bytes, by default the smallest possible."""
     reader, writer = os.pipe()
     try:
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, size)
@@ -38,10 +38,11 @@ def pipe(size=4096):
         os.close(writer)
 
 
-# Whose lines they are, and for whom
+# Which process and worker a line names, and its prefix for the journal
 
 def look_ups_connected(s, workers):
-    """The lines of all workers, once they are written: that may be after the first answers."""
+    """The lines of all workers, once all are written, which may be after the first answers; None
+    before."""
     lines = [line for line in s.log if line["event"] == "pg.connected"
              and line["connection"] == "look-up"]
     return lines if len(lines) == workers else None
@@ -61,7 +62,7 @@ def test_lines_name_the_process_and_the_worker(database, jotd):
 
 
 def test_the_journal_is_told_the_level(database, jotd):
-    """By the prefix of sd-daemon(3), when stderr is what systemd says, and only then."""
+    """With the prefixes of sd-daemon(3), but only when stderr is the stream that systemd names."""
     with pipe(65536) as (reader, writer), pipe() as (_, other):
         def name(descriptor):
             status = os.fstat(descriptor)
@@ -92,7 +93,7 @@ def test_a_start_that_fails_is_told_in_the_format_that_is_set(tmp_path, broken):
 
 
 def test_changes_that_the_server_sees(database, jotd):
-    """One line for all workers; of very many at once, some and their number."""
+    """One line for all workers; with very many changes, some ids and the number of the others."""
     client = database.client()
     with jotd(database, workers=2) as s:
         database.cli("client", "update", client.id, "--name", "new")
@@ -103,7 +104,7 @@ def test_changes_that_the_server_sees(database, jotd):
         until(lambda: sum(line["event"] == "keys.loaded" for line in s.log) == 2)
         told = [line for line in s.log if line["event"] == "client.changed"]
         assert [line["client"] for line in told] == [client.id, "*"]
-        database.copies(client, 100)  # 50 and one *, twice
+        database.copies(client, 100)  # 50 ids and one *, twice
 
         def lines():
             return [line for line in s.log if line["event"] == "client.changed"][2:]
@@ -180,7 +181,8 @@ def test_what_a_connection_was_for_before_is_not_told_again(database, jotd):
 
 
 def test_a_peer_that_is_gone_is_known_all_the_same(database, jotd):
-    """The kernel does not tell it any more; else a reset would hide who guesses at secrets."""
+    """The kernel no longer reports its address; otherwise a reset would hide who guesses secrets.
+    """
     with jotd(database, access_log="all") as s:
         for _ in range(20):
             with s.connect() as connection:
@@ -210,7 +212,7 @@ def test_no_line_unless_it_is_asked_for(database, jotd):
 
 
 def test_a_token_that_could_not_be_recorded_is_not_told(database, jotd):
-    """It was signed, but its answer was taken back."""
+    """It was signed, but its answer was withdrawn."""
     client = database.client(tier="unlimited")
     with pipe(1 << 20) as (reader, writer), jotd(
             database, access_log="all", log_pipe=writer, batch_rows=1000000) as s:
@@ -227,7 +229,7 @@ def test_a_token_that_could_not_be_recorded_is_not_told(database, jotd):
 
 
 def test_secrets_are_in_no_line(database, jotd):
-    """Also where they do not belong: a client that mixes things up is no rarity."""
+    """Even in the wrong place: clients do mix up parameters."""
     good, other = database.client(), database.client()
     with jotd(database, access_log="all", log_level="debug") as s:
         token = s.access_token(good)
@@ -316,7 +318,7 @@ def test_a_client_is_named_whatever_its_id_looks_like(database, jotd):
 
 
 def test_no_hop_passes_for_a_local_socket(database, jotd):
-    """Only the connection itself can be one, whatever address stands in the header."""
+    """Only the connection itself can be one, whatever address the header gives."""
     with jotd(database, trusted_proxies="127.0.0.1,unix", access_log="errors") as s:
         s.post("/token", data={"grant_type": "client_credentials"},
                headers={"X-Forwarded-For": "192.0.2.7, ::"})
@@ -355,7 +357,7 @@ def test_a_request_is_found_by_its_id(database, jotd):
         assert line["error"] == "not_found"
         assert client.secret not in s.stderr
     with jotd(database) as s:
-        assert "X-Request-Id" not in ask().headers  # where it would be found nowhere
+        assert "X-Request-Id" not in ask().headers  # no log line would have it
         assert ask(**{"X-Request-Id": "abc"}).headers["X-Request-Id"] == "abc"
 
 
@@ -410,7 +412,7 @@ def test_the_level_is_read_again_on_sighup(database, jotd, tmp_path):
 # A reader that does not read
 
 def flood(s, client):
-    """Asks until lines of the log are lost."""
+    """Sends requests until log lines are lost."""
     with Load([s], client) as load:
         until(lambda: s.metric("jotd_log_dropped_total") > 100, timeout=60, interval=0.2)
         load.progress(200)
@@ -438,14 +440,14 @@ def test_a_log_that_nobody_reads_stops_nothing(database, jotd, workers):
 
         flood(s, client)
         start = time.monotonic()
-        assert s.stop() == 0  # although its last lines find no room
+        assert s.stop() == 0  # even though there is no room for its last lines
         assert time.monotonic() - start < 6
 
 
 def test_the_commands_wait_for_their_reader(database):
-    """What they say is not lost, however slowly it is read."""
+    """Nothing is lost, however slowly it is read."""
     with pipe() as (reader, writer):
-        os.write(writer, b"x" * 4096)  # it is full
+        os.write(writer, b"x" * 4096)  # now it is full
         with open(os.devnull, "wb") as null:
             process = spawn([binary(), "config", "check"], stdout=null, stderr=writer,
                             env=clean_environment(DATABASE_URL="postgresql://127.0.0.1:1/x",

@@ -1,5 +1,5 @@
-"""docs/openapi.yaml and the server say the same: every answer that stands there is given, and looks
-as it stands there; no other is."""
+"""docs/openapi.yaml and the server agree: every documented answer is given, in the documented form,
+and no other."""
 
 import base64
 import contextlib
@@ -13,7 +13,7 @@ import yaml
 from harness import until
 from harness.process import ROOT, run_jotd
 
-PLAIN = {"date", "connection", "content-length", "content-type"}  # of every answer
+PLAIN = {"date", "connection", "content-length", "content-type"}  # in every answer
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -43,7 +43,7 @@ class Document:
                 for status in operation["responses"]}
 
     def check(self, answer, method, path, response=None):
-        """The answer is documented, with these headers and this body. Returns it."""
+        """Checks that the answer is documented, with these headers and this body. Returns it."""
         if response is None:
             responses = self.operations()[method, path]["responses"]
             assert str(answer.status_code) in responses, f"undocumented: {answer.status_code}"
@@ -98,14 +98,14 @@ def schemas(node):
 
 
 def test_the_document_is_sound(document):
-    """All references lead somewhere, nothing that they could lead to is unused, all schemas are."""
+    """All references resolve, no component is unused, and all schemas are valid."""
     assert document.root["openapi"].startswith("3.1.")
     used = set(references(document.root))
     for reference in used:
         document.resolver.resolve(reference)
     for kind in ("headers", "schemas"):
         for name in document.root["components"][kind]:
-            # The parts of a token are in the JWT, where no media type refers to them.
+            # The parts of a token are in the JWT, which no media type refers to.
             assert f"#/components/{kind}/{name}" in used or name.startswith("AccessToken"), name
     for schema in [*schemas(document.root), *document.root["components"]["schemas"].values()]:
         jsonschema.Draft202012Validator.check_schema(schema)

@@ -28,7 +28,7 @@ from harness.wire import take_answer
 
 @contextlib.contextmanager
 def keep_alive(s, count):
-    """Connections that have been used once and stay open, each with .ask(path)."""
+    """Open connections that have been used once."""
     with contextlib.ExitStack() as stack:
         connections = []
         for _ in range(count):
@@ -40,7 +40,7 @@ def keep_alive(s, count):
 
 
 def ask(connection, method, path, body=None, headers=None):
-    """One request on a connection; the answer has .body, and its connection stays open."""
+    """One request on a connection, which stays open; the answer has .body."""
     connection.auto_open = 0 if connection.sock else 1  # never a new connection behind our back
     connection.request(method, path, body, headers or {})
     answer = connection.getresponse()
@@ -49,7 +49,7 @@ def ask(connection, method, path, body=None, headers=None):
 
 
 def start_fails(**environment):
-    """What `jotd serve` says when it does not start."""
+    """The log of a `jotd serve` that must fail to start."""
     done = run_jotd("serve", env=environment, check=False, timeout=20)
     assert done.returncode == 1, (done.returncode, done.stderr)
     return done.stderr
@@ -189,7 +189,7 @@ def test_ready_has_a_state_per_part(database, jotd):
 
 @pytest.fixture
 def locked_role(postgres):
-    """A role whose password PostgreSQL asks for."""
+    """A role that needs a password."""
     rules = postgres.data / "pg_hba.conf"
     before = rules.read_text()
     admin = postgres.connect("postgres")
@@ -238,7 +238,7 @@ def test_a_default_issuer_is_one_warning_and_another_host_one_more(database, jot
 
 
 def test_without_a_key(database, jotd):
-    """Not ready, no token; a key that is made meanwhile is taken up by itself."""
+    """Not ready, no token; a key made later is found without a signal."""
     client = database.client()
     with jotd(database, keys=False, ready=False) as s:
         assert s.ready().status_code == 503
@@ -286,7 +286,7 @@ def test_a_key_directory_that_everybody_may_write_to_stops_the_start(database, t
 
 
 def test_a_key_directory_that_others_may_write_to_later(database, jotd):
-    """What they put there is not taken; what is in memory goes on."""
+    """A key put there then is not loaded; the keys in memory stay in use."""
     client = database.client(tier="unlimited")
     with jotd(database) as s:
         s.keys_dir.chmod(0o707)
@@ -301,7 +301,7 @@ def test_a_key_directory_that_others_may_write_to_later(database, jotd):
 
 @pytest.mark.parametrize("command", ["list", "rotate", "prune"])
 def test_a_key_directory_that_is_missing(tmp_path, command):
-    """Most likely another one is meant: none is made."""
+    """Most likely the path is wrong, so it is not created."""
     keys = tmp_path / "keys"
     done = run_jotd("key", command, env={"JOTD_KEYS_DIR": str(keys)}, check=False)
     assert done.returncode == 1
@@ -326,7 +326,7 @@ def test_a_key_beside_one_that_signs_says_when(tmp_path):
     (file,) = (tmp_path / "keys").iterdir()
     assert done.stdout.strip() == file.name[:43]
     assert done.stderr == f"jotd: made {file}\n"
-    create()  # none signs yet
+    create()  # no key signs yet
     assert states() == ["signing", "next"]
     for options in [], ["--alg", "RS256", "--json"]:
         assert "give --activate-in SECONDS" in create(*options, status=1).stderr
@@ -336,7 +336,7 @@ def test_a_key_beside_one_that_signs_says_when(tmp_path):
     made = json.loads(create("--activate-in", "900", "--json").stdout)
     assert (tmp_path / "keys" / made["file"]).is_file()
     assert states() == ["signing", "next", "next"]
-    until(lambda: time.time() >= made["activate_at"] - 899)  # what begins with a second wins by name
+    until(lambda: time.time() >= made["activate_at"] - 899)  # within a second, names decide
     kid = create("--now").stdout.strip()
     listed = json.loads(run_jotd("key", "list", "--json", env=env).stdout)
     assert kid in [key["kid"] for key in listed if key["state"] == "signing"]
@@ -362,7 +362,7 @@ def test_a_key_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_keys_as_kubernetes_mounts_them(tmp_path):
-    """A volume of a secret has the mode 3777, and is read-only."""
+    """A secret volume has mode 3777 and is read-only."""
     run_jotd("key", "create", env={"JOTD_KEYS_DIR": str(tmp_path)})
     tmp_path.chmod(0o3777)
     mount = f"mount --bind {tmp_path} {tmp_path} && mount -o remount,bind,ro {tmp_path}"
@@ -378,7 +378,7 @@ def test_keys_as_kubernetes_mounts_them(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to others")
 def test_a_key_that_kubernetes_gives_to_the_group_of_the_pod(directory):
-    """Of root, mode 0440: so jotd itself gets to it, and nobody else."""
+    """Owned by root with mode 0440: jotd itself can read it, and nobody else."""
     keys = directory / "keys-of-a-pod"
     run_jotd("key", "create", env={"JOTD_KEYS_DIR": str(keys)})
     keys.chmod(0o755)
@@ -427,7 +427,7 @@ def test_a_key_is_signing_when_its_time_comes(database, jotd):
 
 
 def test_a_rotation_under_load_fails_no_verification(database, jotd):
-    """A verifier that caches the key set and reads it each second knows every key in time."""
+    """A verifier that caches the key set and reads it every second knows every key in time."""
     client = database.client(tier="unlimited")
     with jotd(database, workers=2) as s:
         cached = {"keys": {}, "at": 0}
@@ -453,7 +453,7 @@ def test_a_rotation_under_load_fails_no_verification(database, jotd):
         assert old in seen
         (new,) = seen - {old}
         until(lambda: verify(s.access_token(client)) == new)
-        for _ in range(20):  # of both workers
+        for _ in range(20):  # by both workers
             assert verify(s.access_token(client)) == new
         assert {key["kid"] for key in s.jwks()["keys"]} == {old, new}
         assert s.metric("jotd_signing_key_info", kid=old, state="retiring") == 1
@@ -463,7 +463,7 @@ def test_a_rotation_under_load_fails_no_verification(database, jotd):
 
 
 def test_ready_means_that_the_first_request_is_served(database, jotd):
-    """Not a moment before the connection to PostgreSQL may be used."""
+    """Never before the connection to PostgreSQL is usable."""
     client = database.client(tier="unlimited")
     for _ in range(3):
         with jotd(database, workers=4, ready=False) as s:
@@ -577,12 +577,12 @@ def test_secrets_are_never_logged(database, jotd, postgres):
 # Drain and signals
 
 def wait_until_draining(s, connection):
-    """Asks on a connection that is open already until it hears that the server drains."""
+    """Asks on an open connection until the answer says that the server is draining."""
     return until(lambda: (answer := ask(connection, "GET", "/ready")).status == 503 and answer)
 
 
 def test_drain(database, jotd):
-    """SIGTERM: what is on the wire is answered, then the process ends with 0."""
+    """SIGTERM: requests on the wire are answered, then the process exits with 0."""
     client = database.client()
     with jotd(database) as s, keep_alive(s, 3) as (probe, health, jwks):
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -649,10 +649,10 @@ def test_a_second_signal_ends_at_once(database, jotd, second):
 
 @pytest.mark.parametrize("hosts", [
     "localhost:PORT", "127.0.0.1:1,127.0.0.1:PORT", "127.0.0.1:1,127.0.0.1:1,localhost:PORT",
-    f"{64 * 'a'}:PORT,127.0.0.1:PORT",  # a name that nobody can have
+    f"{64 * 'a'}:PORT,127.0.0.1:PORT",  # a name that cannot exist
 ])
 def test_hosts_of_the_database(database, jotd, hosts):
-    # glibc looks names up in threads that ThreadSanitizer does not know.
+    # glibc resolves names in threads that ThreadSanitizer does not know.
     if has_sanitizer("tsan") and re.search("[a-z]", hosts):
         pytest.skip("needs a name")
     client = database.client()
@@ -670,7 +670,7 @@ def test_hosts_of_the_database(database, jotd, hosts):
 ])
 def test_postgresql_has_to_show_its_certificate(database, jotd, postgres, tmp_path, address, trusted,
                                                 reason):
-    """With sslmode=verify-full: one of the CA that is given, for the name in the URL."""
+    """With sslmode=verify-full: issued by the given CA, for the host in the URL."""
     client = database.client()
     certificates = {"it": self_signed(tmp_path / "it.pem", address),
                     "another": self_signed(tmp_path / "another.pem", address)}
@@ -691,7 +691,7 @@ def test_postgresql_has_to_show_its_certificate(database, jotd, postgres, tmp_pa
 
 
 def test_a_standby_is_passed_over(database, jotd, postgres, directory):
-    """Though it is named first and takes connections, as the old primary after a failover."""
+    """Even if it is named first and accepts connections, like the old primary after a failover."""
     client = database.client()
     home = directory / f"standby of {database.name}"
     home.mkdir()
@@ -711,7 +711,7 @@ def test_a_standby_is_passed_over(database, jotd, postgres, directory):
 
 
 def test_a_stop_while_more_is_granted_than_can_be_signed(database, jotd, tmp_path):
-    """What is not signed in time is refused, and the process ends as it should."""
+    """What is not signed in time is refused, and the process exits normally."""
     client = database.client(tier="unlimited")
     write_rsa_key(tmp_path / "slow", bits=4096)
     with jotd(database, keys=False, keys_dir=tmp_path / "slow", drain_timeout=1) as s, \
@@ -743,7 +743,7 @@ def test_sighup_and_sigpipe_do_no_harm(database, jotd):
 
 
 def test_a_storm_of_sighup_holds_no_end_up(database, jotd):
-    """It costs a reload a second, and SIGTERM is heard all the same."""
+    """It costs one reload a second, and SIGTERM still works."""
     with jotd(database) as s:
         def reloads():
             return sum(line["event"] == "keys.loaded" for line in s.log)
@@ -773,7 +773,7 @@ def test_the_last_of_several_sighups_counts(database, jotd, directory):
         s.wait_log("log.level", to="debug")
 
 
-# The commands that look at a server
+# The commands that query a server
 
 def test_healthcheck(database, jotd):
     with jotd(database) as s:

@@ -1,4 +1,4 @@
-"""What an operator watches: the real metrics in a real Prometheus, the alerts, the dashboard."""
+"""What an operator monitors: the real metrics in a real Prometheus, the alerts, the dashboard."""
 
 import contextlib
 import itertools
@@ -39,7 +39,7 @@ def test_the_cases_of_the_rules():
 
 
 def cases():
-    """Every query of ALERTS in tests.yml: its text, and the labels that are expected."""
+    """Every query of ALERTS in tests.yml: its text, and the expected labels."""
     for test in yaml.safe_load(TESTS.read_text())["tests"]:
         for query in test.get("promql_expr_test", ()):
             if query["expr"].startswith("ALERTS"):
@@ -49,8 +49,8 @@ def cases():
 
 @pytest.mark.parametrize("name", alerts())
 def test_every_alert_is_complete(name):
-    """It has a case in which it fires and one in which it does not, names only labels that it has,
-    and leads to a section of the runbook."""
+    """It has a case in which it fires and one in which it does not, uses only labels that it has,
+    and links to a section of the runbook."""
     rule = alerts()[name]
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
     fires = [labels for _, expected in cases() for labels in expected
@@ -77,7 +77,7 @@ def test_the_links_of_the_runbook_lead_somewhere():
 
 
 def test_nothing_depends_on_the_name_of_the_job():
-    """But whether a target that was never seen is jotd's, which only its job can tell."""
+    """Except that only the job can show whether a target that was never up is jotd's."""
     queries = [rule["expr"] for group in yaml.safe_load(RULES.read_text())["groups"]
                for rule in group["rules"]] + [query for _, query in dashboard_queries()]
     assert {job for query in queries for job in re.findall(r"job\S?~?\"[^\"]*\"", query)} == {
@@ -137,7 +137,7 @@ def watched(directory, databases, jotd):
             home.mkdir()
         redis = running(Redis(homes[0]))
         database = stack.enter_context(databases.migrated())
-        # Every record is sent at once, so that a second's wait is long.
+        # Records are sent one by one, so a second's wait counts as long.
         server = stack.enter_context(jotd(database, redis_url=redis.url, batch_rows=1))
         server.database, server.redis = database, redis
         server.prometheus = running(Prometheus(homes[1], [server.listen]))
@@ -146,7 +146,7 @@ def watched(directory, databases, jotd):
 
 @pytest.fixture
 def traffic(watched):
-    """A client that is served a few dozen times a second."""
+    """A client that gets a few dozen tokens a second."""
     client = watched.database.client(tier="unlimited")
     with Gentle([watched], client, threads=1) as load:
         load.progress(1)
@@ -154,7 +154,7 @@ def traffic(watched):
 
 
 def wait_for_alerts(watched, *names, but=()):
-    """Waits until these alerts fire and no other, whatever `but` do; returns all that fire."""
+    """Waits until exactly these alerts fire, ignoring `but`; returns all that fire."""
     firing = {}
 
     def as_expected():
@@ -174,7 +174,7 @@ def test_promtool_finds_no_fault_in_the_metrics(watched, traffic):
 
 
 def metric_names(expression):
-    """Names in a query that look like those of jotd's metrics, without the suffix of a part."""
+    """Names in a query that look like jotd's metrics, without _bucket, _sum and _count."""
     return {re.sub(r"_(bucket|sum|count)$", "", name)
             for name in re.findall(r"\b(?:jotd|process)_\w+", expression)}
 
@@ -195,7 +195,7 @@ def test_rules_and_dashboard_name_only_metrics_that_exist(watched):
 
 @pytest.fixture
 def limited(watched):
-    """A client that goes on past 80 % of its quota while this is used."""
+    """A client that keeps asking past 80 % of its quota."""
     watched.database.cli("tier", "set", "narrow", "--per-hour", 3000)
     client = watched.database.client(tier="narrow")
     request = watched.token_request(client)
@@ -236,13 +236,13 @@ def test_the_dashboard_does_not_overlap_itself():
         taken |= cells
 
 
-# One looks at hours: what has failed goes on counting. The others look at times, which a sanitizer and
-# a busy machine make long.
+# The first looks back for hours, so earlier failures still count. The others measure times, which a
+# sanitizer and a busy machine lengthen.
 RESTLESS = ["JotdErrorBudgetBurnSlow", "JotdLatencyHigh", "JotdLoopLag"]
 
 
 def test_alerts_while_postgres_is_away(watched, traffic, postgres):
-    """A client that is not in the cache is refused, and what is issued waits in the spool."""
+    """An uncached client is refused, and issued tokens wait in the spool."""
     uncached = watched.database.client()
     wait_for_alerts(watched, but=RESTLESS)
     postgres.stop()

@@ -1,5 +1,5 @@
-"""The programs of docs/recipes, run as they stand: each gets a token and verifies one. Those that take
-packages of Maven, Go or npm are among the long runs, and are skipped where their tools are missing."""
+"""Runs the programs of docs/recipes as they are: each gets a token and verifies one. Those that
+need packages from Maven, Go or npm are long tests, and are skipped without their tools."""
 
 import json
 import os
@@ -20,7 +20,7 @@ RECIPES = ROOT / "docs" / "recipes"
 AUDIENCE, OTHER = "https://api.example.com", "https://other.example.com"
 MAVEN = ["mvn", "-q", "-B", "compile", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
 JAVA = ["java", "-cp", "target/classes:lib/*", "Recipe"]
-TOOLS = {  # what makes a recipe ready, and what runs it
+TOOLS = {  # the commands that prepare and run a recipe
     "python": (None, ["/usr/bin/python3", "recipe.py"]),
     "go": (["go", "build", "-o", "recipe", "."], ["./recipe"]),
     "node": (["npm", "install", "--no-package-lock", "--silent"], ["node", "recipe.js"]),
@@ -59,7 +59,7 @@ def recipe(request, directory):
 
 @pytest.fixture(scope="module")
 def issuing(shared):
-    """A server, a client of it, and what a recipe is told of them."""
+    """A server, one of its clients, and a recipe's environment."""
     client = shared.database.client(scope="read write", audience=[AUDIENCE, OTHER])
     environment = {"ISSUER": shared.url, "AUDIENCE": AUDIENCE, "CLIENT_ID": client.id,
                    "CLIENT_SECRET": client.secret}
@@ -71,11 +71,11 @@ def test_a_recipe_gets_a_token_and_verifies_it(recipe, issuing):
     assert done.returncode == 0, done.stdout + done.stderr
     claims = json.loads(done.stdout)
     assert claims["sub"] == issuing.client.id
-    assert (claims["aud"], claims["scope"]) == (AUDIENCE, "read")  # what was asked for, and no more
+    assert (claims["aud"], claims["scope"]) == (AUDIENCE, "read")  # exactly what was requested
 
 
 def forged(server, claims, key=None, **header):
-    """A token like the server's, signed with its key or another."""
+    """A token like the server's, signed with its key or another one."""
     (path,) = server.keys_dir.glob("*.ES256.*.pem")
     return jwt.encode(claims, key or path.read_text(), algorithm="ES256",
                       headers={"kid": path.name.split(".")[0], "typ": "at+jwt", **header})
@@ -92,7 +92,7 @@ BAD = {
 
 
 def test_plain_http_in_the_manner_of_msal(issuing):
-    """Parameters and headers that are none of OAuth's are passed over; the secret is in the body."""
+    """Non-OAuth parameters and headers are ignored; the secret is in the body."""
     answer = requests.post(
         issuing.server.url + "/token", timeout=10,
         headers={"x-client-sku": "MSAL.Python", "x-client-ver": "1.28.0", "x-ms-lib-capability":
@@ -112,7 +112,7 @@ def test_a_recipe_refuses_tokens_that_are_not_for_it(recipe, issuing):
     assert recipe.run(**issuing.environment, TOKEN=like).returncode == 0
     for what, make in BAD.items():
         if recipe.name == "go" and what == "an ID token":
-            continue  # go-oidc looks at no type, as the recipes' page says
+            continue  # go-oidc does not check the type, as the recipes' page says
         done = recipe.run(**issuing.environment, TOKEN=make(issuing.server, good))
         assert done.returncode != 0, what
         assert done.stdout == "", what

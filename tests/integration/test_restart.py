@@ -1,6 +1,6 @@
-"""One process takes the place of another while clients go on asking: nothing fails.
+"""One process replaces another while clients keep asking: nothing fails.
 
-The clients are wrk's, fast enough to meet the instant in which a socket is closed: some have a
+The clients are wrk's, fast enough to hit the instant in which a socket is closed: some open a
 connection for each request, some keep theirs until an answer says `Connection: close`. A refused or
 cut connection is a failure, and so is any answer but a token.
 """
@@ -44,7 +44,7 @@ def wrk(server, client, directory, more=""):
                      f"{server.url}/token"], stdout=subprocess.PIPE, text=True)
     try:
         yield
-        process.send_signal(signal.SIGINT)  # it ends with its figures
+        process.send_signal(signal.SIGINT)  # it ends with its report
         said = process.communicate(timeout=60)[0]
         assert int(re.search(r"(\d+) requests in", said)[1]) > 100, said
         assert "Socket errors" not in said and "Non-2xx" not in said, said
@@ -67,7 +67,7 @@ def is_serving(server):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_next_process_listens_before_the_last_one_drains(
         database, jotd, client, tmp_path, workers):
-    """Sockets of both at one address: the kernel is told which to choose."""
+    """Both have sockets at one address, and the kernel is told which to use."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(jotd(database, workers=workers))
         with asking(server, client, tmp_path):
@@ -82,8 +82,8 @@ def test_the_next_process_listens_before_the_last_one_drains(
 
 
 def test_the_later_process_leaves(database, jotd, client, tmp_path):
-    """As after a change that was none for the better. It does not know its place among the sockets,
-    so that who connects in that moment may wait a second, but is not turned away."""
+    """As after a failed update. It does not know its place among the sockets, so a client that
+    connects in that moment may wait a second, but is not refused."""
     with jotd(database, workers=2) as server:
         server.wait_log("schema.verified", timeout=30)
         with asking(server, client, tmp_path):
@@ -95,7 +95,7 @@ def test_the_later_process_leaves(database, jotd, client, tmp_path):
 
 
 def test_what_the_kernel_was_told_does_not_outlive_the_process(database, jotd, client):
-    """Else the next one that listens would be sent everything from its first moment on."""
+    """Otherwise the next process to listen would get all connections at once."""
     def own(**settings):
         return jotd(database, ready=False, log_level="debug", metrics_listen=f"[::1]:{free_port()}",
                     **settings)
@@ -115,11 +115,11 @@ def test_what_the_kernel_was_told_does_not_outlive_the_process(database, jotd, c
                 until(both_issue)
 
 
-# Sockets that the service manager holds
+# Sockets held by the service manager
 
 @pytest.fixture
 def listening():
-    """listening(): a socket that listens, with a high number."""
+    """listening() makes a listening socket with a high number."""
     with contextlib.ExitStack() as stack:
         def make():
             made = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=4096))
@@ -135,7 +135,7 @@ def address_of(listener):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sockets_that_are_handed_over(database, jotd, client, tmp_path, listening, workers):
-    """No process overlaps with the next one: what comes between them waits."""
+    """The processes do not overlap: connections that arrive in between wait."""
     public, metrics = listening(), listening()
     options = {"workers": workers, "sockets": [public, metrics], "listen": address_of(public),
                "metrics_listen": address_of(metrics)}
@@ -182,18 +182,18 @@ def test_sockets_that_nobody_asked_for_stop_the_start(
 # What the service manager is told
 
 class Manager:
-    """Takes the datagrams that sd_notify(3) sends."""
+    """Receives the datagrams of sd_notify(3)."""
 
     def __init__(self, listener, path):
         self.listener = listener
         self.environ = {"NOTIFY_SOCKET": path}
 
     def told(self):
-        """The next one: a dict of its lines."""
+        """The next datagram as a dict of its lines."""
         return dict(line.split("=", 1) for line in self.listener.recv(4096).decode().splitlines())
 
     def wait_status(self, begin):
-        """What is told before is not looked at."""
+        """Skips everything before a status that begins like this."""
         while not self.told().get("STATUS", "").startswith(begin):
             pass
 
@@ -228,7 +228,7 @@ def test_the_service_manager_is_told(database, jotd, manager):
 
 def test_the_service_manager_is_told_that_no_token_can_be_issued(
         databases, jotd, manager, tmp_path):
-    """And what else goes on, in words."""
+    """And other conditions, in words."""
     home = tmp_path / "redis"
     home.mkdir()
     redis = Redis(home)
@@ -258,7 +258,7 @@ def test_the_watchdog_is_told_while_every_loop_turns(database, jotd, manager):
             pass
 
     def assert_silent():
-        """For longer than systemd would wait, once what was said before is taken."""
+        """For longer than systemd would wait, after earlier messages are drained."""
         for seconds, silence in (0, BlockingIOError), (2.5, TimeoutError):
             manager.listener.settimeout(seconds)
             with pytest.raises(silence):

@@ -1,4 +1,4 @@
-"""What the roles of deploy/roles.sql may do, exactly, and that it is all that they need."""
+"""Exactly what the roles of deploy/roles.sql may do, and that it is all they need."""
 
 import contextlib
 import datetime
@@ -14,7 +14,7 @@ from harness.process import binary, clean_environment
 TABLE = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 COLUMN = ("SELECT", "INSERT", "UPDATE", "REFERENCES")
 
-# All that the two may do in the whole database.
+# Everything that the two may do in the whole database.
 SERVER = {
     "database CONNECT",
     "schema public USAGE",
@@ -47,7 +47,7 @@ READER = {
     "issued_token(uuid) EXECUTE",
     "uuid_v7_time(uuid) EXECUTE",
 }
-# Functions that run as their owner.
+# Functions that run with their owner's rights.
 DEFINERS = {
     "active_clients(integer)", "make_issued_tokens_partitions()", "forget_flushed_batches(bigint)",
     "ledger_watermark()", "drop_issued_tokens_partition(regclass)",
@@ -55,7 +55,7 @@ DEFINERS = {
 
 
 def privileges(database, role):
-    """What the role may do; of a privilege on a whole table not its columns again."""
+    """What the role may do; columns are left out where it has the privilege on the whole table."""
     found = {f"database {name}" for name in ("CREATE", "CONNECT", "TEMPORARY")
              if database.execute("SELECT has_database_privilege(%s, current_database(), %s)",
                                  (role, name))[0][0]}
@@ -100,7 +100,7 @@ def test_functions_that_run_as_their_owner_choose_their_search_path(database):
     for owner, config in found.values():
         assert owner == "jotd_owner"
         assert "search_path=public, pg_temp" in config
-    # Nobody else's schema comes before, and nobody is let in.
+    # Nobody else's schema takes precedence, and no other role may call them.
     database.execute("CREATE SCHEMA mine; CREATE TABLE mine.ledger_state (watermark timestamptz)")
     stranger(database)
     assert not any(name in privilege for name in DEFINERS
@@ -112,7 +112,7 @@ def test_functions_that_run_as_their_owner_choose_their_search_path(database):
 
 
 def stranger(database):
-    """A role that has nothing to do with jotd; returns its URL."""
+    """A role unrelated to jotd; returns its URL."""
     database.execute("DO $$ BEGIN CREATE ROLE jotd_stranger LOGIN;"
                      " EXCEPTION WHEN duplicate_object THEN NULL; END $$")
     return database.url.replace("jotd_server@", "jotd_stranger@")
@@ -188,7 +188,8 @@ def test_the_reader_asks_what_operators_ask(database, jotd):
 
 
 def test_a_database_that_belonged_to_one_role(databases, jotd):
-    """Changes over as the runbook says, while a server runs; roles made twice stay what they are."""
+    """It is changed over as in the runbook while a server runs; creating the roles again changes
+    nothing."""
     with databases.empty(roles=False) as database:
         database.execute("CREATE ROLE single LOGIN")
         database.execute(f"ALTER DATABASE {database.name} OWNER TO single")
@@ -212,7 +213,8 @@ def test_a_database_that_belonged_to_one_role(databases, jotd):
 
 
 def test_nothing_of_the_owner_runs_as_the_superuser_who_makes_the_roles(database):
-    """What the owner left in its schema: a function of jotd's name, and operators that fit better."""
+    """What the owner planted in its schema: a function with jotd's name, and operators that match
+    better."""
     with session(database, database.owner_url) as cursor:
         cursor.execute("""
             CREATE FUNCTION rise() RETURNS boolean LANGUAGE plpgsql AS
@@ -236,7 +238,7 @@ def test_nothing_of_the_owner_runs_as_the_superuser_who_makes_the_roles(database
 
 
 def test_who_holds_the_lock_of_migrations_is_named(database):
-    """Whoever may connect may take it, a server that was broken into, too."""
+    """Anyone who may connect can take it, including a compromised server."""
     with session(database, database.url) as cursor:
         cursor.execute("SELECT pg_advisory_lock(1785689188), pg_backend_pid()")
         pid = cursor.fetchone()[1]
@@ -264,7 +266,7 @@ def test_a_privilege_that_somebody_added_goes_with_the_next_migrate(database):
 
 
 def test_months_that_may_not_be_dropped(database):
-    """By anybody who may call the function, whatever he says."""
+    """Not by anyone who may call the function, whatever the argument and time zone."""
     def part(months):
         (name, first), = database.execute(
             "SELECT 'issued_tokens_' || to_char(m, 'YYYY_MM'), m FROM date_trunc('month', now() AT"
@@ -286,7 +288,7 @@ def test_months_that_may_not_be_dropped(database):
 
 
 def test_a_role_for_the_job_that_prunes(database):
-    """As the runbook makes one."""
+    """Made as in the runbook."""
     database.execute("CREATE ROLE pruner LOGIN IN ROLE jotd_reader;"
                      "GRANT EXECUTE ON FUNCTION issued_tokens_partition_end(regclass),"
                      " drop_issued_tokens_partition(regclass), forget_flushed_batches(bigint)"

@@ -1,4 +1,4 @@
-"""Failed authentications are held to a rate, and nobody is locked out by others."""
+"""Failed authentications are rate limited, and nobody can lock others out."""
 
 import contextlib
 import secrets
@@ -8,17 +8,17 @@ import types
 from harness import until
 from harness.wire import parse_answers
 
-PEER_BURST = 500  # as auth/client/throttle.h says
+PEER_BURST = 500  # as in auth/client/throttle.h
 ID_BURST = 100
 
 
 def wrong(client):
-    """The right id with another client's secret, which has the right form."""
+    """The right id with another client's secret, which is well-formed."""
     return types.SimpleNamespace(id=client.id, secret=client.wrong_secret)
 
 
 def clients(database, count=1):
-    """Clients whose wrong_secret is well-formed."""
+    """Clients with a well-formed .wrong_secret."""
     other = database.client()
     made = [database.client(tier="unlimited") for _ in range(count)]
     for client in made:
@@ -31,13 +31,13 @@ def made_up(secret):
 
 
 def ask_many(s, requests):
-    """The statuses of so many requests on one connection, in order."""
+    """Sends the requests on one connection; returns their statuses in order."""
     return [answer.status for answer in
             parse_answers(s.raw(b"".join(requests), timeout=20, answers=len(requests)))]
 
 
 def slow_down(s, request):
-    """The answer that says it; of many, since a moment later one more may fail."""
+    """The first 429 of several answers: a moment later one more attempt may be allowed."""
     answers = parse_answers(s.raw(request * 30, timeout=20, answers=30))
     answer = next(answer for answer in answers if answer.status == 429)
     assert answer.json()["error"] == "slow_down"
@@ -76,12 +76,12 @@ def test_past_the_rate_there_is_no_look_up(database, jotd):
         assert lookups == len(requests) - throttled
         assert s.metric("jotd_auth_throttled_total", by="peer") == throttled
         assert s.metric("jotd_token_errors_total", error="slow_down") == throttled
-        # Who is cached and right is let in from the same address.
+        # A cached client with the right secret still succeeds from the same address.
         assert s.token(client).headers["X-Cache-Status"] == "HIT"
 
 
 def test_as_many_at_once_as_one_likes_are_no_more_in_the_end(database, jotd):
-    """Requests that are under way before the first of them fails."""
+    """Requests in flight before the first of them fails."""
     client, = clients(database)
     with jotd(database) as s, contextlib.ExitStack() as stack:
         ask_many(s, [s.token_request(made_up(client.secret)) for _ in range(PEER_BURST + 200)])
@@ -115,8 +115,8 @@ def test_a_library_that_tries_twice_does_not_trip_it(database, jotd):
 
 
 def test_mistyped_secrets_count_for_the_address_only(database, jotd):
-    """They cost no look-up, and are no guesses: the client must not be locked out by them, though it
-    is not cached and its guesses are used up."""
+    """They cost no look-up and are no guesses: they must not lock the client out, even though it is
+    not cached and its guesses are used up."""
     client, = clients(database)
     mistyped = types.SimpleNamespace(id=client.id, secret=client.secret[:-1] + "!")
     with jotd(database) as s:
@@ -142,7 +142,7 @@ def test_a_new_client_is_not_held_to_what_failed_before(database, jotd):
 
 
 def forwarded(s, client, addresses, count=1):
-    """Requests that a proxy has forwarded; `addresses` are the lines of X-Forwarded-For."""
+    """Requests forwarded by a proxy; `addresses` are the lines of X-Forwarded-For."""
     headers = "".join(f"X-Forwarded-For: {line}\r\n" for line in addresses)
     return [s.token_request(made_up(client.secret), headers=headers) for _ in range(count)]
 
@@ -150,7 +150,7 @@ def forwarded(s, client, addresses, count=1):
 def test_behind_a_trusted_proxy_the_last_hop_counts(database, jotd):
     client, = clients(database)
     with jotd(database, trusted_proxies="127.0.0.0/8,10.0.0.0/8") as s:
-        # What a client says before the proxies speak changes nothing.
+        # The part of the header that the client itself sent changes nothing.
         requests = [request for n in range(PEER_BURST + 200)
                     for request in forwarded(
                         s, client, [f"198.51.100.{n % 250}, 192.0.2.1", "10.0.0.7"])]
@@ -170,7 +170,7 @@ def test_nobody_else_is_believed(database, jotd):
 
 
 def test_ids_that_cannot_exist_do_not_make_it_forget(database, jotd):
-    """More than it remembers, from many addresses: what was guessed at before is still known."""
+    """More of them than it remembers, from many addresses: earlier guesses are still counted."""
     client, = clients(database)
     guess = types.SimpleNamespace(id="not-there", secret=client.secret)
     with jotd(database, trusted_proxies="127.0.0.0/8") as s:

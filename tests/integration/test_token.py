@@ -1,4 +1,4 @@
-"""POST /token: each row of the table of cases, and what is inside the token."""
+"""POST /token: the table of cases, and the content of the token."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ import pytest
 from harness import until
 
 FORM = "application/x-www-form-urlencoded"
-MARKER = "zebra-4711"  # sent as input; no answer may repeat it
+MARKER = "zebra-4711"  # sent as input; no answer may echo it
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def claims(answer):
 
 
 def misspell(secret):
-    """The secret with its last character changed: its checksum is wrong."""
+    """The secret with its last character changed, so that its checksum is wrong."""
     return secret[:-1] + ("x" if secret[-1] != "x" else "y")
 
 
@@ -49,7 +49,7 @@ def assert_refused(answer, status, error, authenticated=False):
     assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
     assert_answer_of_token(answer, authenticated)
     assert set(answer.json()) <= {"error", "error_description"}
-    # RFC 6749 5.2: the characters that a description may have
+    # RFC 6749 5.2: the characters allowed in a description
     assert re.fullmatch(r"[\x20-\x21\x23-\x5B\x5D-\x7E]+", answer.json()["error_description"])
     assert MARKER not in answer.text
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
@@ -125,7 +125,7 @@ def test_the_scheme_of_basic_in_any_case(shared, client, scheme):
 
 
 def test_basic_percent_encoded_in_full(shared):
-    """Some libraries encode every byte that is not a letter or digit, and some none."""
+    """Some libraries encode every byte that is not a letter or digit, others none."""
     client = shared.database.client(id="a.b-c_D9", tier="unlimited")
     for encode in (
         str, urllib.parse.quote, lambda text: "".join(f"%{ord(letter):02X}" for letter in text),
@@ -280,7 +280,7 @@ def test_client_secret_twice(shared, client):
     "application/x-www-form-urlencode", MARKER,
 ])
 def test_wrong_content_type(shared, client, content_type):
-    data = b"grant_type=client_credentials"  # of bytes requests does not guess the type
+    data = b"grant_type=client_credentials"  # requests does not guess a content type for bytes
     headers = {} if content_type is None else {"Content-Type": content_type}
     answer = shared.post("/token", data, auth=(client.id, client.secret), headers=headers)
     assert_refused(answer, 400, "invalid_request")
@@ -340,7 +340,7 @@ def test_unknown_client_id(shared, client, client_id):
 
 
 def test_who_is_refused_cannot_tell_why(database, jotd):
-    """Unknown client, wrong secret, disabled client, expired secret: the same bytes."""
+    """Unknown client, wrong secret, disabled client, expired secret: identical bytes."""
     good, other, disabled, expired = (database.client() for _ in range(4))
     database.cli("client", "disable", disabled.id)
     database.execute("UPDATE client_secrets SET expires_at = now() - interval '1 second' "
@@ -350,7 +350,7 @@ def test_who_is_refused_cannot_tell_why(database, jotd):
         return s.answer(s.token_request(types.SimpleNamespace(id=client_id, secret=secret)))
 
     with jotd(database) as s:
-        for _ in range(2):  # the second time all of them are cached
+        for _ in range(2):  # the second time, all of them are cached
             answers = [
                 refusal(s, "unknown", good.secret),
                 refusal(s, good.id, other.secret),

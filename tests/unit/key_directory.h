@@ -1,4 +1,4 @@
-/* A key directory of its own for each test, and what tests do to it. */
+/* A key directory for each test, and operations on it. */
 #ifndef TESTS_KEY_DIRECTORY_H
 #define TESTS_KEY_DIRECTORY_H
 
@@ -60,7 +60,7 @@ static inline struct key_set *load(void)
     return set;
 }
 
-/* How many keys can be used. */
+/* The number of usable keys. */
 static inline size_t count_loaded(void)
 {
     struct key_set *set = load();
@@ -109,7 +109,7 @@ static inline void write_file(const char *name, const char *text, size_t length)
     close(fd);
 }
 
-/* The text of the only key file. */
+/* Returns the name and text of the only key file. */
 static inline void only_file(char name[KEY_NAME_SIZE], char text[8192])
 {
     struct key_set *set = load();

@@ -1,4 +1,4 @@
-/* auth/token: access_token, signer and key_proof: tokens that libjwt verifies. */
+/* auth/token: access_token, signer and key_proof; libjwt verifies the tokens. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,7 +31,7 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
     return remove(path);
 }
 
-/* One key of each algorithm. */
+/* Creates a key of each algorithm. */
 static int set_up(void **state)
 {
     struct failure failure;
@@ -65,7 +65,7 @@ static const struct signing_key *key_of(enum key_alg alg)
     return NULL;
 }
 
-/* What a verifier has: the public key as PEM, or the shared secret. */
+/* Writes what a verifier needs: the public key as PEM, or the shared secret. */
 static int verifier_key(const struct signing_key *key, unsigned char *out, int size)
 {
     BIO *in = BIO_new_mem_buf(key->material, (int)key->material_length);
@@ -100,7 +100,7 @@ static struct access_token_claims make_claims(size_t audience_count)
     return claims;
 }
 
-/* Exported by libjwt 1.10, but not in its header; what its jwt_decode verifies with. */
+/* Exported by libjwt 1.10 but not in its header; jwt_decode verifies with it. */
 int jwt_verify_sha_pem(jwt_t *jwt, const char *text, const char *signature);
 int jwt_verify_sha_hmac(jwt_t *jwt, const char *text, const char *signature);
 
@@ -122,7 +122,7 @@ static int verify_signature(enum key_alg alg, const unsigned char *key, int key_
     return error;
 }
 
-/* A part of a token as JSON. */
+/* Decodes one part of a token as JSON. */
 static json_t *part(const char *token, int index)
 {
     char text[2048], bytes[2048];
@@ -169,7 +169,7 @@ static void verify(const char *token, const struct signing_key *key)
     else
         length = verifier_key(key, verifier, sizeof(verifier));
     assert_int_equal(verify_signature(key->alg, verifier, length, token), 0);
-    verifier[length / 2] ^= 1; /* and not by another key */
+    verifier[length / 2] ^= 1; /* with another key it must fail */
     assert_int_not_equal(verify_signature(key->alg, verifier, length, token), 0);
 }
 
@@ -205,7 +205,7 @@ static void libjwt_verifies_every_algorithm(void **state)
     }
 }
 
-/* RFC 7518 3.4: r and s keep their leading zeros, of which one in 256 has eight. */
+/* RFC 7518 3.4: r and s keep leading zeros; one in 256 starts with a zero byte. */
 static void pads_the_numbers_of_an_ecdsa_signature(void **state)
 {
     static const char text[] = "header.payload";

@@ -1,4 +1,4 @@
-/* common/address: what can be listened at, and what is loopback. */
+/* common/address: addresses to listen at, and loopback addresses. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* common/backoff: pauses grow up to the bound, differ, and begin anew after a success. */
+/* common/backoff: pauses grow up to the bound, vary, and start over after a success. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* common/buffer: growth, and what JSON needs escaped. */
+/* common/buffer: growth and JSON escapes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -59,12 +59,12 @@ static void escapes_json(void **state)
         {"a\"b\\c", "a\\\"b\\\\c"},
         {"\n\t\x01\x7f", "\\u000a\\u0009\\u0001\\u007f"},
         {"\xc3\xa4 \xe2\x82\xac \xf0\x9f\x94\x91", "\xc3\xa4 \xe2\x82\xac \xf0\x9f\x94\x91"},
-        {"\xc2\x9b\xc2\xa0", "\\u009b\xc2\xa0"}, /* a terminal would obey the first */
+        {"\xc2\x9b\xc2\xa0", "\\u009b\xc2\xa0"}, /* a terminal would execute the first */
         {"\xff", "\\ufffd"},
-        {"\xc3", "\\ufffd"},                                  /* cut short */
-        {"\xc0\xaf", "\\ufffd\\ufffd"},                       /* longer than it must be */
+        {"\xc3", "\\ufffd"},                                  /* truncated */
+        {"\xc0\xaf", "\\ufffd\\ufffd"},                       /* overlong */
         {"\xed\xa0\x80", "\\ufffd\\ufffd\\ufffd"},            /* a surrogate */
-        {"\xf4\x90\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd"}, /* past the last character */
+        {"\xf4\x90\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd"}, /* past the last code point */
     };
 
     (void)state;

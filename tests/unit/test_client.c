@@ -1,4 +1,4 @@
-/* auth/client/client: who is let in, and which ids there can be. */
+/* auth/client/client: authentication, and valid ids. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@ static struct secret_digest digest_of(const char *text)
 
 #define LET_IN AUTH_FAILURE_COUNT
 
-/* LET_IN, or why it is not. */
+/* Returns LET_IN, or the reason for a refusal. */
 static enum auth_failure authenticate(const struct client *client,
                                       const struct secret_digest *digest, int64_t now_ms)
 {
@@ -46,7 +46,7 @@ static void lets_in_by_any_live_secret(void **state)
     assert_int_equal(authenticate(&client, &second, NOW), LET_IN);
     assert_int_equal(authenticate(&client, &last, NOW), LET_IN);
     assert_int_equal(authenticate(&client, &wrong, NOW), AUTH_WRONG_SECRET);
-    /* The overlap of a rotation ends while the record is cached. */
+    /* The overlap of a rotation ends while the client is cached. */
     assert_int_equal(authenticate(&client, &second, NOW + 1), AUTH_EXPIRED_SECRET);
     assert_int_equal(authenticate(&client, &first, NOW + 1), LET_IN);
 }
@@ -59,7 +59,7 @@ static void lets_nobody_in_without_client_or_secret(void **state)
     (void)state;
     assert_int_equal(authenticate(NULL, &right, NOW), AUTH_UNKNOWN_CLIENT);
     assert_int_equal(authenticate(NULL, &zero, NOW), AUTH_UNKNOWN_CLIENT);
-    assert_int_not_equal(authenticate(&client, &zero, NOW), LET_IN); /* a free slot is none */
+    assert_int_not_equal(authenticate(&client, &zero, NOW), LET_IN); /* an empty slot is none */
     client.secrets[0] = (struct client_secret){right, INT64_MAX};
     client.enabled = false;
     assert_int_equal(authenticate(&client, &right, NOW), AUTH_DISABLED_CLIENT);
@@ -91,7 +91,7 @@ static const char *const sound[CLIENT_COLUMN_COUNT] = {
     "id", "free", "t", "0", "read write", "https://a urn:b", one_digest, "20", "200", "5000",
 };
 
-/* A result as libpq gives it, of one row with some columns. */
+/* Makes a libpq result of one row. */
 static PGresult *result_of(const char *const *values, int columns)
 {
     PGresult *result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
@@ -153,7 +153,7 @@ static void tells_records_that_say_the_same(void **state)
     client_release(client);
 }
 
-/* The ledger's row and the token's claims are written without another look at a record. */
+/* The ledger's row and the token's claims are written without further checks of a record. */
 static void makes_no_record_of_a_row_that_breaks_the_rules(void **state)
 {
     static char long_scope[SCOPE_MAX + 2], long_audience[CLIENT_AUDIENCE_MAX + 2];

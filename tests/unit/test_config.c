@@ -1,4 +1,4 @@
-/* common/config: kinds, defaults, refusals in words, unknown names, masked passwords. */
+/* common/config: kinds, defaults, error messages, unknown names, masked passwords. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

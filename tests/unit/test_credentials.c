@@ -1,4 +1,4 @@
-/* auth/client/credentials: client credentials by Basic or in the body. */
+/* auth/client/credentials: client credentials in Basic or in the body. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +24,7 @@ static enum credentials_error read_header(const char *authorization)
     return read_both(authorization, "", "");
 }
 
-/* `text` is what stands before base64, without a NUL. */
+/* Reads `text` as the decoded base64, without its NUL. */
 static enum credentials_error read_text(const char *text)
 {
     char header[4096] = "Basic ";
@@ -77,7 +77,7 @@ static void both_halves_are_form_decoded(void **state)
         {"a%3Ab:c", "a:b", "c"},
         {"a:b:c", "a", "b:c"},
         {"a+b:c%2B+d", "a b", "c+ d"},
-        {"a:\xff%C0", "a", "\xff\xc0"}, /* not UTF-8: for the comparison to refuse */
+        {"a:\xff%C0", "a", "\xff\xc0"}, /* not UTF-8: the comparison rejects it */
     };
 
     (void)state;

@@ -1,4 +1,4 @@
-/* common/file: what is opened, and what is refused for what it is. */
+/* common/file: what is opened, and what is refused for its type. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -127,7 +127,7 @@ static void test_a_plain_file(void **state)
     }
 }
 
-/* Nor does any of them wait. */
+/* None of these blocks either. */
 static void test_what_is_no_file(void **state)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -207,7 +207,7 @@ static void test_links(void **state)
     }
 }
 
-/* As a kubelet mounts the keys of a secret; in its place a new version comes by one rename. */
+/* As a kubelet mounts the keys of a secret; one rename replaces them with a new version. */
 static void test_the_links_of_a_kubelet(void **state)
 {
     char path[PATH_MAX];
@@ -237,11 +237,11 @@ static void test_owners(void **state)
     give(".", 65534);
     for (size_t i = 0; i != COUNT_OF(openers); ++i)
         assert_opens(openers[i], "plain");
-    /* What root alone may read comes to the other's eyes by no name that he gives it. */
+    /* A directory's owner cannot make root read root's files for him. */
     give("plain", 0);
     assert_refuses(open_to_read, "plain", "it belongs to user 0, the directory to user 65534");
     assert_opens(open_given, "plain");
-    /* Who is not root uses what is his own, whoever the directory belongs to. */
+    /* A user other than root uses his own files, whoever owns the directory. */
     give("plain", 65534);
     give(".", 0);
     assert_int_equal(fchmod(directory, 0755), 0);
@@ -251,8 +251,7 @@ static void test_owners(void **state)
     assert_int_equal(seteuid(0), 0);
 }
 
-/* In a namespace of its own. Exits with 0 when all is as it should be, with 77 when this system
- * does not let it mount. */
+/* Runs in its own namespace. Exits with 0 on success, with 77 if mounting is not allowed. */
 static void look_at_a_read_only_mount(void)
 {
     struct failure failure;
@@ -356,7 +355,7 @@ static void test_lines(void **state)
     assert_counts("a\n\0\0\0", 5, 1, 2);
     assert_counts("\n\n", 2, 2, 2);
 
-    /* Over the pieces in which it is read. */
+    /* Across the pieces in which it is read. */
     memset(text, 'x', length);
     text[65535] = text[65536] = text[2 * 65536] = '\n';
     assert_int_equal(count(text, length, length).count, 3);

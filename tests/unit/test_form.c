@@ -1,4 +1,4 @@
-/* common/http/form: what a body says, and what is refused. */
+/* common/http/form: what a body contains, and what is rejected. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 #include "common/http/form.h"
 
-static char body[4096]; /* the views of the last parse point into it */
+static char body[4096]; /* the slices of the last parse point into it */
 static struct form form;
 static const char *const repeatable[] = {"resource", "audience", NULL};
 
@@ -71,7 +71,7 @@ static void a_value_of_scope_is_read_as_it_should(void **state)
         {"scope=a;client_id=b", "a;client_id=b"},
         {"scope=%26%3D%25%2B%20+", "&=%+  "},
         {"scope=%e2%82%AC", "\xe2\x82\xac"},
-        {"scope=\xff%C0", "\xff\xc0"}, /* not UTF-8: for later comparisons to refuse */
+        {"scope=\xff%C0", "\xff\xc0"}, /* not UTF-8: later comparisons reject it */
         {"Scope=a", ""},
         {"scope%20=a", ""},
         {"x=1&y=2&scope=a&z", "a"},
@@ -167,7 +167,7 @@ static void nothing_past_the_end_is_read(void **state)
 
     (void)state;
     for (size_t length = 1; length < sizeof(text); length++) {
-        char *exact = malloc(length); /* so that AddressSanitizer sees one byte too many */
+        char *exact = malloc(length); /* so that AddressSanitizer detects an overrun */
 
         memcpy(exact, text, length);
         assert_int_equal(form_parse(exact, length, repeatable, &form),
@@ -185,7 +185,7 @@ static void a_lone_value_is_decoded_in_place(void **state)
     (void)state;
     assert_int_equal(form_decode(text, strlen(text), &length), FORM_OK);
     assert_is((struct slice){text, length}, "a b+c");
-    assert_memory_equal(text + length, "\0\0\0", 3); /* and nothing of it is left behind */
+    assert_memory_equal(text + length, "\0\0\0", 3); /* nothing is left behind */
     assert_int_equal(form_decode(broken, strlen(broken), &length), FORM_BAD_ESCAPE);
 }
 

@@ -1,4 +1,4 @@
-/* common/http/http_head: which framing of a request is refused. */
+/* common/http/http_head: rejected framing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

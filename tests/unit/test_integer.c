@@ -1,4 +1,4 @@
-/* common/integer: decimal text of numbers, and back. */
+/* common/integer: numbers to decimal text and back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

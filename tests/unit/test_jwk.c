@@ -60,7 +60,7 @@ static bool coordinate_is_short(EVP_PKEY *pkey, const char *name)
     return is_short;
 }
 
-/* A coordinate that begins with a zero byte (one key in 256) is still written with 32 bytes. */
+/* A coordinate that starts with a zero byte (one key in 256) is still 32 bytes long. */
 static void test_short_coordinates_are_padded(void **state)
 {
     static const struct {

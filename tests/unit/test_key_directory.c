@@ -14,7 +14,7 @@
 
 #include "auth/token/jwk.h"
 
-/* Writes a key file of our own making, under its true thumbprint. Frees the key. */
+/* Writes a key file of our own making under its correct thumbprint. Frees the key. */
 static void write_pair(EVP_PKEY *pkey, enum key_alg alg)
 {
     struct signing_key key = {.alg = alg, .activate_at = NOW};
@@ -112,7 +112,7 @@ static void test_a_directory_that_everybody_may_write_to(void **state)
     assert_non_null(strstr(failure.reason, "everybody may write"));
     assert_null(key_directory_load(directory, &failure));
     assert_int_equal(key_directory_fingerprint(directory), 0);
-    assert_int_equal(chmod(directory, 01777), 0); /* nobody removes another's, but may add */
+    assert_int_equal(chmod(directory, 01777), 0); /* sticky: others may still add */
     assert_false(key_directory_check(directory, &failure));
     assert_int_equal(chmod(directory, 0770), 0);
     assert_true(key_directory_check(directory, &failure));
@@ -208,12 +208,12 @@ static void test_keys_of_the_wrong_kind(void **state)
     write_pair(EVP_EC_gen("P-256"), KEY_ES256);
     write_pair(EVP_RSA_gen(2048), KEY_RS256);
     assert_int_equal(count_loaded(), 2);
-    write_pair(EVP_EC_gen("secp256k1"), KEY_ES256); /* of the same size, on another curve */
+    write_pair(EVP_EC_gen("secp256k1"), KEY_ES256); /* same size, other curve */
     write_pair(EVP_RSA_gen(1024), KEY_RS256);
     assert_int_equal(count_loaded(), 2);
 }
 
-/* The public half of one key with the private half of another. */
+/* The public key of one pair with the private key of another. */
 static EVP_PKEY *mixed_pair(void)
 {
     EVP_PKEY *one = EVP_EC_gen("P-256"), *other = EVP_EC_gen("P-256"), *mixed = NULL;
@@ -269,7 +269,7 @@ static void test_secrets_of_the_wrong_length(void **state)
     }
 }
 
-/* As a disk that lost the content may leave it: everybody knows this secret. */
+/* A disk that lost the content may leave this, a secret that everybody knows. */
 static void test_a_secret_of_zeros(void **state)
 {
     struct signing_key key = {.alg = KEY_HS256, .activate_at = NOW};
@@ -288,7 +288,7 @@ static void test_a_secret_of_zeros(void **state)
     BIO_free(bio);
 }
 
-/* An encrypted key must not make the server ask a terminal for the passphrase. */
+/* The server must not ask a terminal for the passphrase of an encrypted key. */
 static void test_encrypted_keys_are_refused(void **state)
 {
     char kid[KEY_KID_LENGTH + 1], name[KEY_NAME_SIZE], text[8192], *encrypted;
@@ -326,7 +326,7 @@ static void test_files_that_are_not_keys(void **state)
     assert_int_equal(count_loaded(), 1);
     assert_true(key_directory_fingerprint(directory) == fingerprint);
 
-    /* Neither a pipe without a writer nor a directory holds the reader up. */
+    /* Neither a pipe without a writer nor a directory blocks the reader. */
     path_of(name, path);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
@@ -357,7 +357,7 @@ static void test_symbolic_links_are_followed(void **state)
     assert_true(key_directory_fingerprint(directory) != 0);
 }
 
-/* To what the directory's owner may have no right to, if it is root that reads. */
+/* Otherwise root would read what the directory's owner may not. */
 static void test_no_link_leads_out_of_the_directory(void **state)
 {
     char kid[KEY_KID_LENGTH + 1], name[KEY_NAME_SIZE], text[8192], path[PATH_MAX], out[PATH_MAX];
@@ -367,7 +367,7 @@ static void test_no_link_leads_out_of_the_directory(void **state)
     only_file(name, text);
     move(name, "..data");
     path_of(name, path);
-    path_of("..data", out); /* from the root, and back */
+    path_of("..data", out); /* an absolute path back into the directory */
     assert_int_equal(symlink(out, path), 0);
     assert_int_equal(count_loaded(), 0);
 }
@@ -420,7 +420,7 @@ static void *move_to_and_fro(void *argument)
     return NULL;
 }
 
-/* A key whose file is being renamed is never missing from a set. */
+/* A key is never missing from a set while its file is renamed. */
 static void test_loading_while_files_are_renamed(void **state)
 {
     char kid[KEY_KID_LENGTH + 1], name[KEY_NAME_SIZE];

@@ -127,7 +127,7 @@ static void test_retire_and_remove(void **state)
     assert_string_equal(after->keys[0].kid, kid);
     assert_int_equal(after->keys[0].retire_at, NOW + 100);
 
-    /* What another process has moved away meanwhile cannot be changed. */
+    /* A key that another process has moved cannot be changed. */
     assert_false(key_file_retire(directory, &before->keys[0], NOW + 200, &failure));
     assert_non_null(strstr(failure.reason, "is gone"));
     assert_false(key_file_remove(directory, &before->keys[0], &failure));
@@ -156,7 +156,7 @@ static void test_rotation(void **state)
     struct key_set *set;
 
     (void)state;
-    rotate(&first, NOW); /* nothing signs: there is nothing to wait for */
+    rotate(&first, NOW); /* nothing signs, so there is nothing to wait for */
     assert_true(first.at_once);
     assert_int_equal(first.activate_at, NOW);
     assert_int_equal(first.retired_count, 0);
@@ -171,7 +171,7 @@ static void test_rotation(void **state)
     assert_string_equal(key_set_signing(set, NOW + 910)->kid, second.kid);
     key_set_release(set);
 
-    /* Again in the same second: the later key wins, the one between gets its end too. */
+    /* Again in the same second: the later key wins, and the one in between gets an end too. */
     rotate(&third, NOW + 10);
     assert_int_equal(third.activate_at, NOW + 911);
     assert_int_equal(third.retired_count, 1);
@@ -228,7 +228,7 @@ static void test_fingerprint_follows_every_change(void **state)
     one = key_directory_fingerprint(directory);
     assert_true(one != 0 && one != empty);
     only_file(name, text);
-    assert_true(key_directory_fingerprint(directory) == one); /* reading is no change */
+    assert_true(key_directory_fingerprint(directory) == one); /* reading is not a change */
 
     create(KEY_HS256, NOW, b);
     two = key_directory_fingerprint(directory);
@@ -242,7 +242,7 @@ static void test_fingerprint_follows_every_change(void **state)
 
     key_name_write(find(set, a), name);
     path_of(name, path);
-    assert_int_equal(chmod(path, 0400), 0); /* may be what makes a key readable */
+    assert_int_equal(chmod(path, 0400), 0); /* may make a key readable */
     assert_true(key_directory_fingerprint(directory) != retired);
 
     assert_true(key_file_remove(directory, &set->keys[0], &failure));

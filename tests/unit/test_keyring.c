@@ -1,4 +1,4 @@
-/* auth/token/keyring: what a worker's view says as time goes on, and back. */
+/* auth/token/keyring: a worker's view as time passes, and when it goes back. */
 #include "key_directory.h"
 
 #include "auth/token/keyring.h"

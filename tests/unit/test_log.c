@@ -1,4 +1,4 @@
-/* common/log: lines as text and as JSON, levels, escapes, and a reader that does not read. */
+/* common/log: text and JSON lines, levels, escapes, and a reader that does not read. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,14 +16,14 @@
 
 static int saved_stderr, ends[2];
 
-/* stderr is a pipe that the test reads. */
+/* Makes stderr a pipe that the test reads. */
 static int set_up(void **state)
 {
     (void)state;
     saved_stderr = dup(STDERR_FILENO);
     if (pipe2(ends, O_NONBLOCK) != 0)
         return -1;
-    fcntl(ends[1], F_SETFL, 0); /* as a log's pipe is */
+    fcntl(ends[1], F_SETFL, 0); /* blocking, as a log's pipe is */
     return dup2(ends[1], STDERR_FILENO) == STDERR_FILENO ? 0 : -1;
 }
 
@@ -101,7 +101,7 @@ static void cuts_long_values(void **state)
     assert_int_equal(strlen(strstr(written(), "value=")), strlen("value=") + 512 + 1);
 }
 
-/* Reads until the text holds `wanted`, for 20 s at most; counts the lines of the event `flood`. */
+/* Reads until the text contains `wanted`, for at most 20 s; counts the lines of event `flood`. */
 static unsigned read_until(const char *wanted, char last[4096])
 {
     struct pollfd end = {.fd = ends[0], .events = POLLIN};
@@ -132,7 +132,7 @@ static unsigned read_until(const char *wanted, char last[4096])
     return lines;
 }
 
-#define FLOOD 20000 /* lines: far more than a pipe and the queue hold */
+#define FLOOD 20000 /* lines, far more than a pipe and the queue can hold */
 
 static void does_not_wait_for_a_reader(void **state)
 {

@@ -1,4 +1,4 @@
-/* common/lru: bound, order of use, removal. */
+/* common/lru: capacity, order of use, removal. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,9 +39,9 @@ static void evicts_the_least_recently_used(void **state)
     assert_null(lru_add(&lru, &b));
     assert_null(lru_add(&lru, &c));
     assert_ptr_equal(lru_oldest(&lru), &a);
-    assert_ptr_equal(lru_find(&lru, SLICE("a")), &a); /* a touch: b is the oldest now */
+    assert_ptr_equal(lru_find(&lru, SLICE("a")), &a); /* a touch: now b is the oldest */
     assert_ptr_equal(lru_find(&lru, SLICE("c")), &c);
-    assert_ptr_equal(lru_find(&lru, SLICE("c")), &c); /* of the newest: no change */
+    assert_ptr_equal(lru_find(&lru, SLICE("c")), &c); /* the newest already: no change */
     assert_ptr_equal(lru_add(&lru, &d), &b);
     assert_ptr_equal(lru_add(&lru, &e), &a);
     assert_int_equal(lru_count(&lru), 3);

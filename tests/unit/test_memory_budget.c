@@ -1,4 +1,4 @@
-/* common/memory_budget: what is condemned, in which order, and what is held at most. */
+/* common/memory_budget: what is condemned, in which order, and the most that is held. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,7 +90,7 @@ static void the_largest_goes_first_whoever_holds_it(void **state)
     assert_null(memory_budget_take_condemned(&f->one));
     assert_ptr_equal(memory_budget_take_condemned(&f->other), &f->pieces[40]);
     assert_null(memory_budget_take_condemned(&f->other));
-    assert_int_equal(memory_budget_held(&f->budget), 104 * KIB); /* until it is given back */
+    assert_int_equal(memory_budget_held(&f->budget), 104 * KIB); /* until it is freed */
     memory_budget_hold(&f->pieces[40], 0, 0);
     assert_int_equal(memory_budget_held(&f->budget), 40 * KIB);
 }
@@ -116,7 +116,7 @@ static void of_one_weight_the_longest_there_goes_first(void **state)
     for (size_t i = 0; i != 4; ++i)
         memory_budget_hold(&f->pieces[i], 20 * KIB, 20 * KIB);
     memory_budget_hold(&f->pieces[0], 8 * KIB, 8 * KIB);
-    memory_budget_hold(&f->pieces[0], 20 * KIB, 20 * KIB); /* now it is the last */
+    memory_budget_hold(&f->pieces[0], 20 * KIB, 20 * KIB); /* now it is the newest */
     memory_budget_hold(&f->pieces[4], 24 * KIB, 24 * KIB);
     assert_ptr_equal(memory_budget_take_condemned(&f->one), &f->pieces[1]);
     assert_null(memory_budget_take_condemned(&f->one));
@@ -169,7 +169,7 @@ static void what_is_condemned_stays_so_while_it_changes(void **state)
     assert_null(memory_budget_take_condemned(&f->other));
 }
 
-/* A holder whose thread is stuck gives nothing up. */
+/* A holder whose thread is stuck frees nothing. */
 static void never_more_than_twice_the_limit(void **state)
 {
     struct fixture *f = *state;

@@ -1,4 +1,4 @@
-/* common/memory_limit: the cgroups that /proc/self/cgroup names, below a directory that stands for
+/* common/memory_limit: the cgroups named by /proc/self/cgroup, below a directory that replaces
  * /sys/fs/cgroup. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@
 
 static char root[64];
 
-/* Makes a file below the root, and the directories that lead there. */
+/* Creates a file below the root, with its parent directories. */
 static void write_file(const char *path, const char *text)
 {
     char whole[512];
@@ -91,7 +91,7 @@ static void of_version_1(void **state)
     assert_true(limit("4:memoryx:/a/b\n4:cpu:/a/b\n4:name=memory:/a/b\n") == UINT64_MAX);
 }
 
-/* A container sees its own cgroup as the root, and may be told the path on the host. */
+/* A container sees its own cgroup as the root, but its path may be the one on the host. */
 static void in_a_container(void **state)
 {
     (void)state;

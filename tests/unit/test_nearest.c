@@ -1,4 +1,4 @@
-/* common/nearest: which of several names a mistyped one was meant to be. */
+/* common/nearest: the name that a mistyped one was meant to be. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 #include "common/attributes.h"
 #include "common/nearest.h"
 
-/* Of "tier", "time" and "per-hour"; NULL: it is far from all of them. */
+/* One of "tier", "time" and "per-hour"; NULL: too far from all of them. */
 static const char *meant(const char *typed)
 {
     static const char *const known[] = {"tier", "time", "per-hour"};
@@ -24,7 +24,7 @@ static void test_the_nearest_wins_not_the_first(void **state)
 {
     (void)state;
     assert_string_equal(meant("tier"), "tier");
-    assert_string_equal(meant("tiem"), "tier"); /* as far from both: the first one */
+    assert_string_equal(meant("tiem"), "tier"); /* equally far from both: the first one */
     assert_string_equal(meant("times"), "time");
     assert_string_equal(meant("tim"), "time");
     assert_string_equal(meant("perhours"), "per-hour");

@@ -1,4 +1,4 @@
-/* common/network: addresses as proxies write them, and which networks they are in. */
+/* common/network: addresses as proxies write them, and the networks that contain them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -109,7 +109,7 @@ static void tells_which_networks_are_everyone(void **state)
         {"10.0.0.1, ::/0", true},     {"0.0.0.0/1,128.0.0.0/1", true},
         {"10.0.0.0/7", true},         {"10.0.0.0/8", false},
         {"2000::/3", true},           {"2001::/15", true},
-        {"2001::/16", false},         {"::/80", true}, /* all of ::ffff:0.0.0.0/96 too */
+        {"2001::/16", false},         {"::/80", true}, /* contains ::ffff:0.0.0.0/96 */
         {"::1:0:0:0/80", false},      {"::1", false},
         {"unix,192.0.2.0/24", false}, {"", false},
     };

@@ -1,4 +1,4 @@
-/* common/owner: root in a directory of somebody else's. */
+/* common/owner: root in another user's directory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,7 +29,7 @@ static int tear_down(void **state)
     return rmdir(directory);
 }
 
-/* In a process of its own: there is no way back. */
+/* In a child process, since it is irreversible. */
 static uid_t become(const char *path)
 {
     int result[2];
@@ -65,7 +65,7 @@ static void test_root_becomes_the_owner_for_good(void **state)
     assert_int_equal(become("/nowhere"), 0);
     assert_int_equal(chown(directory, OTHER, OTHER), 0);
     assert_int_equal(become(directory), OTHER);
-    assert_int_equal(chown(directory, 54321, 54321), 0); /* whom the system does not know */
+    assert_int_equal(chown(directory, 54321, 54321), 0); /* unknown to the system */
     assert_int_equal(become(directory), 54321);
 }
 

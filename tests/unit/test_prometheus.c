@@ -1,5 +1,4 @@
-/* common/prometheus and common/histogram: buckets, sums over writers, and the text that Prometheus
- * reads. */
+/* common/prometheus and common/histogram: buckets, sums over writers, and the exposition format. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* common/redis/redis_url: what a REDIS_URL may be. */
+/* common/redis/redis_url: valid and invalid REDIS_URLs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

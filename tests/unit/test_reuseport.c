@@ -1,4 +1,4 @@
-/* common/http/reuseport: which of several sockets at one address new connections go to. */
+/* common/http/reuseport: which of several sockets at one address gets new connections. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 
 static struct sockaddr_in address;
 
-/* One more socket of the group, or the first one of a new group. */
+/* Adds a socket to the group, or makes the first of a new group. */
 static int listen_again(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;
@@ -116,7 +116,7 @@ static void lets_new_connections_go_unanswered(void **state)
     after = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     assert_int_equal(connect(after, (struct sockaddr *)&address, sizeof(address)), -1);
     assert_int_equal(errno, EINPROGRESS);
-    /* What was made before goes on. */
+    /* Existing connections continue. */
     assert_int_equal(write(before, "x", 1), 1);
     assert_int_equal(recv(accept(listener, NULL, NULL), &byte, 1, 0), 1);
     assert_int_equal(accepted(listener), 0);

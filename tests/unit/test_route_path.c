@@ -1,4 +1,4 @@
-/* common/http/route_path: which paths a pattern stands for, and what its parts are. */
+/* common/http/route_path: the paths that match a pattern, and their parameters. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,7 +42,7 @@ static void a_part_is_one_segment(void **state)
     assert_true(matches("/clients/{id}/secrets/{secret}", "/clients/a/secrets/b"));
     assert_part(0, "a");
     assert_part(1, "b");
-    assert_false(matches("/{name}.json", "/a.json")); /* a part takes all of its segment */
+    assert_false(matches("/{name}.json", "/a.json")); /* a parameter takes its whole segment */
     assert_false(matches("/clients/{id}", "/clients/"));
     assert_false(matches("/clients/{id}", "/clients"));
     assert_false(matches("/clients/{id}", "/clients/a/"));

@@ -31,7 +31,7 @@ static void all_else_is_not_valid(void **state)
     assert_false(scope_is_valid((struct slice){NULL, 0}));
 }
 
-/* What is granted, or "no". */
+/* Returns the granted scope, or "no". */
 static const char *grant(const char *asked, const char *allowed)
 {
     static char out[SCOPE_MAX + 1];

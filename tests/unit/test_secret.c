@@ -1,4 +1,4 @@
-/* auth/client/secret: what a secret looks like, and which is one. */
+/* auth/client/secret: the format of secrets, and which are well-formed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 
 #include "auth/client/secret.h"
 
-/* Computed once with Python's zlib: the format must never change. */
+/* Computed with Python's zlib: the format must never change. */
 #define KNOWN_SECRET "jot_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg0xncHt"
 
 static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

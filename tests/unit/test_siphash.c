@@ -1,4 +1,5 @@
-/* common/siphash: the function itself, and that keys which collide in uthash's own do not here. */
+/* common/siphash: the function itself, and that keys which collide in uthash's own function do not
+ * here. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -65,7 +66,7 @@ static unsigned jenkins(const char *bytes, size_t length)
     return hash;
 }
 
-/* Ids as an outsider would make them: all in one bucket of a table by uthash's own function. */
+/* Ids as an attacker would make them: all in one bucket with uthash's own function. */
 static void keys_made_to_collide_do_not(void **state)
 {
     static char texts[KEYS][16];
@@ -88,7 +89,7 @@ static void keys_made_to_collide_do_not(void **state)
 
         longest = count > longest ? count : longest;
     }
-    assert_in_range(longest, 1, 30); /* by chance, of 2,000 keys: never */
+    assert_in_range(longest, 1, 30); /* never exceeded by chance with 2,000 keys */
     while (lru_oldest(&lru) != NULL)
         lru_remove(&lru, lru_oldest(&lru));
 }

@@ -1,4 +1,4 @@
-/* common/spool: batches, bounds, short writes, and what a crash leaves behind. */
+/* common/spool: batches, limits, short writes, and the state after a crash. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,9 +36,9 @@ static struct spool spool;
 static struct spool_writer writer;
 static struct spool_passed_over passed_over;
 
-static int sync_error; /* of directories; 0: none */
+static int sync_error; /* of fsync() on directories; 0: none */
 
-/* In place of libc's: some file systems know no such thing for directories. */
+/* Replaces libc's: some file systems do not support fsync() on directories. */
 int fsync(int fd)
 {
     struct stat status;
@@ -82,7 +82,7 @@ static void must_open(struct spool *to, uint64_t max_bytes, uint64_t rows, uint6
         fail_msg("%s", failure.reason);
 }
 
-/* The spool of a test, with one writer. */
+/* Opens the spool and its one writer. */
 static void open_spool(uint64_t max_bytes, uint64_t rows, uint64_t interval_ms)
 {
     must_open(&spool, max_bytes, rows, interval_ms);
@@ -95,7 +95,7 @@ static void close_spool(void)
     spool_close(&spool);
 }
 
-/* Appends a row to the pass: `text` and a line end. */
+/* Appends a row, `text` and a line end, to the pass. */
 static void append(struct spool_writer *to, const char *text)
 {
     char *row;
@@ -105,7 +105,7 @@ static void append(struct spool_writer *to, const char *text)
     spool_append_row(to, (size_t)sprintf(row, "%s\n", text));
 }
 
-/* One pass of one row. */
+/* Records one row in a pass of its own. */
 static void record(struct spool_writer *to, const char *text)
 {
     append(to, text);
@@ -160,7 +160,7 @@ static void write_text(const char *path, const char *bytes, size_t length)
     close(fd);
 }
 
-/* A segment that an earlier process left, in <base>/ABANDONED. */
+/* Writes a segment of an earlier process to <base>/ABANDONED. */
 #define LEAVE(id, text) leave(id, text, sizeof(text) - 1)
 
 static void leave(const char *id, const char *bytes, size_t length)
@@ -243,7 +243,7 @@ static void test_a_batch_is_that_of_all_writers(void **state)
     record(&other, "two");
     assert_null(spool_take(&spool, 0));
     record(&other, "three");
-    assert_true(spool_end_pass(&writer)); /* sees that the batch has ended */
+    assert_true(spool_end_pass(&writer)); /* notices that the batch has ended */
     taken = spool_take(&spool, 0);
     assert_holds(taken, "two\nthree\n");
     next = taken->next;
@@ -253,7 +253,7 @@ static void test_a_batch_is_that_of_all_writers(void **state)
     spool_discard(&spool, taken);
     spool_discard(&spool, next);
 
-    record(&writer, "four"); /* of the next batch, which begins from nothing */
+    record(&writer, "four"); /* of the next batch, which starts empty */
     record(&other, "five");
     assert_null(spool_take(&spool, 0));
     spool_writer_close(&other);
@@ -299,7 +299,7 @@ static void test_what_was_given_back_comes_first(void **state)
     taken = spool_take(&spool, NEVER_MS);
     assert_holds(taken, "one\n");
     spool_segment_free_all(taken);
-    assert_null(spool_take(&spool, NEVER_MS)); /* does not wait any more */
+    assert_null(spool_take(&spool, NEVER_MS)); /* no longer waits */
     close_spool();
     assert_int_equal(count_entries(base), 1); /* what was not discarded stays */
 }
@@ -348,7 +348,7 @@ static void test_the_bound_of_bytes(void **state)
     open_spool(2 * SPOOL_ROW_MAX, 2, NEVER_MS);
     append(&writer, row);
     append(&writer, row);
-    assert_false(spool_has_room(&writer)); /* the rows of the pass count */
+    assert_false(spool_has_room(&writer)); /* the pass's rows count */
     assert_true(atomic_load(&writer.full));
     assert_true(spool_end_pass(&writer));
     taken = spool_take(&spool, 0);
@@ -362,7 +362,7 @@ static void test_the_bound_of_bytes(void **state)
     spool_close(&spool);
 }
 
-/* So that whoever reads a segment knows how much that may be. */
+/* So that the size of a segment is bounded for its readers. */
 static void test_the_bound_of_a_pass(void **state)
 {
     char row[SPOOL_ROW_MAX];
@@ -406,7 +406,7 @@ static void test_room_that_comes_is_seen_without_being_asked_for(void **state)
         spool_pause(&spool, 1);
     }
     assert_false(
-        atomic_load(&writer.full)); /* or a server that is not ready is never asked again */
+        atomic_load(&writer.full)); /* otherwise a server that is not ready would stay so */
     close_spool();
 }
 
@@ -435,7 +435,7 @@ static void set_file_limit(rlim_t bytes)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
-/* Adds a pass of two rows that does not fit. */
+/* Adds a pass of two rows that is not written whole. */
 static void fail_a_pass(rlim_t limit)
 {
     bool written;
@@ -450,7 +450,7 @@ static void fail_a_pass(rlim_t limit)
 
 static void test_a_short_write_is_cut_back(void **state)
 {
-    static const rlim_t fits[] = {4, 6, 9, 10}; /* nothing, a part of a row, a row, more */
+    static const rlim_t fits[] = {4, 6, 9, 10}; /* nothing, part of a row, a row, more */
 
     (void)state;
     open_spool(SPOOL_RESERVE, 1000, NEVER_MS);
@@ -524,7 +524,7 @@ static void test_syncing_and_reading(void **state)
     assert_int_equal(spool_segment_sync(taken, &failure), SPOOL_SYNCED);
     assert_true(taken->synced);
     assert_int_equal(unlink(taken->path), 0);
-    assert_int_equal(spool_segment_sync(taken, &failure), SPOOL_SYNCED); /* once is enough */
+    assert_int_equal(spool_segment_sync(taken, &failure), SPOOL_SYNCED); /* synced once already */
     taken->synced = false;
     assert_int_equal(spool_segment_sync(taken, &failure), SPOOL_LOST);
     assert_non_null(strstr(failure.reason, taken->path));
@@ -534,7 +534,7 @@ static void test_syncing_and_reading(void **state)
     close_spool();
 }
 
-/* Else one that was swapped would stop all that come after it. */
+/* Otherwise a replaced segment would block all later ones. */
 static void test_what_is_no_segment_any_more_is_lost(void **state)
 {
     struct spool_segment *taken;
@@ -567,7 +567,7 @@ static void test_what_is_no_segment_any_more_is_lost(void **state)
     close_spool();
 }
 
-/* By a command of root's, for a server that runs as somebody else. */
+/* A command run by root, for a server that runs as another user. */
 static void test_what_root_makes_belongs_to_whom_the_base_belongs(void **state)
 {
     struct failure failure;
@@ -625,7 +625,7 @@ static void test_setting_aside(void **state)
     (void)state;
     assert_true(uuid_parse(SLICE(OLDER_ID), &id));
     snprintf(path, sizeof(path), "%s/" OLDER_ID ".rejected", base);
-    /* Nothing is written through what stands under the name that comes first. */
+    /* Nothing is written through a file planted under the temporary name. */
     snprintf(hidden, sizeof(hidden), "%s/." OLDER_ID ".rejected", base);
     snprintf(other, sizeof(other), "%s/other", base);
     write_text(other, "other\n", 6);
@@ -641,7 +641,7 @@ static void test_setting_aside(void **state)
         assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE(""), &failure));
         assert_int_equal(access(path, F_OK), -1);
     }
-    assert_int_equal(mkdir(path, 0700), 0); /* no file of ours, so none is there */
+    assert_int_equal(mkdir(path, 0700), 0); /* not a file, so it does not count */
     assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE(""), &failure));
     assert_false(spool_segment_set_aside("/nowhere", &id, "rejected", SLICE("bad\n"), &failure));
     assert_non_null(strstr(failure.reason, "/nowhere/" OLDER_ID ".rejected"));
@@ -685,7 +685,7 @@ static void test_nothing_is_left(void **state)
     (void)state;
     assert_false(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
     open_spool(SPOOL_RESERVE, 1, NEVER_MS);
-    assert_false(spool_abandoned_adopt(base, "", &passed_over, &abandoned)); /* that one lives */
+    assert_false(spool_abandoned_adopt(base, "", &passed_over, &abandoned)); /* still alive */
     close_spool();
     assert_false(spool_abandoned_adopt("/nowhere", "", &passed_over, &abandoned));
 }
@@ -748,7 +748,7 @@ static void test_what_was_left_comes_in_order(void **state)
     assert_holds(abandoned.segments, "old\n");
     assert_holds(abandoned.segments->next, "new\n");
     assert_null(abandoned.segments->next->next);
-    spool_abandoned_release(&abandoned); /* unsent: all stays */
+    spool_abandoned_release(&abandoned); /* unsent: everything stays */
     assert_true(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
     assert_holds(abandoned.segments, "old\n");
     spool_abandoned_release(&abandoned);
@@ -767,7 +767,7 @@ static void test_a_directory_is_adopted_once(void **state)
     spool_abandoned_release(&second);
 }
 
-/* What one who has taken the service over could lay there, or a disk that has lost its way. */
+/* Planted by an attacker who controls the service, or left by a corrupt disk. */
 static void test_what_is_no_segment_is_passed_over(void **state)
 {
     static const char *const ids[] = {"018bcfe5-6800-7000-8000-00000000000a",
@@ -790,7 +790,7 @@ static void test_what_is_no_segment_is_passed_over(void **state)
     assert_int_equal(mkdir(paths[3], 0700), 0);
     write_text(paths[4], "", 0);
     assert_int_equal(truncate(paths[4], (off_t)3 << 30), 0);
-    snprintf(directory, sizeof(directory), "%s/" NEWER_ID, base); /* one more directory, it seems */
+    snprintf(directory, sizeof(directory), "%s/" NEWER_ID, base); /* looks like another directory */
     assert_int_equal(symlink(ABANDONED, directory), 0);
 
     for (int look = 0; look != 2; ++look) {
@@ -804,7 +804,7 @@ static void test_what_is_no_segment_is_passed_over(void **state)
         }
         assert_int_equal(counter_read(&passed_over.files), 6);
     }
-    assert_file_holds(secret, "secret\ntorn"); /* not even cut */
+    assert_file_holds(secret, "secret\ntorn"); /* not even truncated */
 }
 
 static void leave_beside_notes(const char *name)
@@ -871,7 +871,7 @@ static void test_what_a_dead_process_left_is_whole(void **state)
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
     assert_true(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
-    segment = abandoned.segments; /* of the two, made in one millisecond, either may come first */
+    segment = abandoned.segments; /* two of the same millisecond, in either order */
     assert_holds(segment, segment->rows == 2 ? "row\nrow\n" : "row\n");
     assert_int_equal(segment->rows + segment->next->rows, 3);
     assert_null(segment->next->next);

@@ -1,4 +1,4 @@
-/* auth/client/throttle: who may fail how often. */
+/* auth/client/throttle: who may fail, and how often. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,7 +34,7 @@ static uint64_t check(struct throttle *throttle, const char *peer, const char *i
     return throttle_check(throttle, &from, slice_of(id), now_ms).wait_ms;
 }
 
-/* Fails from many addresses until the id has none left. */
+/* Fails from many addresses until the id's bucket is empty. */
 static void use_up_id(struct throttle *throttle, const char *id, bool exists)
 {
     for (int i = 0; i != THROTTLE_ID_BURST; ++i) {
@@ -68,8 +68,8 @@ static void holds_an_address_to_its_rate(void **state)
     wait_ms = failure_of(&throttle, "192.0.2.1", "one-more", NOW);
     assert_int_equal(wait_ms, THROTTLE_PEER_MS);
     assert_int_equal(check(&throttle, "192.0.2.1", "any", NOW), wait_ms);
-    assert_int_equal(check(&throttle, "192.0.2.2", "any", NOW), 0); /* another one */
-    /* Being refused costs nothing more; once the time is over, one more may fail, and one only. */
+    assert_int_equal(check(&throttle, "192.0.2.2", "any", NOW), 0); /* another address */
+    /* A refusal costs nothing more; after the wait, exactly one more failure is allowed. */
     assert_int_equal(check(&throttle, "192.0.2.1", "any", NOW + wait_ms), 0);
     assert_int_equal(failure_of(&throttle, "192.0.2.1", "one-more", NOW + wait_ms), 0);
     assert_int_not_equal(failure_of(&throttle, "192.0.2.1", "one-more", NOW + wait_ms), 0);
@@ -162,7 +162,7 @@ static void an_address_that_is_refused_leaves_nothing(void **state)
     throttle_close(&throttle);
 }
 
-/* Look-ups that find nobody, from as many addresses. */
+/* Failed look-ups from `count` addresses. */
 static void miss(struct throttle *throttle, int count)
 {
     for (int i = 0; i != count; ++i) {
@@ -203,7 +203,7 @@ static void holds_look_ups_that_find_nobody_to_a_rate(void **state)
     throttle_close(&throttle);
 }
 
-/* Those that had begun when the first one failed. */
+/* Look-ups that began before the first of them failed. */
 static void look_ups_at_once_count_beyond_the_burst(void **state)
 {
     struct throttle_failure failure = {.peer = address("192.0.2.1"),
@@ -240,7 +240,7 @@ static void a_refusal_does_not_tell_which_ids_exist(void **state)
     assert_int_equal(refused_by(&throttle, "not-there", false), THROTTLE_ALL);
     assert_int_equal(refused_by(&throttle, "new", true), THROTTLE_ALL);
     assert_int_equal(refused_by(&throttle, "newer", false), THROTTLE_ALL);
-    assert_int_equal(refused_by(&throttle, "", false), THROTTLE_BY_COUNT); /* no guess */
+    assert_int_equal(refused_by(&throttle, "", false), THROTTLE_BY_COUNT); /* not a guess */
     throttle_close(&throttle);
 }
 

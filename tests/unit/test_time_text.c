@@ -1,4 +1,5 @@
-/* common/time_text: against strftime, over days, months, leap years and both ways in time. */
+/* common/time_text: compared with strftime over days, months and leap years, forwards and
+ * backwards. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,7 +46,7 @@ static void later_times_are_the_last_one(void **state)
     assert_string_equal(time_text_format(999999999999000, text), "9999-12-31T23:59:59Z");
 }
 
-/* The same day again, the next one, one that has the place of another, and back. */
+/* The same day again, the next one, one that shares its cache slot, and back. */
 static void days_may_come_in_any_order(void **state)
 {
     int64_t day_ms = 86400000, now_ms = 1764424800000;

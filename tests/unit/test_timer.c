@@ -1,5 +1,4 @@
-/* common/timer and common/watch on a real loop: order, stopping, starting again, foreign
- * descriptors. */
+/* common/timer and common/watch on a real loop: order, stop, restart, foreign descriptors. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +37,7 @@ static struct named_timer named(char name)
     return (struct named_timer){.timer.on_time = on_time, .name = name};
 }
 
-/* Runs the loop until `count` have fired, at most 5 s. */
+/* Runs the loop until `count` timers have fired, for at most 5 s. */
 static void run_until(size_t count)
 {
     uint64_t end_ms = clock_monotonic_ms() + 5000;
@@ -88,7 +87,7 @@ static void stops_and_starts_again(void **state)
     a.stops = &c;
     timer_start(&timers, &c.timer, 5);
     timer_start(&timers, &a.timer, 20);
-    timer_start(&timers, &c.timer, 25); /* set anew */
+    timer_start(&timers, &c.timer, 25); /* restarted */
     run_until(2);
     assert_string_equal(fired, "ab");
     assert_false(timer_is_running(&c.timer));
@@ -122,7 +121,7 @@ static void watches_foreign_descriptors(void **state)
     assert_true(watch_open(&reader, loop, pipe_ends[0]));
     assert_true(watch_open(&writer, loop, pipe_ends[1]));
     watch_for_write(&writer);
-    watch_for_write(&writer); /* a second wish is no harm */
+    watch_for_write(&writer); /* a second call is harmless */
     assert_int_equal(write(pipe_ends[1], "x", 1), 1);
     for (int i = 0; i != 100 && (readable == 0 || writable == 0); ++i)
         h2o_evloop_run(loop, 10);
@@ -130,7 +129,7 @@ static void watches_foreign_descriptors(void **state)
     assert_int_equal(writable, 1);
     assert_null(reader.socket);
     watch_close(&reader);
-    /* The watch closed its duplicate only. */
+    /* The watch closed only its duplicate. */
     assert_int_equal(write(pipe_ends[1], "y", 1), 1);
     close(pipe_ends[0]);
     close(pipe_ends[1]);

@@ -1,4 +1,4 @@
-/* UUIDs of version 7: common/uuid.h. */
+/* common/uuid: version 7 UUIDs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -54,7 +54,7 @@ static void a_made_one_has_its_time_version_and_variant(void **state)
 static void made_ones_are_distinct_within_a_millisecond(void **state)
 {
     static struct uuid_source source;
-    static struct uuid made[2000]; /* four refills and more */
+    static struct uuid made[2000]; /* more than four refills */
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(made); i++)

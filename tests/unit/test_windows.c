@@ -1,4 +1,4 @@
-/* auth/quota/windows: the limiter without Redis, against all that was ever granted. */
+/* auth/quota/windows: the limiter without Redis, compared with all earlier grants. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,7 +81,7 @@ static void survives_a_clock_that_is_set(void **state)
     assert_int_equal(take(&windows, &quota, 1, START + HOUR - 30000), 0);
     assert_int_equal(take(&windows, &quota, 1, START + HOUR + MINUTE + 4999), 0);
     assert_int_equal(take(&windows, &quota, 20, START + HOUR + MINUTE + 5000), 10);
-    /* Far back: what a wrong clock has told refuses nobody. */
+    /* Far in the past: nobody is refused because of a wrong clock. */
     assert_int_equal(take(&windows, &quota, 20, START - 100 * DAY), 10);
 }
 
@@ -96,14 +96,14 @@ static void waits_until_enough_has_left_when_a_limit_is_lowered(void **state)
         assert_int_equal(take(&windows, &wide, 1, START + slot * 5000), 1);
     assert_int_equal(windows_take(&windows, &narrow, 1, START + MINUTE, &left), 0);
     assert_int_equal(left.remaining[QUOTA_MINUTE], -8);
-    /* When the ninth has left. */
+    /* After the ninth has left. */
     assert_int_equal(left.reset_in_ms[QUOTA_MINUTE], 8 * 5000 + 5000);
 }
 
 #define ASKS 20000
 
-/* In no span of a minute or an hour more than the limit, whatever is asked for when; and whoever
- * waits as long as he is told gets one. */
+/* No span of a minute or an hour holds more than the limit, whatever is requested when, and a
+ * client that waits as told gets one token. */
 static void holds_in_every_span(void **state)
 {
     static int64_t at_ms[ASKS], granted[ASKS];

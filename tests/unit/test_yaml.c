@@ -1,4 +1,4 @@
-/* common/yaml: types, what JSON cannot say, broken documents. */
+/* common/yaml: types, values that JSON cannot express, broken documents. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

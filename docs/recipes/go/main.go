@@ -15,8 +15,8 @@ import (
 
 var audience = os.Getenv("AUDIENCE")
 
-// tokens keeps a token and gets another one shortly before it expires. oauth2.NewClient makes of it an
-// http.Client that adds the token to each request.
+// tokens returns a source that keeps a token and replaces it shortly before it expires. Pass it to
+// oauth2.NewClient for an http.Client that adds the token to each request.
 func tokens(ctx context.Context, provider *oidc.Provider) oauth2.TokenSource {
 	config := clientcredentials.Config{
 		ClientID:       os.Getenv("CLIENT_ID"),
@@ -28,8 +28,8 @@ func tokens(ctx context.Context, provider *oidc.Provider) oauth2.TokenSource {
 	return config.TokenSource(ctx)
 }
 
-// verifier is one for the whole program: it caches the keys. What go-oidc calls the client id is the
-// audience; the algorithms are those of the metadata.
+// verifier is needed once in the whole program: it caches the keys. go-oidc calls the audience the
+// client id; the algorithms come from the metadata.
 func verifier(ctx context.Context, provider *oidc.Provider) *oidc.IDTokenVerifier {
 	return provider.VerifierContext(ctx, &oidc.Config{ClientID: audience})
 }
@@ -40,7 +40,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token := os.Getenv("TOKEN") // to verify one that is there
+	token := os.Getenv("TOKEN") // to verify an existing token
 	if token == "" {
 		got, err := tokens(ctx, provider).Token()
 		if err != nil {

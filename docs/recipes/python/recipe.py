@@ -14,7 +14,7 @@ METADATA = requests.get(ISSUER + "/.well-known/oauth-authorization-server", time
 
 
 def get_token():
-    """Call this once, and again shortly before `expires_in` seconds are over."""
+    """Call this once, and again shortly before `expires_in` seconds have passed."""
     client_id, secret = os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"]
     session = OAuth2Session(client=BackendApplicationClient(client_id, scope="read"))
     return session.fetch_token(METADATA["token_endpoint"], auth=HTTPBasicAuth(client_id, secret),
@@ -25,7 +25,8 @@ KEYS = jwt.PyJWKClient(METADATA["jwks_uri"], lifespan=300)  # one for the whole 
 
 
 def verify(token):
-    """The claims; jwt.PyJWTError when it is not for us, or when its key cannot be found."""
+    """Returns the claims; raises jwt.PyJWTError if the token is not for us or its key cannot be
+    found."""
     if jwt.get_unverified_header(token).get("typ") != "at+jwt":  # RFC 9068
         raise jwt.InvalidTokenError("not an access token")
     return jwt.decode(token, KEYS.get_signing_key_from_jwt(token).key, algorithms=["ES256", "RS256"],
@@ -34,5 +35,5 @@ def verify(token):
 
 
 if __name__ == "__main__":
-    there = os.environ.get("TOKEN")  # to verify one that is there
+    there = os.environ.get("TOKEN")  # to verify an existing token
     print(json.dumps(verify(there or get_token()["access_token"])))

@@ -20,9 +20,9 @@ import java.util.Set;
 public class Recipe {
     static final String ISSUER = System.getenv("ISSUER"), AUDIENCE = System.getenv("AUDIENCE");
 
-    /** Call this once, and again shortly before expires_in seconds are over. */
+    /** Call this once, and again shortly before expires_in seconds have passed. */
     static String getToken() throws Exception {
-        // Ids and secrets of jotd have no characters that would have to be encoded.
+        // jotd's ids and secrets contain no characters that need encoding.
         String credentials = System.getenv("CLIENT_ID") + ":" + System.getenv("CLIENT_SECRET");
         String body = "grant_type=client_credentials&scope=read&resource="
             + URLEncoder.encode(AUDIENCE, StandardCharsets.UTF_8);
@@ -38,7 +38,7 @@ public class Recipe {
         return (String) JSONObjectUtils.parse(answer.body()).get("access_token");
     }
 
-    /** One for the whole program: it caches the keys. */
+    /** Create one for the whole program: it caches the keys. */
     static DefaultJWTProcessor<?> verifier() throws Exception {
         var verifier = new DefaultJWTProcessor<>();
         verifier.setJWSTypeVerifier(new DefaultJOSEObjectTypeVerifier<>(new JOSEObjectType("at+jwt")));
@@ -51,7 +51,7 @@ public class Recipe {
     }
 
     public static void main(String[] arguments) throws Exception {
-        String token = System.getenv("TOKEN"); // to verify one that is there
+        String token = System.getenv("TOKEN"); // to verify an existing token
         System.out.println(verifier().process(token != null ? token : getToken(), null));
     }
 }

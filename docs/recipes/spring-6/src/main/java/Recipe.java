@@ -19,8 +19,8 @@ public class Recipe {
     static final String ISSUER = System.getenv("ISSUER"), AUDIENCE = System.getenv("AUDIENCE");
 
     /**
-     * In an application an OAuth2AuthorizedClientManager does this, keeps the token, and gets another
-     * one shortly before it expires.
+     * In an application, an OAuth2AuthorizedClientManager does this: it keeps the token and gets
+     * another one shortly before it expires.
      */
     static String getToken() {
         ClientRegistration registration = ClientRegistrations.fromIssuerLocation(ISSUER)
@@ -38,8 +38,8 @@ public class Recipe {
     }
 
     /**
-     * The @Bean of a resource server. The decoder itself would refuse every typ but JWT; the validator
-     * wants at+jwt (RFC 9068).
+     * The @Bean of a resource server. The decoder itself would reject every typ except JWT; the
+     * validator requires at+jwt (RFC 9068).
      */
     static JwtDecoder jwtDecoder() {
         NimbusJwtDecoder decoder =
@@ -47,13 +47,13 @@ public class Recipe {
         decoder.setJwtValidator(JwtValidators.createAtJwtValidator()
             .issuer(ISSUER).audience(AUDIENCE)
             .validators(claims -> claims.put("client_id",
-                new JwtClaimValidator<String>("client_id", Objects::nonNull))) // of any client
+                new JwtClaimValidator<String>("client_id", Objects::nonNull))) // any client
             .build());
         return decoder;
     }
 
     public static void main(String[] arguments) {
-        String token = System.getenv("TOKEN"); // to verify one that is there
+        String token = System.getenv("TOKEN"); // to verify an existing token
         Jwt verified = jwtDecoder().decode(token != null ? token : getToken());
         String claims = verified.getTokenValue().split("\\.")[1];
         System.out.println(new String(Base64.getUrlDecoder().decode(claims), StandardCharsets.UTF_8));

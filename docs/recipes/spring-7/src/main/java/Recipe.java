@@ -19,8 +19,8 @@ public class Recipe {
     static final String ISSUER = System.getenv("ISSUER"), AUDIENCE = System.getenv("AUDIENCE");
 
     /**
-     * In an application an OAuth2AuthorizedClientManager does this, keeps the token, and gets another
-     * one shortly before it expires.
+     * In an application, an OAuth2AuthorizedClientManager does this: it keeps the token and gets
+     * another one shortly before it expires.
      */
     static String getToken() {
         ClientRegistration registration = ClientRegistrations.fromIssuerLocation(ISSUER)
@@ -37,19 +37,22 @@ public class Recipe {
             .getAccessToken().getTokenValue();
     }
 
-    /** The @Bean of a resource server. The default validator wants a typ of JWT, this one at+jwt (RFC 9068). */
+    /**
+     * The @Bean of a resource server. The default validator requires the typ JWT, this one at+jwt
+     * (RFC 9068).
+     */
     static JwtDecoder jwtDecoder() {
         NimbusJwtDecoder decoder = NimbusJwtDecoder.withIssuerLocation(ISSUER).build();
         decoder.setJwtValidator(JwtValidators.createAtJwtValidator()
             .issuer(ISSUER).audience(AUDIENCE)
             .validators(claims -> claims.put("client_id",
-                new JwtClaimValidator<String>("client_id", Objects::nonNull))) // of any client
+                new JwtClaimValidator<String>("client_id", Objects::nonNull))) // any client
             .build());
         return decoder;
     }
 
     public static void main(String[] arguments) {
-        String token = System.getenv("TOKEN"); // to verify one that is there
+        String token = System.getenv("TOKEN"); // to verify an existing token
         Jwt verified = jwtDecoder().decode(token != null ? token : getToken());
         String claims = verified.getTokenValue().split("\\.")[1];
         System.out.println(new String(Base64.getUrlDecoder().decode(claims), StandardCharsets.UTF_8));
