@@ -22,7 +22,12 @@ SERVER = {
     "tiers SELECT",
     "client_secrets SELECT",
     *(f"clients.{column} SELECT" for column in
-      ("client_id", "tier", "scopes", "audiences", "token_ttl", "enabled")),
+      ("client_id", "tier", "scopes", "audiences", "token_ttl", "enabled", "organization",
+       "claims", "introspect", "tokens_valid_from")),
+    *(f"organizations.{column} SELECT" for column in ("organization_id", "tier", "enabled")),
+    "revoked_tokens SELECT",
+    *(f"revoked_tokens.{column} INSERT" for column in
+      ("jti", "client_id", "expires_at", "reason")),
     "issued_tokens INSERT",
     "flushed_batches.batch_id INSERT",
     "flushed_batches.batch_id SELECT",
@@ -31,12 +36,15 @@ SERVER = {
     "make_issued_tokens_partitions() EXECUTE",
     "forget_flushed_batches(bigint) EXECUTE",
     "ledger_watermark() EXECUTE",
+    "forget_revoked_tokens(bigint) EXECUTE",
+    "may_notify(text) EXECUTE",
 }
 READER = {
     "database CONNECT",
     "schema public USAGE",
     "schema_migrations SELECT",
     "tiers SELECT",
+    "organizations SELECT",
     "clients SELECT",
     *(f"client_secrets.{column} SELECT" 
       for column in ("client_id", "secret_id", "created_at", "expires_at")),
@@ -44,13 +52,14 @@ READER = {
     "issued_tokens_default SELECT",
     "flushed_batches SELECT",
     "ledger_state SELECT",
+    "revoked_tokens SELECT",
     "issued_token(uuid) EXECUTE",
     "uuid_v7_time(uuid) EXECUTE",
 }
 # Functions that run with their owner's rights.
 DEFINERS = {
     "active_clients(integer)", "make_issued_tokens_partitions()", "forget_flushed_batches(bigint)",
-    "ledger_watermark()", "drop_issued_tokens_partition(regclass)",
+    "ledger_watermark()", "forget_revoked_tokens(bigint)", "drop_issued_tokens_partition(regclass)",
 }
 
 
