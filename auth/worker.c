@@ -63,6 +63,7 @@ static void make_setup(struct worker *worker)
     size_t size = worker->clients.records.capacity;
     const struct pg_setup setup[] = {
         {.sql = CLIENT_LISTEN_SQL},
+        {.sql = CLIENT_LISTEN_ORGANIZATION_SQL},
         {.sql = MIGRATIONS_VERSION_SQL, .check = check_schema},
         {.sql = TIERS_SQL, .check = know_tiers, .once = true},
         {.sql = CLIENT_PREPARE_SQL},
@@ -108,25 +109,32 @@ static void log_more_changes(struct worker *worker)
 }
 
 /* Every worker is notified of a change; only the first one logs it. */
-static void log_change(struct worker *worker, const char *payload)
+static void log_change(struct worker *worker, bool of_organization, const char *payload)
 {
     if (worker != worker->process->workers)
         return;
     log_more_changes(worker);
     if (++worker->changes > CHANGES_LOGGED)
         return;
-    if (strcmp(payload, "*") == 0)
+    if (of_organization)
+        log_info("organization.changed", log_str("organization", payload));
+    else if (strcmp(payload, "*") == 0)
         log_info("client.changed", log_str("client", "*"),
                  log_str("reason", "a tier, or many clients at once"));
     else
         log_info("client.changed", log_str("client", payload));
 }
 
-static void on_pg_notify(void *owner, const char *payload)
+static void on_pg_notify(void *owner, const char *channel, const char *payload)
 {
     struct worker *worker = owner;
+    bool of_organization = strcmp(channel, "jotd_organization") == 0;
 
-    log_change(worker, payload);
+    log_change(worker, of_organization, payload);
+    if (of_organization) {
+        client_cache_on_organization(&worker->clients, payload);
+        return;
+    }
     client_cache_on_change(&worker->clients, payload);
     throttle_forget(&worker->process->throttle, slice_of(payload));
 }

@@ -23,7 +23,7 @@
 #include "common/pg/pg.h"
 #include "common/spool/spool.h"
 
-#define WORKER_PG_SETUP 9 /* statements and the terminator */
+#define WORKER_PG_SETUP 10 /* statements and the terminator */
 
 struct worker {
     struct process *process;
@@ -38,7 +38,7 @@ struct worker {
     uint64_t accept_at_ms; /* monotonic: accept by then even if not ready */
     struct pg_config pg_config;
     struct pg_setup pg_setup[WORKER_PG_SETUP];
-    char warm_sql[1024];
+    char warm_sql[2048];
     struct pg pg;
     struct client_cache clients;
     struct limiter limiter;

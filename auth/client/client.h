@@ -21,10 +21,13 @@
 #define CLIENT_AUDIENCE_MAX  512 /* bytes each */
 #define CLIENT_MAX_TTL_S     86400
 #define CLIENT_MAX_LIMIT     1000000000000 /* tokens per window */
+#define CLIENT_CLAIMS_MAX    2048          /* bytes of its static claims as JSON text */
+#define CLIENT_SECRET_ID_MAX 31
 
 struct client_secret {
     struct secret_digest digest;
     int64_t expires_at_ms; /* Unix milliseconds; free slots expired in 1970 */
+    char id[CLIENT_SECRET_ID_MAX + 1];
 };
 
 struct limiter_ask; /* limiter.c */
@@ -39,10 +42,15 @@ struct client {
     unsigned tier; /* tier number (tier.h) */
     struct slice tier_name;
     bool enabled;
-    bool has_authenticated; /* since it was looked up */
-    int64_t token_ttl_s;    /* 0: server default */
-    struct slice scope;     /* all it may request, space-separated */
-    struct slice *scopes;   /* its tokens, sorted for scope_grant */
+    struct slice organization; /* empty: none */
+    bool organization_enabled; /* true without one */
+    bool has_authenticated;    /* since it was looked up */
+    int64_t token_ttl_s;       /* its own, or its tier's; 0: server default */
+    int64_t valid_from_ms;     /* Unix milliseconds: its tokens from before then are inactive */
+    struct slice claims;       /* of its tokens: members of a JSON object, without the braces */
+    struct slice introspect;   /* audiences whose tokens it may ask about, space-separated; or * */
+    struct slice scope;        /* all it may request, space-separated */
+    struct slice *scopes;      /* its tokens, sorted for scope_grant */
     size_t scope_count;
     struct slice audiences; /* space-separated */
     struct client_secret secrets[CLIENT_MAX_SECRETS];
@@ -57,18 +65,26 @@ struct client {
     _Alignas(struct slice) char text[]; /* `scopes`, then the text of the slices */
 };
 
-/* The select list, from clients c joined with tiers t. */
+/* The select list, from clients c with CLIENT_JOINS_SQL. */
 #define CLIENT_COLUMNS_SQL                                                                         \
-    "c.client_id, c.tier, c.enabled, coalesce(c.token_ttl, 0),"                                    \
+    "c.client_id, c.tier, c.enabled, coalesce(c.token_ttl, t.token_ttl, 0),"                       \
     " array_to_string(c.scopes, ' '), array_to_string(c.audiences, ' '),"                          \
     " (SELECT string_agg(encode(s.digest, 'hex') || ':' ||"                                        \
     "   CASE WHEN isfinite(s.expires_at)"                                                          \
-    "    THEN floor(extract(epoch FROM s.expires_at) * 1000)::bigint::text ELSE '' END, ' ')"      \
-    "  FROM (SELECT digest, expires_at FROM client_secrets"                                        \
+    "    THEN floor(extract(epoch FROM s.expires_at) * 1000)::bigint::text ELSE '' END"            \
+    "   || ':' || s.secret_id, ' ')"                                                               \
+    "  FROM (SELECT digest, expires_at, secret_id FROM client_secrets"                             \
     "   WHERE client_id = c.client_id AND (expires_at IS NULL OR expires_at > now())"              \
     "   ORDER BY created_at DESC LIMIT 4) s),"                                                     \
+    " c.organization, coalesce(o.enabled, true),"                                                  \
+    " coalesce(nullif(c.claims, '{}')::text, ''), array_to_string(c.introspect, ' '),"             \
+    " coalesce(greatest(0, least(9999999999999,"                                                   \
+    "  ceil(extract(epoch FROM c.tokens_valid_from) * 1000)))::bigint, 0),"                        \
     " coalesce(t.per_minute, 0), coalesce(t.per_hour, 0), coalesce(t.per_month, 0)"
-#define CLIENT_COLUMN_COUNT 10
+#define CLIENT_COLUMN_COUNT 15
+#define CLIENT_JOINS_SQL                                                                           \
+    " JOIN tiers t ON t.name = c.tier"                                                             \
+    " LEFT JOIN organizations o ON o.organization_id = c.organization"
 _Static_assert(CLIENT_MAX_SECRETS == 4, "the statement has the same limit");
 
 /* Makes a record from a row of CLIENT_COLUMNS_SQL; the caller owns its one reference. `event` is
@@ -85,11 +101,22 @@ MUST_USE bool client_equal(const struct client *a, const struct client *b);
 void client_keep(struct client *client);
 void client_release(struct client *client);
 
-/* Whether `digest` matches a live secret of an enabled client; if not, `failure` says why. Takes
- * the same time for a NULL client, a disabled one, and any number of secrets. `now_ms` is in Unix
- * milliseconds. */
-MUST_USE bool client_authenticate(const struct client *client, const struct secret_digest *digest,
-                                  int64_t now_ms, enum auth_failure *failure);
+/* Whether neither it nor its organization is disabled. */
+static inline bool client_is_enabled(const struct client *client)
+{
+    return client->enabled & client->organization_enabled;
+}
+
+/* The live secret of an enabled client that `digest` matches; NULL when there is none, and
+ * `failure` says why. Takes the same time for a NULL client, a disabled one, and any number of
+ * secrets. `now_ms` is in Unix milliseconds. */
+MUST_USE const struct client_secret *client_authenticate(const struct client *client,
+                                                         const struct secret_digest *digest,
+                                                         int64_t now_ms,
+                                                         enum auth_failure *failure);
+
+/* Whether it may ask about tokens for one of these audiences, which are separated by spaces. */
+MUST_USE bool client_may_introspect(const struct client *client, struct slice audiences);
 
 /* Whether `id` matches [A-Za-z0-9._-]{1,64}. */
 MUST_USE bool client_id_is_valid(struct slice id);

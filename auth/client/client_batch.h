@@ -29,7 +29,7 @@
  * id. */
 #define CLIENT_BATCH_PREPARE_SQL                                                                   \
     "PREPARE clients AS SELECT " CLIENT_COLUMNS_SQL " FROM unnest($1::text[]) AS asked (id)"       \
-    " JOIN clients c ON c.client_id = asked.id JOIN tiers t ON t.name = c.tier"
+    " JOIN clients c ON c.client_id = asked.id" CLIENT_JOINS_SQL
 
 /* A look-up, from request to result. */
 struct client_lookup {

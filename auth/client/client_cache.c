@@ -166,6 +166,24 @@ void client_cache_on_change(struct client_cache *cache, const char *payload)
         forget_unknown(cache, entry);
 }
 
+void client_cache_on_organization(struct client_cache *cache, const char *payload)
+{
+    struct lru_entry *entry, *next;
+
+    if (strcmp(payload, "*") == 0 || lru_count(&cache->records) > CLIENT_ORGANIZATION_MAX) {
+        client_cache_on_change(cache, "*");
+        return;
+    }
+    HASH_ITER (hh, cache->records.entries, entry, next) {
+        struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, entry, entry);
+
+        if (slice_equal(client->organization, slice_of(payload))) {
+            drop(cache, entry);
+            counter_add(&cache->counters->invalidations, 1);
+        }
+    }
+}
+
 /* The cached record, fresh or not; NULL when there is none or it is void. */
 static struct client *cached(struct client_cache *cache, struct slice id)
 {

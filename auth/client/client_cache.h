@@ -94,16 +94,18 @@ struct client_cache {
 
 /* Setup of the look-up connection, in this order: a look-up before LISTEN could miss an
  * invalidation. */
-#define CLIENT_LISTEN_SQL "LISTEN jotd_client"
+#define CLIENT_LISTEN_SQL              "LISTEN jotd_client"
+#define CLIENT_LISTEN_ORGANIZATION_SQL "LISTEN jotd_organization"
 
 #define CLIENT_PREPARE_SQL                                                                         \
-    "PREPARE client AS SELECT " CLIENT_COLUMNS_SQL                                                 \
-    " FROM clients c JOIN tiers t ON t.name = c.tier WHERE c.client_id = $1"
+    "PREPARE client AS SELECT " CLIENT_COLUMNS_SQL " FROM clients c" CLIENT_JOINS_SQL              \
+    " WHERE c.client_id = $1"
 
 /* For client_cache_warm; %zu is the maximum number of rows. */
 #define CLIENT_WARM_SQL                                                                            \
-    "SELECT " CLIENT_COLUMNS_SQL " FROM active_clients(%zu) a JOIN clients c USING (client_id)"    \
-    " JOIN tiers t ON t.name = c.tier ORDER BY a.issued_at"
+    "SELECT " CLIENT_COLUMNS_SQL                                                                   \
+    " FROM active_clients(%zu) a JOIN clients c USING (client_id)" CLIENT_JOINS_SQL                \
+    " ORDER BY a.issued_at"
 
 void client_cache_open(struct client_cache *cache, size_t cache_size, uint64_t fresh_ms,
                        uint64_t stale_ms, struct pg *pg, struct timers *timers,
@@ -120,6 +122,11 @@ void client_cache_on_connection(struct client_cache *cache, bool ready);
 
 /* Handles a notification: `payload` is a client id, or * for all. */
 void client_cache_on_change(struct client_cache *cache, const char *payload);
+
+/* The same for an organization: drops its clients. Past this many records, all are looked up again
+ * instead, since that takes no long turn. */
+#define CLIENT_ORGANIZATION_MAX 20000
+void client_cache_on_organization(struct client_cache *cache, const char *payload);
 
 /* If no look-up is needed (cached, known not to exist, or an invalid id), calls `on_client` at once
  * and returns true. `id` may be any bytes. */

@@ -169,16 +169,19 @@ static void on_client(struct client_waiter *waiter, enum client_status status,
     struct authentication *authentication =
         H2O_STRUCT_FROM_MEMBER(struct authentication, waiter, waiter);
     h2o_req_t *req = authentication->req;
+    const struct client_secret *secret;
     enum auth_failure reason;
 
     if (status == CLIENT_UNAVAILABLE) {
         refuse_untold(authentication);
         return;
     }
-    if (!client_authenticate(client, &authentication->digest, clock_unix_ms(), &reason)) {
+    secret = client_authenticate(client, &authentication->digest, clock_unix_ms(), &reason);
+    if (secret == NULL) {
         fail(authentication, reason, client != NULL);
         return;
     }
+    authentication->credential = slice_of(secret->id);
     access_log_add(req, "client", client->id);
     if (!client->has_authenticated)
         throttle_know(&authentication->worker->process->throttle, client->id);

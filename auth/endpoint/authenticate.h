@@ -25,6 +25,7 @@ struct authentication {
     bool is_guess;               /* a try at the secret of an id that may exist */
     bool began_look_up;          /* this request began a look-up rather than joined one */
     struct secret_digest digest; /* of the presented secret */
+    struct slice credential;     /* id of the secret, once authenticated; lives with the client */
     struct client_waiter waiter;
     struct timer hold;                 /* delays the answer to a failure */
     struct throttle_refusal throttled; /* wait_ms is not 0: too many failures */

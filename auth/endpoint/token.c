@@ -216,6 +216,9 @@ static void join_line(struct token_request *request)
                                             : request->worker->process->settings.token_ttl_s;
     issue->audiences = request->audiences;
     issue->audience_count = request->audience_count;
+    issue->claims = client->claims;
+    issue->organization = client->organization;
+    issue->credential = request->authentication.credential;
     issue_join(&request->worker->issue, issue);
 }
 

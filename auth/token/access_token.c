@@ -78,7 +78,9 @@ static void write_payload(struct buffer *out, const struct access_token_claims *
         buffer_append_text(out, "\",\"scope\":\"");
         append_slice(out, claims->scope);
     }
-    buffer_append_text(out, "\"}");
+    buffer_append_text(out, claims->others.length != 0 ? "\"," : "\"");
+    append_slice(out, claims->others);
+    buffer_append_text(out, "}");
 }
 
 bool access_token_sign(struct access_token_signer *signer, const struct access_token_claims *claims,

@@ -18,6 +18,7 @@ struct access_token_claims {
     const struct slice *audiences;
     size_t audience_count; /* at least 1 */
     struct slice scope;    /* empty: claim omitted; needs no escaping in JSON */
+    struct slice others;   /* static claims: members of a JSON object, without the braces */
     int64_t issued_at;     /* epoch seconds */
     int64_t expires_at;    /* epoch seconds */
     struct uuid jti;

@@ -88,6 +88,7 @@ static void issue_one(struct issue *issue, struct issue_request *request)
         .audiences = request->audiences,
         .audience_count = request->audience_count,
         .scope = request->scope,
+        .others = request->claims,
         .issued_at = now,
         .expires_at = now + token.ttl_s,
     };

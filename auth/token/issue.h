@@ -47,6 +47,9 @@ struct issue_request {
     struct slice scope;
     const struct slice *audiences;
     size_t audience_count;
+    struct slice claims;       /* static ones, as in access_token.h */
+    struct slice organization; /* empty: none */
+    struct slice credential;   /* id of the secret that was used */
     void (*on_token)(struct issue_request *, const struct issue_token *token);
     /* No token now; `why` is a sentence for the client. May follow on_token in the same pass. */
     void (*on_refused)(struct issue_request *, const char *why);

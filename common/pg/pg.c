@@ -314,7 +314,7 @@ static void read_notifications(struct pg *pg)
         if (strcmp(notification->relname, pg->beat_channel) == 0)
             hear_beat(pg);
         else if (pg->config->on_notify != NULL)
-            pg->config->on_notify(pg->config->owner, notification->extra);
+            pg->config->on_notify(pg->config->owner, notification->relname, notification->extra);
         PQfreemem(notification);
     }
 }

@@ -64,7 +64,7 @@ struct pg_config {
     void (*on_change)(void *owner, bool ready);
     /* A notification on a channel that the set-up listens on, after the results that arrived before
      * it. NULL: none is expected. */
-    void (*on_notify)(void *owner, const char *payload);
+    void (*on_notify)(void *owner, const char *channel, const char *payload);
 };
 
 struct pg {

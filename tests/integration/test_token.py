@@ -414,3 +414,44 @@ def test_a_get_with_everything_in_its_query_is_refused(shared, client):
     assert shared.get("/token", params=form).status_code == 405
     assert_refused(shared.post("/token", params=form, headers={"Content-Type": FORM}), 400,
                    "invalid_request")
+
+
+# Static claims, organizations, tiers with a lifetime
+
+def test_static_claims_are_in_the_token(database, jotd):
+    client = database.client()
+    claims = {"plan": "gold", "limits": {"a": [1, 2.50, None]}, "name": "Zoë \"z\""}
+    with jotd(database) as s:
+        plain = pyjwt.decode(s.access_token(client), options={"verify_signature": False})
+        database.execute("UPDATE clients SET claims = %s", (json.dumps(claims),))
+        until(lambda: s.metric("jotd_client_cache_entries") == 0)
+        token = s.access_token(client)
+        key = pyjwt.PyJWK(s.jwks()["keys"][0]).key
+        found = pyjwt.decode(token, key, algorithms=["ES256"], audience=plain["aud"])
+        assert {name: found[name] for name in claims} == claims
+        assert set(found) == set(plain) | set(claims)
+
+
+def test_an_organization_that_is_disabled_and_enabled(database, jotd):
+    database.execute("INSERT INTO organizations (organization_id, name) VALUES ('acme', 'Acme')")
+    member, other = database.client(), database.client()
+    database.execute("UPDATE clients SET organization = 'acme' WHERE client_id = %s", (member.id,))
+    with jotd(database) as s:
+        assert s.token(member).status_code == s.token(other).status_code == 200
+        database.execute("UPDATE organizations SET enabled = false")
+        s.wait_log("organization.changed", organization="acme")
+        assert_refused(s.token(member), 401, "invalid_client")
+        s.wait_log("auth.refused", client=member.id, reason="disabled_organization")
+        assert s.token(other).headers["X-Cache-Status"] == "HIT"
+        database.execute("UPDATE organizations SET enabled = true")
+        until(lambda: s.token(member).status_code == 200)
+
+
+def test_the_lifetime_of_a_tier(database, jotd):
+    client = database.client(tier="pro")
+    with jotd(database, token_ttl=1000) as s:
+        assert s.token(client).json()["expires_in"] == 1000
+        database.execute("UPDATE tiers SET token_ttl = 600 WHERE name = 'pro'")
+        until(lambda: s.token(client).json()["expires_in"] == 600)
+        database.execute("UPDATE clients SET token_ttl = 60")
+        until(lambda: s.token(client).json()["expires_in"] == 60)

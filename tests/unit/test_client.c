@@ -29,19 +29,19 @@ static enum auth_failure authenticate(const struct client *client,
 {
     enum auth_failure failure;
 
-    return client_authenticate(client, digest, now_ms, &failure) ? LET_IN : failure;
+    return client_authenticate(client, digest, now_ms, &failure) != NULL ? LET_IN : failure;
 }
 
 static void lets_in_by_any_live_secret(void **state)
 {
-    struct client client = {.enabled = true};
+    struct client client = {.enabled = true, .organization_enabled = true};
     struct secret_digest first = digest_of("first"), second = digest_of("second"),
                          last = digest_of("last"), wrong = digest_of("wrong");
 
     (void)state;
-    client.secrets[0] = (struct client_secret){first, INT64_MAX};
-    client.secrets[1] = (struct client_secret){second, NOW + 1};
-    client.secrets[3] = (struct client_secret){last, INT64_MAX};
+    client.secrets[0] = (struct client_secret){first, INT64_MAX, "1"};
+    client.secrets[1] = (struct client_secret){second, NOW + 1, "2"};
+    client.secrets[3] = (struct client_secret){last, INT64_MAX, "4"};
     assert_int_equal(authenticate(&client, &first, NOW), LET_IN);
     assert_int_equal(authenticate(&client, &second, NOW), LET_IN);
     assert_int_equal(authenticate(&client, &last, NOW), LET_IN);
@@ -51,16 +51,36 @@ static void lets_in_by_any_live_secret(void **state)
     assert_int_equal(authenticate(&client, &first, NOW + 1), LET_IN);
 }
 
+static void tells_which_secret_was_used(void **state)
+{
+    struct client client = {.enabled = true, .organization_enabled = true};
+    enum auth_failure failure;
+    char text[] = "0";
+
+    (void)state;
+    for (size_t i = 0; i != CLIENT_MAX_SECRETS; ++i) {
+        text[0] = (char)('0' + i);
+        client.secrets[i] = (struct client_secret){digest_of(text), INT64_MAX, ""};
+    }
+    for (size_t i = 0; i != CLIENT_MAX_SECRETS; ++i) {
+        struct secret_digest digest = client.secrets[i].digest;
+
+        assert_ptr_equal(client_authenticate(&client, &digest, NOW, &failure), client.secrets + i);
+    }
+}
+
 static void lets_nobody_in_without_client_or_secret(void **state)
 {
-    struct client client = {.enabled = true};
+    struct client client = {.enabled = true, .organization_enabled = true};
     struct secret_digest right = digest_of("right"), zero = {{0}};
 
     (void)state;
     assert_int_equal(authenticate(NULL, &right, NOW), AUTH_UNKNOWN_CLIENT);
     assert_int_equal(authenticate(NULL, &zero, NOW), AUTH_UNKNOWN_CLIENT);
     assert_int_not_equal(authenticate(&client, &zero, NOW), LET_IN); /* an empty slot is none */
-    client.secrets[0] = (struct client_secret){right, INT64_MAX};
+    client.secrets[0] = (struct client_secret){right, INT64_MAX, "1"};
+    client.organization_enabled = false;
+    assert_int_equal(authenticate(&client, &right, NOW), AUTH_DISABLED_ORGANIZATION);
     client.enabled = false;
     assert_int_equal(authenticate(&client, &right, NOW), AUTH_DISABLED_CLIENT);
 }
@@ -85,10 +105,17 @@ static void knows_the_form_of_ids(void **state)
 
 #define HEX64 "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 
-static const char one_digest[] = HEX64 ":";
+static const char one_digest[] = HEX64 "::0a1b2c";
 
 static const char *const sound[CLIENT_COLUMN_COUNT] = {
-    "id", "free", "t", "0", "read write", "https://a urn:b", one_digest, "20", "200", "5000",
+    "id",         "free",
+    "t",          "0",
+    "read write", "https://a urn:b",
+    one_digest,   "acme",
+    "t",          "{\"plan\": \"gold\", \"n\": 1}",
+    "https://a",  "1700000000000",
+    "20",         "200",
+    "5000",
 };
 
 /* Makes a libpq result of one row. */
@@ -124,8 +151,14 @@ static void makes_a_record_of_a_sound_row(void **state)
     assert_non_null(client);
     assert_true(slice_equal(client->scope, SLICE("read write")));
     assert_true(slice_equal(client->audiences, SLICE("https://a urn:b")));
+    assert_true(slice_equal(client->organization, SLICE("acme")));
+    assert_true(client_is_enabled(client));
+    assert_true(slice_equal(client->claims, SLICE("\"plan\": \"gold\", \"n\": 1")));
+    assert_true(slice_equal(client->introspect, SLICE("https://a")));
+    assert_int_equal(client->valid_from_ms, 1700000000000);
     assert_int_equal(client->quota.limits[QUOTA_HOUR], 200);
     assert_int_equal(client->secrets[0].expires_at_ms, INT64_MAX);
+    assert_string_equal(client->secrets[0].id, "0a1b2c");
     assert_int_equal(client->secrets[1].expires_at_ms, 0);
     client_release(client);
 }
@@ -133,7 +166,8 @@ static void makes_a_record_of_a_sound_row(void **state)
 static void tells_records_that_say_the_same(void **state)
 {
     static const char *const others[CLIENT_COLUMN_COUNT] = {
-        "b", "pro", "f", "61", "read writ", "https://a urn:c", "", "1", "201", "1"};
+        "b", "pro", "f", "61",  "read writ", "https://a urn:c", "", "", "f", "",
+        "*", "0",   "1", "201", "1"};
     struct failure failure;
     struct client *client = make(sound, CLIENT_COLUMN_COUNT, &failure);
 
@@ -157,7 +191,7 @@ static void tells_records_that_say_the_same(void **state)
 static void makes_no_record_of_a_row_that_breaks_the_rules(void **state)
 {
     static char long_scope[SCOPE_MAX + 2], long_audience[CLIENT_AUDIENCE_MAX + 2];
-    static char id65[66];
+    static char id65[66], long_claims[CLIENT_CLAIMS_MAX + 2];
     const struct {
         int column;
         const char *value;
@@ -184,10 +218,23 @@ static void makes_no_record_of_a_row_that_breaks_the_rules(void **state)
         {5, "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17"},
         {5, "https://a\""},
         {5, "https://a\n"},
-        {7, "-1"},
-        {8, "1000000000001"},
-        {9, "many"},
-        {9, NULL},
+        {7, "a b"},
+        {7, "acme\t"},
+        {9, "[]"},
+        {9, "1"},
+        {9, "{\"a\": 1, \"a\": 2}"},
+        {9, "{\"scope\": \"all\"}"},
+        {9, "{\"a\": 1}, {"},
+        {9, " {\"a\": 1}"},
+        {9, "{\"a\": 1} "},
+        {9, long_claims},
+        {10, "a\"b"},
+        {11, "-1"},
+        {11, "12345678901234"},
+        {12, "-1"},
+        {13, "1000000000001"},
+        {14, "many"},
+        {14, NULL},
     };
     struct failure failure;
 
@@ -195,6 +242,9 @@ static void makes_no_record_of_a_row_that_breaks_the_rules(void **state)
     memset(long_scope, 'a', SCOPE_MAX + 1);
     memset(long_audience, 'a', CLIENT_AUDIENCE_MAX + 1);
     memset(id65, 'a', 65);
+    memset(long_claims, ' ', CLIENT_CLAIMS_MAX + 1);
+    long_claims[0] = '{';
+    long_claims[CLIENT_CLAIMS_MAX] = '}';
     for (size_t i = 0; i != COUNT_OF(cases); ++i) {
         const char *values[CLIENT_COLUMN_COUNT];
 
@@ -234,10 +284,34 @@ static void reads_no_secret_past_its_end(void **state)
     }
 }
 
+static void says_whose_tokens_it_may_ask_about(void **state)
+{
+    const struct {
+        const char *introspect, *audiences;
+        bool may;
+    } cases[] = {
+        {"", "https://a", false},
+        {"https://a", "https://a", true},
+        {"https://a https://b", "urn:x https://b", true},
+        {"https://a", "https://a/ https://A", false},
+        {"*", "https://a", true},
+        {"https://a", "*", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i != COUNT_OF(cases); ++i) {
+        struct client client = {.introspect = slice_of(cases[i].introspect)};
+
+        assert_true(client_may_introspect(&client, slice_of(cases[i].audiences)) == cases[i].may);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lets_in_by_any_live_secret),
+        cmocka_unit_test(tells_which_secret_was_used),
+        cmocka_unit_test(says_whose_tokens_it_may_ask_about),
         cmocka_unit_test(lets_nobody_in_without_client_or_secret),
         cmocka_unit_test(knows_the_form_of_ids),
         cmocka_unit_test(makes_a_record_of_a_sound_row),
