@@ -5,15 +5,20 @@
 #include "auth/client/auth_failure.h"
 #include "auth/client/client_cache.h"
 #include "auth/client/throttle.h"
+#include "auth/introspection.h"
 #include "auth/oauth_error.h"
 #include "auth/quota/limiter.h"
 #include "auth/token/issue.h"
+#include "auth/token/verification.h"
 #include "common/counter.h"
 #include "common/histogram.h"
 
 /* Values of the label `endpoint`. */
 enum endpoint {
     ENDPOINT_TOKEN,
+    ENDPOINT_INTROSPECT,
+    ENDPOINT_REVOKE,
+    ENDPOINT_REVOCATIONS,
     ENDPOINT_METADATA,
     ENDPOINT_JWKS,
     ENDPOINT_OPENAPI,
@@ -27,9 +32,9 @@ enum endpoint {
 /* Values of the label `code`; the last, 0, is any other status. */
 #define COUNTERS_STATUS_CODES                                                                      \
     {                                                                                              \
-        200, 204, 304, 400, 401, 404, 405, 413, 417, 429, 431, 500, 503, 0                         \
+        200, 204, 304, 400, 401, 403, 404, 405, 410, 413, 417, 429, 431, 500, 503, 0               \
     }
-#define COUNTERS_STATUS_COUNT 14
+#define COUNTERS_STATUS_COUNT 16
 
 struct counters {
     struct counter requests[ENDPOINT_COUNT][COUNTERS_STATUS_COUNT];
@@ -38,6 +43,9 @@ struct counters {
     struct counter auth_failures[AUTH_FAILURE_COUNT];
     struct counter auth_throttled[THROTTLE_BY_COUNT];
     struct issue_counters issue;
+    struct verification_counters verification;
+    struct counter introspections[INTROSPECTION_RESULT_COUNT];
+    struct counter revocations; /* recorded */
     struct limiter_counters limiter;
     struct client_cache_counters cache;
     struct histogram loop_lag; /* turns of the event loop */

@@ -17,6 +17,9 @@
 
 static const char *const endpoint_names[ENDPOINT_COUNT] = {
     [ENDPOINT_TOKEN] = "/token",
+    [ENDPOINT_INTROSPECT] = "/introspect",
+    [ENDPOINT_REVOKE] = "/revoke",
+    [ENDPOINT_REVOCATIONS] = "/revocations",
     [ENDPOINT_METADATA] = "/.well-known/oauth-authorization-server",
     [ENDPOINT_JWKS] = "/.well-known/jwks.json",
     [ENDPOINT_OPENAPI] = "/openapi.json",
@@ -302,6 +305,63 @@ static void write_ledger(struct buffer *text, const struct process *process)
     prometheus_histogram(text, "jotd_ledger_flush_duration_seconds", "", &ledger->flush_durations);
 }
 
+static void write_verification(struct buffer *text, const struct process *process)
+{
+    static const char *const results[INTROSPECTION_RESULT_COUNT] = {
+        [INTROSPECTION_ACTIVE] = "active",
+        [INTROSPECTION_MALFORMED] = "malformed",
+        [INTROSPECTION_UNKNOWN_KEY] = "unknown_key",
+        [INTROSPECTION_OTHER_ISSUER] = "other_issuer",
+        [INTROSPECTION_EXPIRED] = "expired",
+        [INTROSPECTION_BAD_SIGNATURE] = "bad_signature",
+        [INTROSPECTION_NOT_PERMITTED] = "not_permitted",
+        [INTROSPECTION_REVOKED] = "revoked",
+        [INTROSPECTION_NO_CLIENT] = "no_client",
+        [INTROSPECTION_UNAVAILABLE] = "unavailable",
+    };
+    char labels[64];
+
+    prometheus_family(
+        text, "jotd_introspections_total", "counter",
+        "Tokens asked about at /introspect, by result; all but active and unavailable "
+        "are answered as inactive.");
+    for (size_t r = 0; r != INTROSPECTION_RESULT_COUNT; ++r) {
+        snprintf(labels, sizeof(labels), "result=\"%s\"", results[r]);
+        prometheus_value(text, "jotd_introspections_total", labels,
+                         workers_sum(process, OFFSET_AT(introspections, r)));
+    }
+    prometheus_family(text, "jotd_token_verifications_total", "counter",
+                      "Signatures of tokens that were verified, or remembered as verified.");
+    prometheus_value(text, "jotd_token_verifications_total", "from=\"signature\"",
+                     workers_sum(process, OFFSET(verification.verified)));
+    prometheus_value(text, "jotd_token_verifications_total", "from=\"memory\"",
+                     workers_sum(process, OFFSET(verification.remembered)));
+}
+
+static void write_revocations(struct buffer *text, const struct process *process)
+{
+    const struct denylist *denylist = &process->feed.denylist;
+    uint64_t complete_ms = atomic_load(&denylist->complete_ms);
+
+    prometheus_family(text, "jotd_revocations_total", "counter",
+                      "Tokens revoked by their clients at /revoke.");
+    prometheus_value(text, "jotd_revocations_total", "", workers_sum(process, OFFSET(revocations)));
+    prometheus_family(text, "jotd_revoked_tokens", "gauge",
+                      "Revoked tokens in memory that have not expired, as of the last minute.");
+    prometheus_value(text, "jotd_revoked_tokens", "", atomic_load(&denylist->live));
+    prometheus_family(text, "jotd_revoked_tokens_max", "gauge",
+                      "How many fit; beyond it /introspect answers 503.");
+    prometheus_value(text, "jotd_revoked_tokens_max", "", DENYLIST_MAX);
+    prometheus_family(text, "jotd_revocation_feed_age_seconds", "gauge",
+                      "Age of the last moment up to which all revocations are known; +Inf before "
+                      "the first.");
+    if (complete_ms != 0)
+        buffer_printf(text, "jotd_revocation_feed_age_seconds %.3f\n",
+                      (double)(clock_monotonic_ms() - complete_ms) / 1e3);
+    else
+        buffer_append_text(text, "jotd_revocation_feed_age_seconds +Inf\n");
+}
+
 static void write_limiter(struct buffer *text, const struct process *process)
 {
     static const char *const decisions[LIMITER_DECISION_COUNT] = {
@@ -404,6 +464,8 @@ void metrics_write(struct buffer *text, const struct process *process,
     write_cache(text, process);
     write_lookups(text, process);
     write_limiter(text, process);
+    write_verification(text, process);
+    write_revocations(text, process);
     write_ledger(text, process);
     write_keys(text, keys);
     write_loops(text, process);

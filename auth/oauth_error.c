@@ -7,6 +7,7 @@ static const struct {
     [OAUTH_INVALID_REQUEST] = {"invalid_request", 400},
     [OAUTH_UNSUPPORTED_GRANT_TYPE] = {"unsupported_grant_type", 400},
     [OAUTH_INVALID_CLIENT] = {"invalid_client", 401},
+    [OAUTH_UNAUTHORIZED_CLIENT] = {"unauthorized_client", 400},
     [OAUTH_SLOW_DOWN] = {"slow_down", 429},
     [OAUTH_INVALID_SCOPE] = {"invalid_scope", 400},
     [OAUTH_INVALID_TARGET] = {"invalid_target", 400},

@@ -6,7 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "auth/client/client_rate.h"
 #include "auth/client/throttle.h"
+#include "auth/feed.h"
 #include "auth/ledger/ledger.h"
 #include "auth/openapi.h"
 #include "auth/quota/limiter.h"
@@ -35,6 +37,9 @@ struct process {
     struct ledger ledger;
     struct throttle throttle;
     struct limiter_shared limiter;
+    struct feed feed;
+
+    struct client_rate introspections; /* without a lock */
 
     _Atomic int workers_running;        /* threads not yet ended */
     atomic_bool other_host_logged;      /* logged that requests name a host not in the issuer */

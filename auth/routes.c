@@ -5,6 +5,9 @@
 #include "auth/client/secret.h"
 #include "auth/endpoint/discovery.h"
 #include "auth/endpoint/health.h"
+#include "auth/endpoint/introspect.h"
+#include "auth/endpoint/revocations.h"
+#include "auth/endpoint/revoke.h"
 #include "auth/endpoint/token.h"
 #include "auth/worker.h"
 #include "common/http/peer.h"
@@ -34,6 +37,19 @@ static const struct route routes[] = {
      .cors = CORS_LISTED,
      .id = ENDPOINT_TOKEN,
      .handle = token_handle},
+    {.path = "/introspect",
+     .methods = "POST",
+     .id = ENDPOINT_INTROSPECT,
+     .handle = introspect_handle},
+    {.path = "/revoke",
+     .methods = "POST",
+     .cors = CORS_LISTED,
+     .id = ENDPOINT_REVOKE,
+     .handle = revoke_handle},
+    {.path = "/revocations",
+     .methods = READ,
+     .id = ENDPOINT_REVOCATIONS,
+     .handle = revocations_handle},
     {.path = "/.well-known/jwks.json",
      .methods = READ,
      .cors = CORS_EVERYONE,

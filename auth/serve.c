@@ -236,6 +236,16 @@ static bool open_ledger(struct process *process, struct failure *failure)
            failure_set(failure, "%.400s; set JOTD_SPOOL_DIR", cause.reason);
 }
 
+static bool open_feed(struct process *process, struct failure *failure)
+{
+    const struct settings *settings = &process->settings;
+
+    return (client_rate_open(&process->introspections, (uint32_t)settings->introspect_per_second) ||
+            failure_set(failure, "out of memory")) &&
+           feed_open(&process->feed, settings->database_url,
+                     (uint64_t)settings->revocation_stale_s * 1000, failure);
+}
+
 static bool open_workers(struct process *process, struct failure *failure)
 {
     size_t count = (size_t)process->settings.workers;
@@ -271,8 +281,8 @@ static void close_workers(struct process *process)
     free(process->workers);
 }
 
-/* The workers may have used up the drain time; the ledger still gets half a second. */
-static uint64_t ledger_deadline_ms(const struct process *process)
+/* The workers may have used up the drain time; the other threads still get half a second. */
+static uint64_t stop_deadline_ms(const struct process *process)
 {
     uint64_t drained_ms = atomic_load(&process->drain_deadline_ms);
     uint64_t least_ms = clock_monotonic_ms() + 500;
@@ -283,6 +293,7 @@ static uint64_t ledger_deadline_ms(const struct process *process)
 static int run(struct process *process, struct failure *failure)
 {
     int signals, status = CLI_FAILED;
+    uint64_t deadline_ms;
 
     log_level_apply(&process->settings);
     settings_warn(&process->settings);
@@ -306,8 +317,9 @@ static int run(struct process *process, struct failure *failure)
     limiter_shared_open(&process->limiter);
     routes_setup(process);
 
-    if (open_ledger(process, failure) && handover_open(&process->http, failure) &&
-        open_workers(process, failure) && ledger_start(&process->ledger, failure) &&
+    if (open_ledger(process, failure) && open_feed(process, failure) &&
+        handover_open(&process->http, failure) && open_workers(process, failure) &&
+        ledger_start(&process->ledger, failure) && feed_start(&process->feed, failure) &&
         start_workers(process, failure)) {
         wait_for_end(process, signals);
         status = CLI_DONE;
@@ -315,13 +327,16 @@ static int run(struct process *process, struct failure *failure)
     drain(process, signals);
     for (size_t i = 0; i != process->worker_count; ++i)
         worker_join(&process->workers[i]);
-    if (!ledger_stop(&process->ledger, ledger_deadline_ms(process)))
-        end_now(status); /* its stuck thread still uses all this; the spool is complete */
+    deadline_ms = stop_deadline_ms(process);
+    if (!ledger_stop(&process->ledger, deadline_ms) || !feed_stop(&process->feed, deadline_ms))
+        end_now(status); /* the stuck thread still uses all this; the spool is complete */
 
     close_workers(process);
     handover_close(&process->http);
     memory_budget_close(&process->http.connections.memory);
     ledger_close(&process->ledger);
+    feed_close(&process->feed);
+    client_rate_close(&process->introspections);
     h2o_config_dispose(&process->http.h2o);
     limiter_shared_close(&process->limiter);
     throttle_close(&process->throttle);

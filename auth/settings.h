@@ -46,6 +46,8 @@ struct settings {
     long long drain_timeout_s;
     long long idle_timeout_s;
     long long max_connections;
+    long long introspect_per_second; /* requests of a client, per process */
+    long long revocation_stale_s;
     long long memory_budget; /* bytes; resolved: at least MEMORY_BUDGET_MIN */
     enum log_level log_level;
     char *log_level_file; /* NULL: none */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "auth/migrations.h"
+#include "auth/token/revoked_tokens.h"
 #include "common/clock.h"
 #include "common/http/recycled.h"
 #include "common/http/reply.h"
@@ -68,6 +69,7 @@ static void make_setup(struct worker *worker)
         {.sql = TIERS_SQL, .check = know_tiers, .once = true},
         {.sql = CLIENT_PREPARE_SQL},
         {.sql = CLIENT_BATCH_PREPARE_SQL},
+        {.sql = REVOKED_TOKENS_PREPARE_SQL},
         /* Warming the cache is optional, so it gets less time. */
         {.sql = "SET statement_timeout = '1s'", .once = true},
         {.sql = worker->warm_sql, .check = warm, .once = true},
@@ -196,6 +198,10 @@ bool worker_open(struct worker *worker, struct process *process, struct failure 
     spool_writer_open(&worker->spool, &process->ledger.spool);
     issue_open(&worker->issue, settings->issuer, settings->spool_full, &worker->keys.signer,
                &worker->spool, &worker->counters.issue);
+    verification_open(&worker->verification, settings->issuer, &worker->keys,
+                      &worker->counters.verification);
+    if (!feed_port_open(&worker->feed, &process->feed, worker->http.loop))
+        return failure_set(failure, "no file descriptor left");
     return http_loop_listen(&worker->http, failure);
 }
 
@@ -260,9 +266,10 @@ static bool pass(struct worker *worker, int32_t max_wait_ms)
     h2o_evloop_run(worker->http.loop, max_wait_ms); /* -1 for EINTR: there is always a next turn */
     accept_when_ready(worker);
     keyring_view_refresh(&worker->keys, &worker->process->keys, clock_unix_ms() / 1000);
+    more = verification_run(&worker->verification);
     client_cache_end_pass(&worker->clients);
     limiter_end_pass(&worker->limiter);
-    more = issue_run(&worker->issue);
+    more |= issue_run(&worker->issue);
     /* Tokens leave once they are recorded, or not at all. */
     issue_end_pass(&worker->issue, spool_end_pass(&worker->spool));
     sent = reply_send_all(&worker->http);
@@ -288,8 +295,10 @@ static void *run(void *data)
     pg_close(&worker->pg); /* their waiters are answered … */
     limiter_close(&worker->limiter);
     issue_until_ms = clock_monotonic_ms() + ISSUE_MS;
-    while (pass(worker, 0) && worker->issue.line != NULL && clock_monotonic_ms() < issue_until_ms)
+    while (pass(worker, 0) && (worker->issue.line != NULL || worker->verification.line != NULL) &&
+           clock_monotonic_ms() < issue_until_ms)
         ; /* … here */
+    verification_refuse_all(&worker->verification);
     issue_refuse_all(&worker->issue);
     pass(worker, 0);
     connections_abort(&worker->http.connections);
@@ -332,6 +341,8 @@ void worker_close(struct worker *worker)
     pg_close(&worker->pg);
     limiter_close(&worker->limiter);
     client_cache_close(&worker->clients);
+    feed_port_close(&worker->feed);
+    verification_close(&worker->verification);
     keyring_view_dispose(&worker->keys);
     issue_close(&worker->issue);
     buffer_dispose(&worker->scratch);

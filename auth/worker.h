@@ -13,17 +13,19 @@
 #include "auth/client/auth_log.h"
 #include "auth/client/client_cache.h"
 #include "auth/counters.h"
+#include "auth/feed.h"
 #include "auth/process.h"
 #include "auth/quota/limiter.h"
 #include "auth/token/issue.h"
 #include "auth/token/keyring.h"
+#include "auth/token/verification.h"
 #include "common/attributes.h"
 #include "common/failure.h"
 #include "common/http/http.h"
 #include "common/pg/pg.h"
 #include "common/spool/spool.h"
 
-#define WORKER_PG_SETUP 10 /* statements and the terminator */
+#define WORKER_PG_SETUP 11 /* statements and the terminator */
 
 struct worker {
     struct process *process;
@@ -45,6 +47,9 @@ struct worker {
     struct keyring_view keys;
     struct spool_writer spool;
     struct issue issue;
+    struct verification verification;
+    struct feed_port feed;
+    unsigned revocation_queries; /* in flight (endpoint/revocations.h) */
     struct auth_log auth_log;
     struct timer wipe;       /* wipes request data that libh2o keeps */
     uint64_t changes_second; /* monotonic second in which … */

@@ -1,6 +1,7 @@
 #include "common/base64.h"
 
 #include <openssl/evp.h>
+#include <string.h>
 
 size_t base64_url_encode(const void *bytes, size_t length, char *text)
 {
@@ -48,4 +49,22 @@ bool base64_decode(struct slice text, char *bytes, size_t *length)
         return false;
     *length = text.length / 4 * 3 - (text.length - digits);
     return true;
+}
+
+/* By way of standard base64, in place: a decoder reads four characters before it writes three. */
+bool base64_url_decode(struct slice text, char *bytes, size_t *length)
+{
+    size_t padding = (4 - text.length % 4) % 4;
+
+    if (padding == 3)
+        return false;
+    for (size_t i = 0; i != text.length; ++i) {
+        char c = text.bytes[i];
+
+        if (c == '+' || c == '/' || c == '=')
+            return false;
+        bytes[i] = (char)(c == '-' ? '+' : c == '_' ? '/' : c);
+    }
+    memset(bytes + text.length, '=', padding);
+    return base64_decode((struct slice){bytes, text.length + padding}, bytes, length);
 }

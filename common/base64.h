@@ -17,6 +17,9 @@
 size_t base64_url_encode(const void *bytes, size_t length, char *text);
 void base64_url_append(struct buffer *out, const void *bytes, size_t length);
 
+/* The reverse: false for padding and any other character. `bytes` has room for text.length + 3. */
+MUST_USE bool base64_url_decode(struct slice text, char *bytes, size_t *length);
+
 /* Standard base64 with padding, and no other characters. `bytes` has room for text.length. */
 MUST_USE bool base64_decode(struct slice text, char *bytes, size_t *length);
 

@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # module counts. A name ending in / means the folder itself, without its subfolders.
 PARTS = ["auth/client/", "auth/quota/", "auth/token/", "auth/ledger/"]
 STATE = ["auth/settings", "auth/process", "auth/counters", "auth/oauth_error", "auth/openapi",
+         "auth/feed", "auth/introspection",
          "auth/migrations"]
 COMMON = ["common/", "common/http/", "common/pg/", "common/redis/", "common/spool/"]
 ALLOWED = [

@@ -78,8 +78,8 @@ struct client {
     "   ORDER BY created_at DESC LIMIT 4) s),"                                                     \
     " c.organization, coalesce(o.enabled, true),"                                                  \
     " coalesce(nullif(c.claims, '{}')::text, ''), array_to_string(c.introspect, ' '),"             \
-    " coalesce(greatest(0, least(9999999999999,"                                                   \
-    "  ceil(extract(epoch FROM c.tokens_valid_from) * 1000)))::bigint, 0),"                        \
+    " greatest(0, least(9999999999999,"                                                            \
+    "  ceil(coalesce(extract(epoch FROM c.tokens_valid_from), 0) * 1000)))::bigint,"               \
     " coalesce(t.per_minute, 0), coalesce(t.per_hour, 0), coalesce(t.per_month, 0)"
 #define CLIENT_COLUMN_COUNT 15
 #define CLIENT_JOINS_SQL                                                                           \

@@ -44,7 +44,7 @@ struct client_waiter {
     struct client_waiter *prev, *next;
     struct client_lookup *lookup; /* NULL: not waiting */
     /* `client` is NULL unless found, and valid only during the call; client_keep extends that. The
-     * callback must not call client_cache_find. */
+     * callback may look for another client, with another waiter. */
     void (*on_client)(struct client_waiter *, enum client_status status, struct client *client,
                       enum client_source source);
 };

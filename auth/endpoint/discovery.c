@@ -27,18 +27,27 @@ static json_t *published_algs(const struct keyring_view *keys)
     return names;
 }
 
+static json_t *auth_methods(void)
+{
+    return json_pack("[s, s]", "client_secret_basic", "client_secret_post");
+}
+
 static json_t *metadata(const char *issuer, const struct keyring_view *keys)
 {
     struct slice url = slice_trim_end(slice_of(issuer), '/');
     int length = (int)url.length;
 
-    return json_pack("{s:s, s:o, s:o, s:[s], s:[s,s], s:[], s:[s], s:o}", "issuer", issuer,
-                     "token_endpoint", json_sprintf("%.*s/token", length, issuer), "jwks_uri",
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:[s], s:o, s:o, s:o, s:[], s:[s], s:o}", "issuer",
+                     issuer, "token_endpoint", json_sprintf("%.*s/token", length, issuer),
+                     "introspection_endpoint", json_sprintf("%.*s/introspect", length, issuer),
+                     "revocation_endpoint", json_sprintf("%.*s/revoke", length, issuer), "jwks_uri",
                      json_sprintf("%.*s/.well-known/jwks.json", length, issuer),
                      "grant_types_supported", "client_credentials",
-                     "token_endpoint_auth_methods_supported", "client_secret_basic",
-                     "client_secret_post", "response_types_supported", "subject_types_supported",
-                     "public", "id_token_signing_alg_values_supported", published_algs(keys));
+                     "token_endpoint_auth_methods_supported", auth_methods(),
+                     "introspection_endpoint_auth_methods_supported", auth_methods(),
+                     "revocation_endpoint_auth_methods_supported", auth_methods(),
+                     "response_types_supported", "subject_types_supported", "public",
+                     "id_token_signing_alg_values_supported", published_algs(keys));
 }
 
 void discovery_handle_metadata(h2o_req_t *req)

@@ -82,6 +82,13 @@ void oauth_reply_slow_down(h2o_req_t *req, struct throttle_refusal refusal)
         "secret that is valid.");
 }
 
+void oauth_reply_too_often(h2o_req_t *req)
+{
+    retry_after(req, 1000);
+    oauth_reply_error(req, OAUTH_SLOW_DOWN,
+                      "This client asks too often; wait for a second, and keep answers for a few.");
+}
+
 /* Milliseconds until more of the window's quota is available. */
 static uint64_t wait_for(const struct quota_left *left, enum quota_window window)
 {

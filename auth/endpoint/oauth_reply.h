@@ -26,6 +26,9 @@ void oauth_reply_try_later(h2o_req_t *req, const char *description);
 /* 429: too many failed authentications; 503 if the limit is the whole process's. */
 void oauth_reply_slow_down(h2o_req_t *req, struct throttle_refusal refusal);
 
+/* 429: the client asks more often in a second than JOTD_INTROSPECT_PER_SECOND. */
+void oauth_reply_too_often(h2o_req_t *req);
+
 /* 429: the quota is used up. */
 void oauth_reply_quota_used_up(h2o_req_t *req, const struct client *client,
                                const struct quota_left *left);

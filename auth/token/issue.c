@@ -7,8 +7,6 @@
 #include "common/clock.h"
 #include "common/lag.h"
 
-#define TURN_US 600 /* minimum per turn; with the rest of the turn, about 1 ms */
-
 static const char no_key[] = "There is no active signing key; try again later.";
 static const char no_room[] = "There is no room to record tokens; try again later.";
 
@@ -112,24 +110,19 @@ static void issue_one(struct issue *issue, struct issue_request *request)
     request->on_token(request, &token);
 }
 
-/* Issues for at least as long as the rest of the turn took: a flood of cheaply refused requests
- * then gets only half of the server's time, not nearly all. */
 bool issue_run(struct issue *issue)
 {
-    uint64_t now_us, until_us;
+    uint64_t until_us;
 
     if (issue->line == NULL)
         return false;
-    lag_begin();
-    now_us = clock_monotonic_us();
-    until_us = now_us + (now_us - lag_since_us > TURN_US ? now_us - lag_since_us : TURN_US);
-    while (issue->line != NULL && now_us < until_us) {
+    until_us = lag_work_until_us();
+    do {
         struct issue_request *request = issue->line;
 
         issue_leave(request);
         issue_one(issue, request);
-        now_us = clock_monotonic_us();
-    }
+    } while (issue->line != NULL && clock_monotonic_us() < until_us);
     return issue->line != NULL;
 }
 

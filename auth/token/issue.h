@@ -84,8 +84,8 @@ void issue_join(struct issue *issue, struct issue_request *request);
 /* Removes a request: no callback follows. A no-op when it is in no list. */
 void issue_leave(struct issue_request *request);
 
-/* Issues for as long as the rest of the turn took, but at least 600 µs. True when requests are left
- * for the next turn, which then must not wait for events. */
+/* Issues for its share of the turn (lag.h). True when requests are left for the next turn, which
+ * then must not wait for events. */
 bool issue_run(struct issue *issue);
 
 /* Refuses every request in the line because the server is stopping. */

@@ -67,6 +67,20 @@ void keyring_refresh(struct keyring *ring, bool force)
     announce_signing(ring);
 }
 
+/* Closes the verifiers of keys that are no longer in the set. */
+static void forget_verifiers(struct keyring_view *view)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i != view->verifier_count; ++i) {
+        if (view->set != NULL && key_set_find(view->set, view->verifiers[i].kid) != NULL)
+            view->verifiers[kept++] = view->verifiers[i];
+        else
+            verifier_close(&view->verifiers[i].verifier);
+    }
+    view->verifier_count = kept;
+}
+
 static void adopt(struct keyring_view *view, struct keyring *ring, uint64_t version)
 {
     pthread_mutex_lock(&ring->lock);
@@ -74,6 +88,7 @@ static void adopt(struct keyring_view *view, struct keyring *ring, uint64_t vers
     view->set = ring->set != NULL ? key_set_keep(ring->set) : NULL;
     pthread_mutex_unlock(&ring->lock);
     view->version = version;
+    forget_verifiers(view);
 }
 
 static void publish(struct keyring_view *view, int64_t now)
@@ -136,9 +151,39 @@ void keyring_view_refresh(struct keyring_view *view, struct keyring *ring, int64
     find_changes(view, now);
 }
 
+const struct signing_key *keyring_view_find(const struct keyring_view *view, struct slice kid,
+                                            int64_t now)
+{
+    char text[KEY_KID_LENGTH + 1] = "";
+    const struct signing_key *key;
+
+    if (view->set == NULL || kid.length != KEY_KID_LENGTH)
+        return NULL;
+    memcpy(text, kid.bytes, KEY_KID_LENGTH);
+    key = key_set_find(view->set, text);
+    return key != NULL && key_set_state(view->set, key, now) != KEY_RETIRED ? key : NULL;
+}
+
+struct verifier *keyring_view_verifier(struct keyring_view *view, const struct signing_key *key)
+{
+    struct keyring_verifier *opened = view->verifiers;
+
+    for (; opened != view->verifiers + view->verifier_count; ++opened) {
+        if (strcmp(opened->kid, key->kid) == 0)
+            return &opened->verifier;
+    }
+    if (view->verifier_count == KEY_SET_MAX || !verifier_open(&opened->verifier, key))
+        return NULL;
+    memcpy(opened->kid, key->kid, sizeof(opened->kid));
+    ++view->verifier_count;
+    return &opened->verifier;
+}
+
 void keyring_view_dispose(struct keyring_view *view)
 {
     key_set_release(view->set);
+    view->set = NULL;
+    forget_verifiers(view);
     access_token_signer_dispose(&view->signer);
     free(view->jwks);
 }

@@ -11,9 +11,11 @@
 
 #include "auth/token/access_token.h"
 #include "auth/token/key_set.h"
+#include "auth/token/verifier.h"
 #include "common/attributes.h"
 #include "common/failure.h"
 #include "common/http/etag.h"
+#include "common/slice.h"
 
 struct keyring {
     const char *directory;
@@ -32,6 +34,12 @@ void keyring_close(struct keyring *ring);
  * with `force`. While it cannot be read, the current keys stay in use. */
 void keyring_refresh(struct keyring *ring, bool force);
 
+/* Opened when a token of its key is verified first, since parsing a key takes a millisecond. */
+struct keyring_verifier {
+    char kid[KEY_KID_LENGTH + 1];
+    struct verifier verifier;
+};
+
 /* A worker's view, used by its thread only. Initialize to zero. */
 struct keyring_view {
     struct key_set *set;
@@ -39,6 +47,8 @@ struct keyring_view {
     int64_t holds_from; /* epoch seconds; valid from then … */
     int64_t changes_at; /* … until then, unless the ring changes */
     struct access_token_signer signer;
+    struct keyring_verifier verifiers[KEY_SET_MAX];
+    size_t verifier_count;
     char *jwks; /* the JWK set document; NULL without a set */
     size_t jwks_length;
     char etag[ETAG_SIZE];
@@ -46,6 +56,15 @@ struct keyring_view {
 
 /* Updates the view to the ring and to `now` (epoch seconds); cheap when nothing has changed. */
 void keyring_view_refresh(struct keyring_view *view, struct keyring *ring, int64_t now);
+
+/* The key with that kid, unless it is retired at `now` (epoch seconds): its tokens are valid. NULL
+ * when there is none. */
+const struct signing_key *keyring_view_find(const struct keyring_view *view, struct slice kid,
+                                            int64_t now);
+
+/* The verifier of a key of the view; NULL when OpenSSL cannot use it. */
+struct verifier *keyring_view_verifier(struct keyring_view *view, const struct signing_key *key);
+
 void keyring_view_dispose(struct keyring_view *view);
 
 #endif

@@ -1,0 +1,11 @@
+/* GET /revocations: the revoked tokens, for verifiers that stay offline. */
+#ifndef AUTH_ENDPOINT_REVOCATIONS_H
+#define AUTH_ENDPOINT_REVOCATIONS_H
+
+#include <h2o.h>
+
+#define REVOCATIONS_MAX_QUERIES 4 /* in flight per worker; more are answered 429 */
+
+void revocations_handle(h2o_req_t *req);
+
+#endif

@@ -1,0 +1,102 @@
+/* The feed: the thread that hears PostgreSQL for all workers, over a connection of its own.
+ *
+ * It keeps the set of revoked tokens (token/denylist.h): reads the table after LISTEN is in effect
+ * and after each loss of the connection, and then adds what the notifications of jotd_revoked tell.
+ * Its own notification, sent every few seconds, must come back: what was committed before it has
+ * been heard by then.
+ *
+ * It also writes revocations, so that a commit holds up no look-up: those that arrive while one
+ * statement runs go together in the next.
+ */
+#ifndef AUTH_FEED_H
+#define AUTH_FEED_H
+
+#include <h2o.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "auth/client/client.h"
+#include "auth/token/denylist.h"
+#include "common/attributes.h"
+#include "common/backoff.h"
+#include "common/failure.h"
+#include "common/pg/pg_blocking.h"
+#include "common/uuid.h"
+#include "common/watch.h"
+
+#define FEED_QUEUE_MAX 10000 /* revocations that wait; further ones are refused */
+
+/* A token to be revoked. The requester makes it with malloc, and the callback frees it. */
+struct feed_revocation {
+    struct feed_revocation *prev, *next; /* private, as is `port` */
+    struct feed_port *port;
+    struct uuid jti;
+    char client_id[CLIENT_ID_MAX + 1];
+    int64_t expires_at; /* epoch seconds */
+    bool recorded;      /* committed, or known to be revoked already */
+    /* On the requester's loop, once. */
+    void (*on_done)(struct feed_revocation *);
+};
+
+/* A worker's end. */
+struct feed_port {
+    struct feed *feed;
+    int fd; /* an eventfd: there are results */
+    struct watch watch;
+    struct feed_revocation *done; /* under the feed's mutex */
+};
+
+struct feed {
+    struct denylist denylist;
+    pthread_t thread;
+    bool started;
+    atomic_bool stopping;
+    atomic_bool ended;     /* the thread has finished */
+    int fd;                /* an eventfd: there are revocations, or it is to stop */
+    pthread_mutex_t mutex; /* guards these three */
+    struct feed_revocation *queue;
+    size_t queued;
+    bool connected;
+
+    /* Of the thread. */
+    struct pg_blocking pg;
+    uint64_t stale_ms;
+    uint64_t beat_every_ms;
+    char beat_channel[32];
+    uint64_t beat_sent_ms; /* monotonic; 0: none is out */
+    uint64_t beat_at_ms;   /* monotonic: when to send the next */
+    uint64_t sweep_at_ms;  /* monotonic */
+    char cursor[24];       /* a transaction id: all before it has been read */
+    bool is_behind;        /* the table has to be read from the cursor on */
+    bool overflowed;       /* since the table was last read from the start */
+    bool is_stale;         /* logged as such */
+    struct backoff backoff;
+    struct failure last; /* failure to connect; logged when it changes */
+};
+
+/* `url` must outlive the feed. `stale_ms`: how long the set counts as current without
+ * PostgreSQL. */
+MUST_USE bool feed_open(struct feed *feed, const char *url, uint64_t stale_ms,
+                        struct failure *failure);
+MUST_USE bool feed_start(struct feed *feed, struct failure *failure);
+
+/* Call when no worker runs any more. False if it is stuck at `deadline_ms` (monotonic): its thread
+ * still runs, so the process must exit without freeing anything. */
+MUST_USE bool feed_stop(struct feed *feed, uint64_t deadline_ms);
+
+/* Harmless if it was not opened. */
+void feed_close(struct feed *feed);
+
+/* False when no file descriptor is left. */
+MUST_USE bool feed_port_open(struct feed_port *port, struct feed *feed, h2o_loop_t *loop);
+
+/* Frees results that were not called back. */
+void feed_port_close(struct feed_port *port);
+
+/* Has a token revoked in PostgreSQL, then here. False when PostgreSQL is away or too many wait: the
+ * revocation stays the caller's. */
+MUST_USE bool feed_port_revoke(struct feed_port *port, struct feed_revocation *revocation);
+
+#endif

@@ -1,0 +1,21 @@
+/* The table of revoked tokens in pages, as /revocations gives it. */
+#ifndef AUTH_TOKEN_REVOKED_TOKENS_H
+#define AUTH_TOKEN_REVOKED_TOKENS_H
+
+/* Prepared on the look-up connection. A page of the table, whose order is that of the transactions,
+ * after ($1, $2). PostgreSQL writes the JSON text. The identity is of the sequence of transactions:
+ * in another database, or after a restore, the same numbers mean others. */
+#define REVOKED_TOKENS_PREPARE_SQL                                                                 \
+    "PREPARE revoked_tokens AS WITH page AS ("                                                     \
+    "SELECT xid, jti, ceil(extract(epoch FROM expires_at))::bigint AS exp FROM revoked_tokens"     \
+    " WHERE (xid, jti) > ($1::xid8, $2::uuid) AND expires_at > now()"                              \
+    " ORDER BY xid, jti LIMIT 10000)"                                                              \
+    " SELECT (SELECT system_identifier FROM pg_control_system()) || '.' ||"                        \
+    "  (SELECT timeline_id FROM pg_control_checkpoint()) || '.' ||"                                \
+    "  (SELECT oid FROM pg_database WHERE datname = current_database()),"                          \
+    " pg_snapshot_xmin(pg_current_snapshot()), (SELECT count(*) FROM page),"                       \
+    " (SELECT string_agg('[\"' || jti || '\",' || exp || ']', ',') FROM page),"                    \
+    " (SELECT xid || '-' || jti FROM page ORDER BY xid DESC, jti DESC LIMIT 1)"
+#define REVOKED_TOKENS_PAGE 10000
+
+#endif

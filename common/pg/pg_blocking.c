@@ -1,0 +1,143 @@
+#include "common/pg/pg_blocking.h"
+
+#include <poll.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/pg/pg_parameters.h"
+
+#define NOTICE_EVERY_MS 1000 /* at most one is logged */
+
+void pg_blocking_close(struct pg_blocking *pg)
+{
+    PQfinish(pg->connection);
+    pg->connection = NULL;
+}
+
+/* Logs a notice of PostgreSQL's, such as why it ends the connection; libpq would print it. */
+static void on_notice(void *data, const PGresult *result)
+{
+    struct pg_blocking *pg = data;
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (now_ms - pg->notice_ms < NOTICE_EVERY_MS)
+        return;
+    pg->notice_ms = now_ms;
+    log_info("pg.notice", log_str("connection", pg->name),
+             log_str("message", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+}
+
+bool pg_blocking_connect(struct pg_blocking *pg, struct failure *failure)
+{
+    struct pg_parameters parameters;
+    char application[64];
+
+    pg_blocking_close(pg);
+    snprintf(application, sizeof(application), "jotd-%s", pg->name);
+    pg_parameters_begin(&parameters, application);
+    pg_parameters_add(&parameters, "connect_timeout", "5"); /* seconds */
+    pg_parameters_add(&parameters, "target_session_attrs", "primary");
+    pg_parameters_add_url(&parameters, pg->url);
+    pg->connection = PQconnectdbParams(parameters.keywords, parameters.values, 1);
+    PQsetNoticeReceiver(pg->connection, on_notice, pg);
+    if (PQstatus(pg->connection) == CONNECTION_OK && PQsetnonblocking(pg->connection, 1) == 0)
+        return true;
+    failure_set(failure, "%s", PQerrorMessage(pg->connection));
+    failure_one_line(failure);
+    pg_blocking_close(pg);
+    return false;
+}
+
+bool pg_blocking_wait(struct pg_blocking *pg, int fd, uint64_t timeout_ms)
+{
+    int unflushed = pg->connection != NULL ? PQflush(pg->connection) : -1;
+    struct pollfd fds[] = {
+        {.fd = PQsocket(pg->connection),
+         .events = (short)(POLLIN | (unflushed == 1 ? POLLOUT : 0))},
+        {.fd = fd, .events = POLLIN},
+    };
+
+    if (unflushed >= 0 && fds[0].fd >= 0) {
+        poll(fds, 2, (int)timeout_ms);
+        if (PQconsumeInput(pg->connection) == 1)
+            return true;
+    }
+    pg_blocking_close(pg);
+    return false;
+}
+
+/* Waits for more of an answer; on silence closes the connection. */
+static bool wait_for_answer(struct pg_blocking *pg, uint64_t deadline_ms)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (now_ms < deadline_ms)
+        return pg_blocking_wait(pg, -1, deadline_ms - now_ms);
+    pg_blocking_close(pg);
+    return false;
+}
+
+PGresult *pg_blocking_next_result(struct pg_blocking *pg)
+{
+    uint64_t deadline_ms = clock_monotonic_ms() + pg->answer_timeout_ms;
+
+    if (pg->connection == NULL)
+        return NULL;
+    while (PQflush(pg->connection) == 1 || PQisBusy(pg->connection)) {
+        if (!wait_for_answer(pg, deadline_ms))
+            return NULL;
+    }
+    return PQgetResult(pg->connection);
+}
+
+static void explain(const PGresult *result, struct failure *failure)
+{
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    failure_set(failure, "%s",
+                result == NULL    ? "PostgreSQL is lost or does not answer"
+                : message != NULL ? message
+                                  : "unexpected answer");
+}
+
+bool pg_blocking_query(struct pg_blocking *pg, const char *sql, int count,
+                       const char *const *values, PGresult **result, struct failure *failure)
+{
+    PGresult *first = NULL, *rest;
+    bool sent = pg->connection != NULL &&
+                PQsendQueryParams(pg->connection, sql, count, NULL, values, NULL, NULL, 0) == 1;
+    ExecStatusType status;
+    bool done;
+
+    if (sent)
+        first = pg_blocking_next_result(pg);
+    status = PQresultStatus(first);
+    done = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_COPY_OUT;
+    if (!done)
+        explain(first, failure);
+    while (status != PGRES_COPY_OUT && (rest = pg_blocking_next_result(pg)) != NULL)
+        PQclear(rest);
+    if (done && result != NULL)
+        *result = first;
+    else
+        PQclear(first);
+    return done;
+}
+
+char *pg_blocking_next_row(struct pg_blocking *pg, size_t *length)
+{
+    uint64_t deadline_ms = 0;
+    char *row = NULL;
+    int got;
+
+    if (pg->connection == NULL)
+        return NULL;
+    while ((got = PQgetCopyData(pg->connection, &row, 1)) == 0) {
+        if (deadline_ms == 0)
+            deadline_ms = clock_monotonic_ms() + pg->answer_timeout_ms;
+        if (!wait_for_answer(pg, deadline_ms))
+            return NULL;
+    }
+    *length = got > 0 ? (size_t)got : 0;
+    return got > 0 ? row : NULL;
+}

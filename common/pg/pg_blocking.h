@@ -1,0 +1,47 @@
+/* A PostgreSQL connection for a thread that may block: each wait has a deadline. A call that runs
+ * into it, or loses the connection, closes it, and later calls fail until it is connected again.
+ */
+#ifndef COMMON_PG_PG_BLOCKING_H
+#define COMMON_PG_PG_BLOCKING_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/attributes.h"
+#include "common/failure.h"
+
+/* Zero it and set the first three. */
+struct pg_blocking {
+    const char *name;           /* in log lines, and in pg_stat_activity after `jotd-` */
+    const char *url;            /* a libpq URI */
+    uint64_t answer_timeout_ms; /* for each step of an answer */
+    PGconn *connection;         /* NULL: not connected */
+    uint64_t notice_ms;         /* monotonic: when a notice was last logged */
+};
+
+/* Connects, within 5 s for each address, to the primary if there are several. */
+MUST_USE bool pg_blocking_connect(struct pg_blocking *pg, struct failure *failure);
+
+/* Harmless when already closed. */
+void pg_blocking_close(struct pg_blocking *pg);
+
+/* Waits until something has arrived or `fd` (-1: none) is readable, or for `timeout_ms`; reads what
+ * has arrived. False when the connection is lost. */
+MUST_USE bool pg_blocking_wait(struct pg_blocking *pg, int fd, uint64_t timeout_ms);
+
+/* The next result of what was sent; the caller owns it. NULL at the end of a statement, or when
+ * there is no connection any more. */
+MUST_USE PGresult *pg_blocking_next_result(struct pg_blocking *pg);
+
+/* Runs one statement with text parameters (NULL is NULL). True when it succeeded; `result`, unless
+ * NULL, is then the caller's. */
+MUST_USE bool pg_blocking_query(struct pg_blocking *pg, const char *sql, int count,
+                                const char *const *values, PGresult **result,
+                                struct failure *failure);
+
+/* The next row of a COPY TO STDOUT that has begun; free it with PQfreemem. NULL at its end, after
+ * which pg_blocking_next_result tells how it went, or when the connection is lost. */
+MUST_USE char *pg_blocking_next_row(struct pg_blocking *pg, size_t *length);
+
+#endif
