@@ -423,7 +423,7 @@ static void note_stale(struct feed *feed)
                                         : "PostgreSQL has been away for JOTD_REVOCATION_STALE: "
                                           "/introspect answers 503 until it is back"));
     if (!stale && feed->is_stale)
-        log_info("revocations.current");
+        log_info("revocations.current", log_str("reason", "all revocations are known again"));
     feed->is_stale = stale;
 }
 

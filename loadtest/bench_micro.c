@@ -124,9 +124,9 @@ static void on_change(void *owner, bool ready)
     client_cache_on_connection(&clients, ready);
 }
 
-static void on_notify(void *owner, const char *payload)
+static void on_notify(void *owner, const char *channel, const char *payload)
 {
-    (void)owner;
+    (void)owner, (void)channel;
     client_cache_on_change(&clients, payload);
 }
 
