@@ -9,6 +9,16 @@ static void on_client(struct authentication *authentication, struct client *clie
 static void on_verified(struct verification_request *verification, enum access_token_state state,
                         struct access_token *token);
 
+/* An empty token is one that is not valid; without any, the request is broken. */
+static bool has_token(const struct form *form)
+{
+    for (size_t i = 0; i != form->count; ++i) {
+        if (slice_equal(form->parameters[i].name, SLICE("token")))
+            return true;
+    }
+    return false;
+}
+
 void presented_token_begin(struct presented_token *presented, h2o_req_t *req)
 {
     struct form form;
@@ -20,7 +30,7 @@ void presented_token_begin(struct presented_token *presented, h2o_req_t *req)
     if (!oauth_form_read(req, "Send token=… in the body.", &form))
         return;
     presented->verification.text = form_get(&form, SLICE("token")); /* points into the body */
-    if (presented->verification.text.length == 0)
+    if (!has_token(&form))
         oauth_form_refuse(req, OAUTH_INVALID_REQUEST, "token is missing; send it in the body.");
     else
         authenticate_begin(&presented->authentication, req, &form);

@@ -23,21 +23,9 @@ bool client_store_check_id(const char *client_id, struct store_failure *failure)
                       "a client id is 1 to %d characters of A-Z a-z 0-9 . _ -", CLIENT_ID_MAX);
 }
 
-/* Control characters in a name could rewrite the terminal it is listed on. */
 static bool check_name(const char *name, struct store_failure *failure)
 {
-    json_t *utf8 = json_string(name); /* NULL when it is not UTF-8 */
-    size_t characters = 0;
-    bool valid = utf8 != NULL;
-
-    json_decref(utf8);
-    for (; *name != '\0'; ++name) {
-        bool c1 = (unsigned char)name[0] == 0xC2 && (unsigned char)name[1] < 0xA0;
-
-        valid = valid && (unsigned char)*name >= ' ' && *name != 0x7F && !c1;
-        characters += ((unsigned char)*name & 0xC0) != 0x80;
-    }
-    return (valid && characters >= 1 && characters <= CLIENT_STORE_NAME_MAX) ||
+    return store_check_text(name, 1, CLIENT_STORE_NAME_MAX) ||
            store_fail(failure, STORE_INVALID, "/name",
                       "a name is 1 to %d characters of UTF-8 without control characters",
                       CLIENT_STORE_NAME_MAX);

@@ -1,6 +1,7 @@
 #include "auth/store/store.h"
 
 #include <ctype.h>
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -113,6 +114,23 @@ bool store_execute(PGconn *connection, const char *sql, struct store_failure *fa
 
     PQclear(result);
     return result != NULL;
+}
+
+/* Control characters in a name could rewrite the terminal it is listed on. */
+bool store_check_text(const char *text, size_t least, size_t most)
+{
+    json_t *utf8 = json_string(text); /* NULL when it is not UTF-8 */
+    size_t characters = 0;
+    bool valid = utf8 != NULL;
+
+    json_decref(utf8);
+    for (; *text != '\0'; ++text) {
+        bool c1 = (unsigned char)text[0] == 0xC2 && (unsigned char)text[1] < 0xA0;
+
+        valid = valid && (unsigned char)*text >= ' ' && *text != 0x7F && !c1;
+        characters += ((unsigned char)*text & 0xC0) != 0x80;
+    }
+    return valid && characters >= least && characters <= most;
 }
 
 const char *store_text(const PGresult *result, int row, int column)

@@ -51,6 +51,9 @@ MUST_USE PGresult *store_query(PGconn *connection, const char *sql, int count,
 /* Runs statements without parameters, and discards their results. */
 MUST_USE bool store_execute(PGconn *connection, const char *sql, struct store_failure *failure);
 
+/* Whether a text for people has so many characters, in UTF-8, and none that control a terminal. */
+MUST_USE bool store_check_text(const char *text, size_t least, size_t most);
+
 /* A field of a result; NULL for NULL. */
 const char *store_text(const PGresult *result, int row, int column);
 

@@ -26,6 +26,7 @@ GROUPS = {
     "client": ["create", "list", "show", "update", "rotate", "revoke-secret", "disable",
                "enable", "delete"],
     "tier": ["list", "set", "delete"],
+    "token": ["show", "revoke"],
     "ledger": ["status", "flush", "retry", "prune"],
     "config": ["check"],
 }
