@@ -9,7 +9,7 @@ extern const struct cli_command command_client, command_config, command_healthch
 
 /* Subcommands defined outside their group's file. */
 extern const struct cli_command command_client_create, command_client_rotate,
-    command_client_revoke_secret, command_ledger_flush, command_ledger_prune, command_ledger_retry,
-    command_tier_usage;
+    command_client_revoke_secret, command_key_rotate, command_ledger_flush, command_ledger_prune,
+    command_ledger_retry, command_tier_usage;
 
 #endif
