@@ -26,8 +26,8 @@ MUST_USE bool key_command_read_alg(const struct cli_command *command, const char
                                    enum key_alg *alg, int *status);
 
 /* Runs a command on the key directory and returns its exit status. First asks PostgreSQL, perhaps
- * as root, who may hold the password (NULL: not needed); then works in the directory as its owner.
- * `act` gets the command's values. */
+ * as root, who may hold the password (NULL: not needed); then works in the directory as its owner,
+ * alone: others that run meanwhile wait. `act` gets the command's values. */
 int key_command_run(const void *values, void (*ask_database)(const struct settings *settings),
                     bool (*act)(const struct settings *settings, const void *values,
                                 struct failure *failure));

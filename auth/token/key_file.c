@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +14,15 @@
 #include "auth/token/key_set.h"
 #include "common/file.h"
 #include "common/owner.h"
+
+int key_file_lock(const char *directory)
+{
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd != -1)
+        flock(fd, LOCK_EX);
+    return fd;
+}
 
 static int open_directory(const char *directory, struct failure *failure)
 {

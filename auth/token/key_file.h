@@ -11,6 +11,11 @@
 #include "common/attributes.h"
 #include "common/failure.h"
 
+/* Waits until no other process has this lock of the directory, so that changes follow each other.
+ * Close the descriptor to give it up. Returns -1 if there is no such directory, and a descriptor
+ * without the lock where the file system has none for directories, as NFS. */
+int key_file_lock(const char *directory);
+
 /* Creates a key and its file, and the directory (mode 0700) if missing. On success `kid` holds the
  * new key's id. */
 MUST_USE bool key_file_create(const char *directory, enum key_alg alg, int64_t activate_at,
