@@ -1,4 +1,6 @@
-/* `jotd key rotate`: replaces the signing key. */
+/* `jotd key rotate`: replaces the signing key, or with --if-older only one that is old enough, so
+ * that a timer may run it every day. */
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <time.h>
@@ -13,10 +15,13 @@
 #include "common/time_text.h"
 
 #define LEAD_DEFAULT_S 900 /* verifiers cache the JWKS for 5 to 10 minutes */
+#define DAY_S          86400
+#define DAYS_MAX       3650
 
 struct rotate_values {
     const char *alg;
     struct cli_number lead_s;
+    struct cli_number if_older_days;
     bool json;
 };
 
@@ -75,9 +80,10 @@ static bool print_rotation(const struct key_rotation *rotation, bool json, struc
                                                  "retire_at", (json_int_t)rotation->retire_at));
     }
     if (json)
-        return print_json(json_pack("{s:s, s:s, s:I, s:o}", "kid", rotation->kid, "alg",
-                                    key_alg_name(rotation->alg), "activate_at",
-                                    (json_int_t)rotation->activate_at, "retired", retired),
+        return print_json(json_pack("{s:b, s:s, s:s, s:I, s:o}", "rotated", true, "kid",
+                                    rotation->kid, "alg", key_alg_name(rotation->alg),
+                                    "activate_at", (json_int_t)rotation->activate_at, "retired",
+                                    retired),
                           failure);
     json_decref(retired);
     puts(rotation->kid);
@@ -101,12 +107,43 @@ static bool rotate_set(const struct settings *settings, const struct rotate_valu
            print_rotation(&rotation, values->json, failure);
 }
 
+/* Says why nothing was changed. */
+static bool print_newest(const struct signing_key *newest, int64_t due_at, bool json,
+                         struct failure *failure)
+{
+    int64_t days = (time(NULL) - newest->activate_at) / DAY_S;
+    char due[TIME_TEXT_SIZE], activate[TIME_TEXT_SIZE];
+
+    time_text_format(due_at * 1000, due);
+    if (newest->activate_at > time(NULL))
+        fprintf(stderr, "jotd: not rotated: the key %s signs from %s and is to be replaced at %s\n",
+                newest->kid, time_text_format(newest->activate_at * 1000, activate), due);
+    else
+        fprintf(stderr,
+                "jotd: not rotated: the key %s is %" PRId64 " day%s old and is to be replaced at "
+                "%s\n",
+                newest->kid, days, days == 1 ? "" : "s", due);
+    return !json ||
+           print_json(json_pack("{s:b, s:s, s:I, s:I}", "rotated", false, "kid", newest->kid,
+                                "activate_at", (json_int_t)newest->activate_at, "due_at",
+                                (json_int_t)due_at),
+                      failure);
+}
+
 static bool rotate_keys(const struct settings *settings, const void *given, struct failure *failure)
 {
     const struct rotate_values *values = given;
     struct key_set *set = key_directory_load(settings->keys_dir, failure);
-    bool done = set != NULL && rotate_set(settings, values, set, failure);
+    const struct signing_key *newest;
+    int64_t now = time(NULL), due_at = now;
+    bool done;
 
+    if (set == NULL)
+        return false;
+    if (values->if_older_days.is_given)
+        due_at = key_rotation_due_at(set, values->if_older_days.value, now, &newest);
+    done = due_at <= now ? rotate_set(settings, values, set, failure)
+                         : print_newest(newest, due_at, values->json, failure);
     key_set_release(set);
     return done;
 }
@@ -130,7 +167,16 @@ static const struct cli_option rotate_options[] = {
      .value = "SECONDS",
      .max = KEY_COMMAND_DELAY_MAX_S,
      .help = "default 900"},
-    KEY_COMMAND_JSON(AT(json), "print kid, alg, activate_at and the keys that retire"),
+    {.name = "if-older",
+     .kind = CLI_NUMBER,
+     .offset = AT(if_older_days),
+     .value = "DAYS",
+     .min = 1,
+     .max = DAYS_MAX,
+     .help = "only if the newest key, be it that which signs or one that waits,\n"
+             "was activated that long ago; also if it is to retire, or no key signs"},
+    KEY_COMMAND_JSON(AT(json), "print rotated, and kid, alg, activate_at and the keys that\n"
+                               "retire, or if not rotated kid, activate_at and due_at"),
     {0},
 };
 

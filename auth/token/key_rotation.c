@@ -3,6 +3,20 @@
 #include "auth/token/key_file.h"
 
 #define CLOCK_DIFFERENCE 60 /* seconds of clock skew allowed to verifiers */
+#define DAY_S            86400
+
+int64_t key_rotation_due_at(const struct key_set *set, int64_t days, int64_t now,
+                            const struct signing_key **newest)
+{
+    *newest = NULL;
+    for (size_t i = 0; i < set->count; ++i) {
+        if (key_set_state(set, &set->keys[i], now) != KEY_RETIRED)
+            *newest = &set->keys[i];
+    }
+    if (key_set_signing(set, now) == NULL || (*newest)->retire_at != 0)
+        return now;
+    return (*newest)->activate_at + days * DAY_S;
+}
 
 static int64_t activation(const struct key_rotation *rotation, const struct key_set *set,
                           int64_t now)

@@ -26,6 +26,12 @@ struct key_rotation {
     size_t retired_count;
 };
 
+/* From when on the keys are to be replaced if none is to sign for longer than `days`: so long after
+ * the activation of the newest key, which may lie ahead. It is `now` when no key signs, or when the
+ * newest is to retire, as nothing follows it. `*newest` is that key; NULL if there is none. */
+MUST_USE int64_t key_rotation_due_at(const struct key_set *set, int64_t days, int64_t now,
+                                     const struct signing_key **newest);
+
 /* Creates the new key, then sets the retire time of each key it replaces: those that have none and
  * activate before it. `set` is the content of the directory, `now` is in epoch seconds. */
 MUST_USE bool key_rotation_run(struct key_rotation *rotation, const char *directory,

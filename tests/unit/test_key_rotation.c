@@ -214,6 +214,56 @@ static void test_rotation_without_lead_takes_over(void **state)
     key_set_release(set);
 }
 
+#define DAY 86400
+
+/* When the keys are due, 30 days after the newest was activated; checks that `kid` is that one. */
+static int64_t due_at(int64_t now, const char *kid)
+{
+    struct key_set *set = load();
+    const struct signing_key *newest;
+    int64_t at = key_rotation_due_at(set, 30, now, &newest);
+
+    if (kid == NULL)
+        assert_null(newest);
+    else
+        assert_string_equal(newest->kid, kid);
+    key_set_release(set);
+    return at;
+}
+
+static void test_keys_are_due_by_the_age_of_the_newest(void **state)
+{
+    struct key_rotation rotation = {.alg = KEY_ES256, .lead_s = 900, .longest_ttl_s = 3600};
+    char first[KEY_KID_LENGTH + 1];
+
+    (void)state;
+    assert_int_equal(due_at(NOW, NULL), NOW);
+    create(KEY_ES256, NOW, first);
+    assert_int_equal(due_at(NOW, first), NOW + 30 * DAY);
+    assert_int_equal(due_at(NOW + 31 * DAY, first), NOW + 30 * DAY);
+
+    /* The key that waits counts, from its activation on. */
+    rotate(&rotation, NOW + 31 * DAY);
+    assert_int_equal(due_at(NOW + 31 * DAY, rotation.kid), NOW + 61 * DAY + 900);
+    assert_int_equal(due_at(NOW + 40 * DAY, rotation.kid), NOW + 61 * DAY + 900);
+}
+
+static void test_keys_are_due_while_none_signs_or_none_follows(void **state)
+{
+    char first[KEY_KID_LENGTH + 1], next[KEY_KID_LENGTH + 1];
+
+    (void)state;
+    create(KEY_ES256, NOW, first);
+    retire(first, NOW + 20 * DAY);
+    assert_int_equal(due_at(NOW + DAY, first), NOW + DAY);
+    create(KEY_ES256, NOW + 25 * DAY, next);
+    assert_int_equal(due_at(NOW + DAY, next), NOW + 55 * DAY);
+    assert_int_equal(due_at(NOW + 20 * DAY, next), NOW + 20 * DAY); /* none signs before it */
+    assert_int_equal(due_at(NOW + 25 * DAY, next), NOW + 55 * DAY);
+    retire(next, NOW + 26 * DAY);
+    assert_int_equal(due_at(NOW + 26 * DAY, NULL), NOW + 26 * DAY);
+}
+
 static void test_fingerprint_follows_every_change(void **state)
 {
     char a[KEY_KID_LENGTH + 1], b[KEY_KID_LENGTH + 1], name[KEY_NAME_SIZE], path[PATH_MAX];
@@ -262,6 +312,8 @@ int main(void)
         IN_DIRECTORY(test_rotation),
         IN_DIRECTORY(test_rotation_leaves_later_keys_alone),
         IN_DIRECTORY(test_rotation_without_lead_takes_over),
+        IN_DIRECTORY(test_keys_are_due_by_the_age_of_the_newest),
+        IN_DIRECTORY(test_keys_are_due_while_none_signs_or_none_follows),
         IN_DIRECTORY(test_fingerprint_follows_every_change),
     };
 
