@@ -83,11 +83,15 @@ class Load:
             answer = taken[0]
             with self.lock:
                 self.statuses[answer.status] += 1
-                if answer.status == 200:
-                    self.jtis.add(claims_of(answer.json()["access_token"])["jti"])
+            if answer.status == 200:
+                self.keep(answer.json()["access_token"])
             self.stopping.wait(self.pause)
             if answer.headers.get("connection") == "close":
                 return
+
+    def keep(self, token):
+        with self.lock:
+            self.jtis.add(claims_of(token)["jti"])
 
     def progress(self, tokens, timeout=60):
         """Returns when `tokens` more tokens have arrived."""
