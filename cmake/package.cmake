@@ -4,6 +4,7 @@ set(DOC share/doc/jotd)
 install(TARGETS jotd RUNTIME DESTINATION lib/jotd COMPONENT package EXCLUDE_FROM_ALL)
 install(PROGRAMS deploy/debian/jotd DESTINATION bin COMPONENT package EXCLUDE_FROM_ALL)
 install(FILES deploy/systemd/jotd.service deploy/systemd/jotd.socket
+              deploy/systemd/jotd-rotate.service deploy/systemd/jotd-rotate.timer
         DESTINATION lib/systemd/system COMPONENT package EXCLUDE_FROM_ALL)
 install(FILES deploy/systemd/jotd.env deploy/systemd/commands.env deploy/systemd/pgpass
         DESTINATION /etc/jotd

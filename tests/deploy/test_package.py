@@ -134,6 +134,8 @@ def test_install_use_and_purge(installed, database, tmp_path):
         ("/usr/bin/jotd", 0o755, "root"),
         ("/usr/lib/systemd/system/jotd.service", 0o644, "root"),
         ("/usr/lib/systemd/system/jotd.socket", 0o644, "root"),
+        ("/usr/lib/systemd/system/jotd-rotate.service", 0o644, "root"),
+        ("/usr/lib/systemd/system/jotd-rotate.timer", 0o644, "root"),
         ("/usr/lib/jotd/jotd", 0o755, "root"),
         ("/etc/jotd/commands.env", 0o600, "root"),
         ("/etc/jotd/jotd.env", 0o600, "root"),
@@ -152,6 +154,7 @@ def test_install_use_and_purge(installed, database, tmp_path):
     assert {"/usr/share/doc/jotd/env.example", "/usr/share/doc/jotd/roles.sql"} <= set(listed)
 
     assert grp.getgrgid(STATE.stat().st_gid).gr_name == "jotd"
+    assert not [*pathlib.Path("/etc/systemd/system").rglob("jotd*")], "nothing is enabled"
 
     # The commands find the server's database and keys: create a client, and a key, which a purge
     # removes.
@@ -167,6 +170,7 @@ def test_install_use_and_purge(installed, database, tmp_path):
     (key,) = (STATE / "keys").iterdir()
     assert looks(key) == (0o600, "jotd")
     assert key.name[:43] in jotd("key", "list", cwd="/tmp").stdout
+    assert f"the key {key.name[:43]} is 0 days old" in jotd("key", "rotate", "--if-older", "30").stderr
     assert "rejected: 0 files" in jotd("ledger", "status").stdout
     for others, status in [({"DATABASE_URL": database.url}, 1), ({"JOTD_KEYS_DIR": "/etc"}, 0)]:
         assert jotd("client", "create", "--name", "x", check=False, **others).returncode == status

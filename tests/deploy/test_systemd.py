@@ -11,7 +11,7 @@ import pytest
 
 from harness import until
 from harness.deployment import DEPLOY, environment, port_of, settings
-from harness.process import binary
+from harness.process import binary, run_jotd
 
 UNITS = DEPLOY / "systemd"
 EXPOSURE = 10  # tenths: the highest score accepted from systemd-analyze
@@ -38,7 +38,7 @@ def unit(name):
 @pytest.fixture
 def units(tmp_path):
     """A copy of the units that names an existing program."""
-    for path in UNITS.glob("jotd.*"):
+    for path in UNITS.glob("jotd*.*"):
         text = path.read_text().replace("/usr/lib/jotd/jotd", binary())
         (tmp_path / path.name).write_text(text)
     return tmp_path
@@ -46,13 +46,16 @@ def units(tmp_path):
 
 @needs_systemd
 def test_systemd_understands_the_units(units):
-    assert analyze("verify", "./jotd.service", "./jotd.socket", directory=units) == ""
+    names = sorted(path.name for path in units.iterdir() if path.suffix != ".env")
+    assert names == ["jotd-rotate.service", "jotd-rotate.timer", "jotd.service", "jotd.socket"]
+    assert analyze("verify", *(f"./{name}" for name in names), directory=units) == ""
 
 
 @needs_systemd
-def test_the_service_is_hardened(units):
+@pytest.mark.parametrize("name", ["jotd", "jotd-rotate"])
+def test_the_services_are_hardened(units, name):
     analyze("security", "--offline=yes", f"--threshold={EXPOSURE}", "--no-pager",
-            "./jotd.service", directory=units)
+            f"./{name}.service", directory=units)
 
 
 def test_the_units_fit_jotd_and_each_other():
@@ -82,6 +85,25 @@ def test_the_units_fit_jotd_and_each_other():
     assert not [key for key in service if re.match("(State|Cache|Logs|Runtime)Directory", key)]
 
 
+def test_the_keys_rotate_as_the_servers_user_with_its_settings_and_password():
+    server, rotation = unit("jotd.service")["Service"], unit("jotd-rotate.service")["Service"]
+    for name in "User", "Group", "EnvironmentFile", "LoadCredential", "Environment", "IPAddressAllow":
+        assert rotation[name] == server[name], name
+    text = (UNITS / "jotd-rotate.service").read_text()
+    assert "Environment=JOTD_KEYS_DIR=/var/lib/jotd/keys\n" in text
+    assert rotation["ReadWritePaths"] == "/var/lib/jotd/keys"
+    assert rotation["Type"] == "oneshot"
+    assert re.findall("^ExecStart=/usr/lib/jotd/jotd (.*)$", text, re.M) == [
+        "key rotate --if-older 30", "key prune"]
+    only_the_servers = {
+        "ExecReload", "Restart", "RestartSec", "WatchdogSec", "TimeoutStopSec", "LimitNOFILE"}
+    assert set(server) - set(rotation) == only_the_servers
+    timer = unit("jotd-rotate.timer")
+    assert (timer["Timer"]["OnCalendar"], timer["Timer"]["Persistent"]) == ("daily", "yes")
+    assert "Unit" not in timer["Timer"]  # the service of the same name
+    assert timer["Install"]["WantedBy"] == "timers.target"
+
+
 @pytest.fixture
 def traced(tmp_path, monkeypatch):
     """The file to which jotd's system calls are traced."""
@@ -95,6 +117,23 @@ def traced(tmp_path, monkeypatch):
     return calls
 
 
+def used(calls):
+    return set(re.findall(r"^\d+ +(\w+)\(", calls.read_text(), re.M))
+
+
+@needs_systemd
+def test_the_filter_lets_the_system_calls_of_a_rotation_pass(units, traced, database, tmp_path):
+    env = {"DATABASE_URL": database.url, "JOTD_KEYS_DIR": str(tmp_path / "keys")}
+    kid = run_jotd("key", "create", env=env).stdout.strip()
+    (key,) = (tmp_path / "keys").iterdir()
+    key.rename(key.with_name(f"{kid}.ES256.1.pem"))
+    run_jotd("key", "rotate", "--if-older", "30", env=env)
+    (key,) = (tmp_path / "keys").glob(f"{kid}.*")
+    key.rename(key.with_name(f"{kid}.ES256.1.2.pem"))
+    assert run_jotd("key", "prune", env=env).stdout == f"removed {kid}\n"
+    assert {"flock", "fsync", "connect"} <= used(traced) <= let_through(units / "jotd-rotate.service")
+
+
 @needs_systemd
 def test_the_filter_lets_the_system_calls_of_a_server_pass(units, traced, database, jotd, postgres):
     client = database.client()
@@ -106,10 +145,9 @@ def test_the_filter_lets_the_system_calls_of_a_server_pass(units, traced, databa
         postgres.start()
         s.process.send_signal(signal.SIGHUP)
     until(lambda: "exit_group(0)" in traced.read_text().rpartition("serve.ended")[2])
-    used = set(re.findall(r"^\d+ +(\w+)\(", traced.read_text(), re.M))
-    assert {"accept4", "fallocate", "prlimit64", "signalfd4"} <= used
+    assert {"accept4", "fallocate", "prlimit64", "signalfd4"} <= used(traced)
     allowed = let_through(units / "jotd.service")
-    assert used <= allowed, used - allowed
+    assert used(traced) <= allowed, used(traced) - allowed
     assert not allowed & {"mount", "ptrace", "reboot", "setuid", "init_module", "bpf"}
 
 
