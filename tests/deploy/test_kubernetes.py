@@ -1,17 +1,22 @@
 """The Kubernetes manifests: they name each other, the image and jotd's settings correctly."""
 
+import base64
+import json
+import os
 import pathlib
 import re
+import subprocess
+import time
 import urllib.parse
 
 import pytest
 import yaml
 
 from harness.deployment import DEPLOY, environment, port_of, settings
-from harness.process import ROOT
+from harness.process import ROOT, binary, clean_environment, run_jotd
 
 MANIFESTS = DEPLOY / "kubernetes"
-
+ROTATION = "rotate.example.yaml"  # to be added to the kustomization
 
 
 def load(name):
@@ -27,7 +32,7 @@ def kustomization():
 @pytest.fixture(scope="module")
 def objects(kustomization):
     """All objects by kind and name."""
-    found = [item for name in kustomization["resources"] for item in load(name)]
+    found = [item for name in (*kustomization["resources"], ROTATION) for item in load(name)]
     by_name = {(item["kind"], item["metadata"]["name"]): item for item in found}
     assert len(by_name) == len(found)
     return by_name
@@ -39,10 +44,25 @@ def server(objects):
 
 
 @pytest.fixture(scope="module")
-def pods(objects):
-    """The pod templates of the server and the job."""
-    return [item["spec"]["template"] for kind, item in
-            ((key[0], value) for key, value in objects.items()) if kind in ("StatefulSet", "Job")]
+def rotation(objects):
+    """The pod template of the job that rotates."""
+    return objects["CronJob", "jotd-rotate"]["spec"]["jobTemplate"]["spec"]["template"]
+
+
+@pytest.fixture(scope="module")
+def pods(server, objects, rotation):
+    """The pod templates of the server and the jobs."""
+    return [server["spec"]["template"], objects["Job", "jotd-migrate"]["spec"]["template"], rotation]
+
+
+def containers(pod):
+    return [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+
+
+def jotd_of(pod):
+    """The container that runs jotd."""
+    (found,) = [item for item in containers(pod) if item["image"] == "jotd"]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +74,7 @@ def test_every_file_is_used(kustomization):
     used = {*kustomization["resources"], *kustomization["configMapGenerator"][0]["envs"]}
     there = {path.name for path in MANIFESTS.iterdir()}
     assert there - used == {
-        "kustomization.yaml", *(f"{name}.example.yaml" for name in ("secret", "ingress", "monitoring"))}
+        "kustomization.yaml", *(f"{name}.example.yaml" for name in ("secret", "ingress", "monitoring", "rotate"))}
 
 
 def test_the_examples_find_their_services(objects, config):
@@ -81,8 +101,7 @@ def test_the_image_is_that_of_this_version(kustomization, pods):
     version = re.search(r"project\(jotd VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text())[1]
     (image,) = kustomization["images"]
     assert image["newTag"] == version
-    for pod in pods:
-        assert [container["image"] for container in pod["spec"]["containers"]] == [image["name"]]
+    assert [jotd_of(pod)["image"] for pod in pods] == [image["name"]] * 3
 
 
 def test_selectors_find_the_pods_of_the_server_and_no_others(objects, server, pods):
@@ -139,7 +158,8 @@ def test_pods_talk_to_their_neighbours_and_nobody_else(objects, server, pods):
                  for port, (peer,) in came.items()}
         assert names == ({"http": "traefik", "metrics": "monitoring"} if is_server else {})
         goes = {port["port"] for rule in egress for port in rule["ports"]}
-        assert goes == ({53, *neighbours} if is_server else {53, 5432})
+        component = pod["metadata"]["labels"]["app.kubernetes.io/component"]
+        assert goes == {53, 5432, *{"server": neighbours, "rotate": {6443}}.get(component, ())}
         for rule in egress:
             for peer in rule["to"]:
                 assert "podSelector" in peer or peer["ipBlock"]["cidr"].endswith("/32"), peer
@@ -154,7 +174,7 @@ def test_the_configuration_is_there(pods, kustomization):
     maps = {generator["name"] for generator in kustomization["configMapGenerator"]}
     roles = {}
     for pod in pods:
-        (container,) = pod["spec"]["containers"]
+        container = jotd_of(pod)
         (name,) = [source["secretRef"]["name"] for source in container["envFrom"]
                    if "secretRef" in source]
         assert {source["configMapRef"]["name"] for source in container["envFrom"]
@@ -170,7 +190,7 @@ def test_the_configuration_is_there(pods, kustomization):
                   if volume["name"] == mount]
         text = (MANIFESTS / "secret.example.yaml").read_text()
         assert f"create configmap {map} --from-file={ca.name}\n" in text
-    assert roles == {"server": "jotd_server", "migrate": "jotd_owner"}
+    assert roles == {"server": "jotd_server", "migrate": "jotd_owner", "rotate": "jotd_server"}
 
 
 def test_the_volumes(server, config):
@@ -198,14 +218,103 @@ def test_a_pod_has_the_time_to_drain(server, config):
 
 def test_the_pods_are_locked_down(pods):
     for pod in pods:
-        spec, (container,) = pod["spec"], pod["spec"]["containers"]
+        spec = pod["spec"]
         assert spec["enableServiceLinks"] is False
         assert spec["automountServiceAccountToken"] is False
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert f"USER {spec['securityContext']['runAsUser']}:" in (ROOT / "Dockerfile").read_text()
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False, "privileged": False,
-            "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
-        }
-        assert "cpu" in container["resources"]["requests"]  # the autoscaler's measure
+        for container in containers(pod):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False, "privileged": False,
+                "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+            }
+            assert "cpu" in container["resources"]["requests"]  # the autoscaler's measure
+
+
+def test_only_kubectl_may_replace_the_keys_and_nothing_else(objects, server, rotation, config):
+    spec = rotation["spec"]
+    published, work = ({mount["mountPath"]: mount for mount in item["volumeMounts"]}
+                       for item in (server["spec"]["template"]["spec"]["containers"][0],
+                                    jotd_of(rotation)))
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    assert published[config["JOTD_KEYS_DIR"]] == work[config["JOTD_KEYS_DIR"]]
+    secret = volumes["keys"]["secret"]["secretName"]
+    (rule,) = objects["Role", "jotd-rotate"]["rules"]
+    assert rule == {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [secret],
+                    "verbs": ["get", "update"]}
+    binding, account = objects["RoleBinding", "jotd-rotate"], spec["serviceAccountName"]
+    assert ("Role", binding["roleRef"]["name"]) in objects
+    assert [(item["kind"], item["name"]) for item in binding["subjects"]] == [
+        ("ServiceAccount", account)]
+    assert objects["ServiceAccount", account]["automountServiceAccountToken"] is False
+    mounted = {item["name"]: {mount["name"] for mount in item["volumeMounts"]}
+               for item in containers(rotation)}
+    assert mounted == {"rotate": {"keys", "database-ca", "work"}, "publish": {"work", "api"}}
+    assert set(volumes) == mounted["rotate"] | mounted["publish"]
+    assert volumes["work"]["emptyDir"]["medium"] == "Memory"
+    job = objects["CronJob", "jotd-rotate"]["spec"]
+    assert job["concurrencyPolicy"] == "Forbid"
+    assert job["jobTemplate"]["spec"]["activeDeadlineSeconds"] <= 900 - 2 * 300  # lead, caches
+
+
+class Rotation:
+    """Runs the job's script on a directory like the mounted Secret."""
+
+    def __init__(self, container, directory):
+        self.container = container
+        self.published, self.work = directory / "published", directory / "work"
+        program = directory / "bin" / "jotd"
+        for path in self.published, self.work, program.parent:
+            path.mkdir(mode=0o700)
+        program.symlink_to(binary())
+        self.environment = clean_environment(
+            PATH=f"{program.parent}:{os.environ['PATH']}", PUBLISHED=str(self.published),
+            JOTD_KEYS_DIR=str(self.work / "keys"))
+        own = {item["name"]: item["value"] for item in container["env"]}
+        assert own == {"PUBLISHED": "/etc/jotd/keys", "JOTD_KEYS_DIR": "/work/keys"}
+
+    def run(self):
+        """The Secret that it writes, or None if it fails."""
+        subprocess.run(["rm", "-rf", self.work / "keys", self.work / "secret.json"], check=True)
+        done = subprocess.run(self.container["command"], env=self.environment, text=True,
+                              capture_output=True, check=False)
+        written = self.work / "secret.json"
+        assert (done.returncode == 0) == written.exists(), done.stderr
+        return json.loads(written.read_text()) if written.exists() else None
+
+    def publish(self, secret):
+        for path in self.published.iterdir():
+            path.unlink()
+        for name, value in secret["data"].items():
+            (self.published / name).write_bytes(base64.b64decode(value, validate=True))
+
+
+def test_the_job_writes_a_secret_with_the_rotated_keys(rotation, tmp_path):
+    job = Rotation(jotd_of(rotation), tmp_path)
+    assert job.run() is None  # no keys: better no Secret than an empty one
+    run_jotd("key", "create", env={"JOTD_KEYS_DIR": str(tmp_path / "first")})
+    (key,) = (tmp_path / "first").iterdir()
+    kid = key.name[:43]
+    target = key.with_name(f"{kid}.ES256.{int(time.time()) - 31 * 86400}.pem")
+    key.rename(target)
+    (job.published / target.name).symlink_to(target)  # as the kubelet does
+    made = job.run()
+    assert (made["kind"], made["metadata"]) == (
+        "Secret", {"name": rotation["spec"]["volumes"][0]["secret"]["secretName"]})
+    (old,) = [name for name in made["data"] if name.startswith(kid)]
+    assert base64.b64decode(made["data"][old]) == target.read_bytes()
+
+    def states():
+        listed = run_jotd("key", "list", "--json", env={"JOTD_KEYS_DIR": str(job.published)}).stdout
+        return [key["state"] for key in json.loads(listed)]
+
+    job.publish(made)
+    assert states() == ["signing", "next"]
+    assert job.run() == made
+    ended = {"data": {name.replace(old, f"{kid}.ES256.1.2.pem"): value
+                      for name, value in made["data"].items()}}
+    job.publish(ended)
+    job.publish(job.run())
+    assert states() == ["signing", "next"]  # no key signed, so there is one at once
+    assert not list(job.published.glob(f"{kid}.*"))
