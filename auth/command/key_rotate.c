@@ -27,11 +27,11 @@ struct rotate_values {
 
 #define AT(member) offsetof(struct rotate_values, member)
 
-/* The longest token_ttl of the clients, from the database. */
+/* The longest token_ttl of clients and tiers, from the database. */
 static struct {
     long long longest_s;
     struct failure unknown; /* why it is unknown; empty: it is known */
-} clients_ttl;
+} stored_ttl;
 
 static void ask_longest_ttl(const struct settings *settings)
 {
@@ -42,24 +42,25 @@ static void ask_longest_ttl(const struct settings *settings)
             : NULL;
 
     if (connection == NULL ||
-        !client_store_longest_ttl(connection, &clients_ttl.longest_s, &failure))
-        clients_ttl.unknown = failure.why;
+        !client_store_longest_ttl(connection, &stored_ttl.longest_s, &failure))
+        stored_ttl.unknown = failure.why;
     PQfinish(connection);
 }
 
 /* The longest that a token may live. Prints on stderr where that comes from. */
 static int64_t longest_ttl_s(const struct settings *settings)
 {
-    long long ttl_s = clients_ttl.longest_s;
+    long long ttl_s = stored_ttl.longest_s;
 
-    if (clients_ttl.unknown.reason[0] != '\0') {
+    if (stored_ttl.unknown.reason[0] != '\0') {
         fprintf(stderr, "jotd: tokens are taken to live up to %d s, the most that is allowed: %s\n",
-                TOKEN_TTL_MAX_S, clients_ttl.unknown.reason);
+                TOKEN_TTL_MAX_S, stored_ttl.unknown.reason);
         return TOKEN_TTL_MAX_S;
     }
     if (ttl_s < settings->token_ttl_s)
         ttl_s = settings->token_ttl_s;
-    fprintf(stderr, "jotd: tokens live up to %lld s, by JOTD_TOKEN_TTL and the clients\n", ttl_s);
+    fprintf(stderr, "jotd: tokens live up to %lld s, by JOTD_TOKEN_TTL, clients and tiers\n",
+            ttl_s);
     return ttl_s;
 }
 

@@ -228,8 +228,11 @@ PGresult *client_store_secrets(PGconn *connection, const char *client_id,
 
 bool client_store_longest_ttl(PGconn *connection, long long *ttl_s, struct store_failure *failure)
 {
-    PGresult *result = store_query(connection, "SELECT coalesce(max(token_ttl), 0) FROM clients", 0,
-                                   NULL, failure);
+    PGresult *result = store_query(connection,
+                                   "SELECT coalesce(max(token_ttl), 0) FROM "
+                                   "(SELECT token_ttl FROM clients UNION ALL "
+                                   "SELECT token_ttl FROM tiers) AS all_ttls",
+                                   0, NULL, failure);
     bool read = result != NULL;
 
     if (read && !integer_parse(PQgetvalue(result, 0, 0), 0, CLIENT_MAX_TTL_S, ttl_s))

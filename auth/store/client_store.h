@@ -96,7 +96,7 @@ MUST_USE PGresult *client_store_revoke_secret(PGconn *connection, const char *cl
 /* Wipes the secret and frees the results; harmless on a zeroed one. */
 void client_store_forget(struct client_made *made);
 
-/* The longest token_ttl of any client, in seconds; 0: none has one. False on failure. */
+/* The longest token_ttl of any client or tier, in seconds; 0: none has one. False on failure. */
 MUST_USE bool client_store_longest_ttl(PGconn *connection, long long *ttl_s,
                                        struct store_failure *failure);
 

@@ -34,9 +34,10 @@ class Keys:
 
     def __init__(self, directory):
         self.directory = directory
+        self.environment = {"JOTD_KEYS_DIR": str(directory)}
 
     def run(self, *arguments, check=True):
-        return run_jotd("key", *arguments, env={"JOTD_KEYS_DIR": str(self.directory)}, check=check)
+        return run_jotd("key", *arguments, env=self.environment, check=check)
 
     def rotate(self, *arguments):
         """What `jotd key rotate --json` prints, and its messages."""
@@ -127,6 +128,26 @@ def test_timers_of_replicas_at_the_same_time(keys):
     printed = [done.stdout for done in at_once(lambda: keys.run("prune"))]
     assert sorted(printed) == ["no key is retired\n"] * 5 + [f"removed {old}\n"]
     assert keys.states() == {new: "signing"}
+
+
+def test_a_key_stays_as_long_as_the_longest_token(keys, database):
+    """As the server's role reads it: of JOTD_TOKEN_TTL (3600), the clients and the tiers."""
+    keys.environment["DATABASE_URL"] = database.url
+    keys.run("create")
+
+    def stays():
+        rotated, said = keys.rotate()
+        ttl = rotated["retired"][0]["retire_at"] - rotated["activate_at"] - SKEW
+        assert f"jotd: tokens live up to {ttl} s" in said
+        return ttl
+
+    assert stays() == 3600
+    database.client(ttl=4000)
+    assert stays() == 4000
+    database.execute("UPDATE tiers SET token_ttl = 5000 WHERE name = 'pro'")
+    assert stays() == 5000
+    keys.environment["JOTD_TOKEN_TTL"] = "6000"
+    assert stays() == 6000
 
 
 # What verifiers see
