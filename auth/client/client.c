@@ -289,7 +289,7 @@ const struct client_secret *client_authenticate(const struct client *client,
                : live                       ? AUTH_DISABLED_ORGANIZATION
                : expired                    ? AUTH_EXPIRED_SECRET
                                             : AUTH_WRONG_SECRET;
-    return live & client_is_enabled(compared) ? compared->secrets + used : NULL;
+    return (live & client_is_enabled(compared)) ? compared->secrets + used : NULL;
 }
 
 bool client_may_introspect(const struct client *client, struct slice audiences)

@@ -101,14 +101,15 @@ static enum introspection_result judge(const struct introspect_request *request,
     const struct client *asker = request->presented.client;
     bool own = slice_equal(asker->id, token->client_id);
     bool permitted = own | client_may_introspect(asker, token->audiences);
-    bool revoked = denylist_has(&request->presented.worker->process->feed.denylist, &token->jti);
+    bool listed = denylist_has(&request->presented.worker->process->feed.denylist, &token->jti);
     bool enabled = client != NULL && client_is_enabled(client);
     bool outdated = client != NULL && uuid_v7_unix_ms(&token->jti) < client->valid_from_ms;
+    bool revoked = listed | outdated;
 
-    return !permitted           ? INTROSPECTION_NOT_PERMITTED
-           : revoked | outdated ? INTROSPECTION_REVOKED
-           : !enabled           ? INTROSPECTION_NO_CLIENT
-                                : INTROSPECTION_ACTIVE;
+    return !permitted ? INTROSPECTION_NOT_PERMITTED
+           : revoked  ? INTROSPECTION_REVOKED
+           : !enabled ? INTROSPECTION_NO_CLIENT
+                      : INTROSPECTION_ACTIVE;
 }
 
 static void on_client(struct client_waiter *waiter, enum client_status status,

@@ -15,7 +15,7 @@
 #include "common/spool/spool_segment.h"
 
 #define OLD_MS         86400000
-#define FORGET_AT_ONCE "100000" /* batches */
+#define FORGET_AT_ONCE "100000" /* batches, or revoked tokens */
 
 /* Counts a finished segment, and removes it from the list and the disk. */
 static void finish(struct ledger_sender *sender, struct spool *spool,
@@ -331,15 +331,26 @@ void ledger_sender_dispose(struct ledger_sender *sender)
     spool_passed_over_dispose(&sender->passed_over);
 }
 
-/* The steps are independent: one may work where the other fails. */
+/* Runs a function that forgets up to FORGET_AT_ONCE rows; `more` is set when there may be more. */
+static bool forget(struct ledger_sender *sender, const char *sql, bool *more,
+                   struct failure *failure)
+{
+    PGresult *result = ledger_pg_execute(&sender->pg, sql);
+
+    *more |= PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), FORGET_AT_ONCE) == 0;
+    return ledger_pg_judge(result, PGRES_TUPLES_OK, failure) == LEDGER_WRITTEN;
+}
+
+/* The steps are independent: one may work where another fails. The first failure is told. */
 bool ledger_sender_maintain(struct ledger_sender *sender, bool *more, struct failure *failure)
 {
     PGresult *result = ledger_pg_execute(&sender->pg, "SELECT make_issued_tokens_partitions()");
     bool made = ledger_pg_judge(result, PGRES_TUPLES_OK, failure) == LEDGER_WRITTEN;
     struct failure other;
 
-    result = ledger_pg_execute(&sender->pg, "SELECT forget_flushed_batches(" FORGET_AT_ONCE ")");
-    *more = PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), FORGET_AT_ONCE) == 0;
-    return ledger_pg_judge(result, PGRES_TUPLES_OK, made ? failure : &other) == LEDGER_WRITTEN &&
-           made;
+    *more = false;
+    made &= forget(sender, "SELECT forget_flushed_batches(" FORGET_AT_ONCE ")", more,
+                   made ? failure : &other);
+    return made & forget(sender, "SELECT forget_revoked_tokens(" FORGET_AT_ONCE ")", more,
+                         made ? failure : &other);
 }

@@ -37,8 +37,9 @@ MUST_USE bool ledger_sender_send(struct ledger_sender *sender, struct spool *spo
 
 void ledger_sender_dispose(struct ledger_sender *sender);
 
-/* Makes the partitions of this month and the next three, and forgets batches older than 30 days, in
- * chunks that take well under a second: `more` says whether some are left. */
+/* Makes the partitions of this month and the next three, and forgets batches older than 30 days and
+ * revoked tokens that have expired, in chunks that take well under a second: `more` says whether
+ * some are left. */
 MUST_USE bool ledger_sender_maintain(struct ledger_sender *sender, bool *more,
                                      struct failure *failure);
 

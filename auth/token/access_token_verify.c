@@ -141,9 +141,11 @@ static void append_active(json_t *payload, struct slice text, struct buffer *out
 {
     const char *begin = memchr(text.bytes, '{', text.length),
                *end = memrchr(text.bytes, '}', text.length);
+    bool deleted = json_object_del(payload, "active") == 0;
     char *dumped = NULL;
 
-    if ((json_object_del(payload, "active") == 0) | (json_object_del(payload, "token_type") == 0)) {
+    deleted |= json_object_del(payload, "token_type") == 0;
+    if (deleted) {
         dumped = json_dumps(payload, JSON_COMPACT);
         begin = dumped;
         end = dumped + strlen(dumped) - 1;

@@ -44,8 +44,10 @@ static size_t next(size_t at)
 /* With acquire, the expiry that is loaded next is not older than these words. */
 static bool holds(const struct denylist_slot *slot, const uint64_t words[2])
 {
-    return (atomic_load_explicit(&slot->words[0], memory_order_acquire) == words[0]) &
-           (atomic_load_explicit(&slot->words[1], memory_order_acquire) == words[1]);
+    uint64_t first = atomic_load_explicit(&slot->words[0], memory_order_acquire);
+    uint64_t second = atomic_load_explicit(&slot->words[1], memory_order_acquire);
+
+    return first == words[0] && second == words[1];
 }
 
 static int64_t expiry_of(const struct denylist_slot *slot)
