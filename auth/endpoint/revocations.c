@@ -7,6 +7,7 @@
  */
 #include "auth/endpoint/revocations.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,14 +51,14 @@ static void on_client(struct authentication *authentication, struct client *clie
 static void on_result(struct pg_query *pg, const PGresult *result, const char *reason);
 static void on_gone(void *data);
 
-/* Takes what stands before the next hyphen, or all. False when it is empty, too long or has other
- * characters. */
+/* Takes what stands before the next hyphen, which must not be the end, or all. False when it is
+ * empty, too long or has other characters. */
 static bool take(struct slice *rest, const char *allowed, char *to, size_t max)
 {
     const char *hyphen = memchr(rest->bytes, '-', rest->length);
     size_t length = hyphen != NULL ? (size_t)(hyphen - rest->bytes) : rest->length;
 
-    if (length == 0 || length > max)
+    if (length == 0 || length > max || length + 1 == rest->length)
         return false;
     memcpy(to, rest->bytes, length);
     to[length] = '\0';
@@ -66,21 +67,31 @@ static bool take(struct slice *rest, const char *allowed, char *to, size_t max)
     return strspn(to, allowed) == strlen(to);
 }
 
+/* A transaction id has 64 bits. */
+static bool take_number(struct slice *rest, char to[NUMBER_MAX + 1])
+{
+    if (!take(rest, "0123456789", to, NUMBER_MAX))
+        return false;
+    errno = 0;
+    (void)!strtoull(to, NULL, 10);
+    return errno == 0;
+}
+
 static bool read_cursor(struct slice text, struct cursor *cursor)
 {
     struct uuid jti;
 
     memcpy(cursor->jti, zero_jti, sizeof(zero_jti));
-    strcpy(cursor->xid, "0");
+    memcpy(cursor->xid, "0", sizeof("0"));
     if (text.length == 0)
         return true;
     if (!take(&text, "0123456789.", cursor->identity, IDENTITY_MAX) ||
-        !take(&text, "0123456789", cursor->next, NUMBER_MAX))
+        !take_number(&text, cursor->next))
         return false;
     memcpy(cursor->xid, cursor->next, sizeof(cursor->xid));
     if (text.length == 0)
         return true;
-    if (!take(&text, "0123456789", cursor->xid, NUMBER_MAX) || !uuid_parse(text, &jti))
+    if (!take_number(&text, cursor->xid) || !uuid_parse(text, &jti))
         return false;
     memcpy(cursor->jti, text.bytes, UUID_TEXT_LENGTH);
     return true;
