@@ -100,6 +100,7 @@ static bool read_cursor(struct slice text, struct cursor *cursor)
 /* The query string is a form too. `since` points into a copy in the request's pool. */
 static bool read_query(h2o_req_t *req, struct slice *since)
 {
+    static const char *const repeatable[] = {NULL};
     struct slice path = {req->path.base, req->path.len};
     struct form form = {.count = 0};
     struct slice copy;
@@ -109,7 +110,7 @@ static bool read_query(h2o_req_t *req, struct slice *since)
         return true;
     copy = request_keep(req, (struct slice){path.bytes + req->query_at + 1,
                                             path.length - req->query_at - 1});
-    if (form_parse((char *)copy.bytes, copy.length, NULL, &form) != FORM_OK)
+    if (form_parse((char *)copy.bytes, copy.length, repeatable, &form) != FORM_OK)
         return false;
     for (size_t i = 0; i != form.count; ++i) {
         if (!slice_equal(form.parameters[i].name, SLICE("since")))
