@@ -446,6 +446,7 @@ static void lose(struct feed *feed, const struct failure *failure)
     while ((revocations = take_some(feed)) != NULL)
         finish(feed, &revocations, false);
     feed->beat_sent_ms = 0;
+    atomic_store(&feed->settled, true);
     if (strcmp(failure->reason, feed->last.reason) != 0)
         log_warn("feed.lost", log_str("reason", failure->reason));
     feed->last = *failure;
@@ -462,6 +463,7 @@ static void live(struct feed *feed)
         backoff_reset(&feed->backoff);
         feed->last.reason[0] = '\0';
         set_connected(feed, true);
+        atomic_store(&feed->settled, true);
         do
             note_stale(feed);
         while (!atomic_load(&feed->stopping) && turn(feed, &failure));

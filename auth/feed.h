@@ -52,6 +52,7 @@ struct feed {
     struct denylist denylist;
     pthread_t thread;
     bool started;
+    atomic_bool settled; /* has read the revoked tokens, or has failed to, once */
     atomic_bool stopping;
     atomic_bool ended;     /* the thread has finished */
     int fd;                /* an eventfd: there are revocations, or it is to stop */

@@ -47,12 +47,13 @@ struct process {
     _Atomic uint64_t drain_deadline_ms; /* monotonic; 0: not draining */
 };
 
-/* Whether every worker has reached PostgreSQL once and found the schema compatible, and knows
- * whether it has Redis. */
+/* Whether every worker has reached PostgreSQL once and found the schema compatible, and it is known
+ * whether Redis and the revoked tokens can be had. */
 static inline bool process_is_verified(const struct process *process)
 {
     return atomic_load(&process->workers_verified) == process->worker_count &&
-           atomic_load(&process->limiter.settled) == process->worker_count;
+           atomic_load(&process->limiter.settled) == process->worker_count &&
+           atomic_load(&process->feed.settled);
 }
 
 static inline bool process_is_draining(const struct process *process)

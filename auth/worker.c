@@ -226,7 +226,8 @@ static bool drain(struct worker *worker, uint64_t deadline_ms)
 static void accept_when_ready(struct worker *worker)
 {
     if (!worker->http.connections.accepts &&
-        ((pg_was_tried(&worker->pg) && worker->limiter.settled) ||
+        ((pg_was_tried(&worker->pg) && worker->limiter.settled &&
+          atomic_load(&worker->process->feed.settled)) ||
          clock_monotonic_ms() >= worker->accept_at_ms))
         connections_accept(&worker->http.connections);
 }
