@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 
+import introspection
 import scale
 import seed
 import stand
@@ -296,6 +297,9 @@ def run(given):
           "The server has one processor; load, PostgreSQL and Redis share another.\n")
     with contextlib.ExitStack() as stack:
         bench = Bench(given, stack)
+        if given.introspection:
+            introspection.run(bench, table)
+            return
         costs = compare(bench, rounds=3 if given.quick else given.rounds)
         signs, answer, tokens = costs
         print_costs(bench, signs, answer, tokens)
@@ -305,6 +309,7 @@ def run(given):
         print_turns(bench, tokens)
         print_steps(bench, signs, answer, tokens)
         print_profile(bench)
+        introspection.run(bench, table)
         scale.run(bench, table)
 
 
@@ -331,6 +336,8 @@ def main():
     parser.add_argument("--write", action="store_true", help="write loadtest/RESULTS.md")
     parser.add_argument("--against", metavar="JOTD", type=pathlib.Path,
                         help="only compare with another build of jotd, ES256 and HS256")
+    parser.add_argument("--introspection", action="store_true",
+                        help="only what introspections and revocations cost")
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     stand.begin()

@@ -20,6 +20,7 @@
 #include "auth/endpoint/oauth_reply.h"
 #include "auth/ledger/ledger_row.h"
 #include "auth/token/access_token.h"
+#include "auth/token/denylist.h"
 #include "auth/token/key_directory.h"
 #include "auth/token/key_file.h"
 #include "auth/worker.h"
@@ -29,6 +30,7 @@
 #include "common/spool/spool.h"
 #include "common/spool/spool_segment.h"
 
+#define REVOKED     1000000
 #define MAX_CLIENTS 5000
 #define RUNS        5
 #define RUN_NS      50000000.0
@@ -360,6 +362,59 @@ static void measure_ledger(const char *directory)
     spool_close(&spool);
 }
 
+/* The set of revoked tokens, with a million of them */
+
+static struct denylist denylist;
+
+/* Bits as good as random (splitmix64). */
+static struct uuid some_jti(uint64_t number)
+{
+    struct uuid jti;
+    uint64_t words[2];
+
+    for (size_t i = 0; i != 2; ++i) {
+        words[i] = (2 * number + i + 1) * 0x9E3779B97F4A7C15;
+        words[i] = (words[i] ^ words[i] >> 30) * 0xBF58476D1CE4E5B9;
+        words[i] ^= words[i] >> 27;
+    }
+    memcpy(jti.bytes, words, sizeof(jti.bytes));
+    jti.bytes[0] = 0x7F; /* late enough not to have expired */
+    return jti;
+}
+
+static void find_revoked(size_t number)
+{
+    struct uuid jti = some_jti(number % REVOKED);
+
+    if (!denylist_has(&denylist, &jti))
+        fail("a revoked token was not found");
+}
+
+static void find_unrevoked(size_t number)
+{
+    struct uuid jti = some_jti(REVOKED + number);
+
+    if (denylist_has(&denylist, &jti))
+        fail("a token was found that is not revoked");
+}
+
+static void measure_denylist(void)
+{
+    int64_t now = clock_unix_ms() / 1000;
+
+    if (!denylist_open(&denylist))
+        fail("no memory");
+    for (uint64_t i = 0; i != REVOKED; ++i) {
+        struct uuid jti = some_jti(i);
+
+        if (!denylist_add(&denylist, &jti, now + 1000, now))
+            fail("no room");
+    }
+    measure("denylist_has, one of 1,000,000", find_revoked);
+    measure("denylist_has, none of 1,000,000", find_unrevoked);
+    denylist_close(&denylist);
+}
+
 static void read_clock(size_t number)
 {
     (void)number;
@@ -387,6 +442,7 @@ int main(int argc, char **argv)
     measure_signing(directory);
     measure("quota headers and reply", answer);
     measure_ledger(directory);
+    measure_denylist();
     rmdir(directory);
     pg_close(&pg);
     client_cache_close(&clients);

@@ -21,13 +21,14 @@ def write_authorizations(credentials, path):
             file.write(f"Basic {value}\n")
 
 
-def run(url, authorizations, clients, connections=64, seconds=2, think_ms=0, processor=1):
+def run(url, authorizations, clients, connections=64, seconds=2, think_ms=0, processor=1,
+        script=SCRIPT, path="/token", **environment):
     """The results: requests, seconds, and p50, p99, p99.9 in microseconds."""
     with stand.on_processors({processor}):
         done = subprocess.run(
-            ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", SCRIPT, f"{url}/token"],
+            ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script, url + path],
             env={"PATH": os.environ["PATH"], "AUTHORIZATIONS": str(authorizations),
-                 "CLIENTS": str(clients), "THINK_MS": str(think_ms)},
+                 "CLIENTS": str(clients), "THINK_MS": str(think_ms), **environment},
             text=True, capture_output=True, stdin=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
         stand.complain(f"wrk ended with {done.returncode}: {done.stderr.strip()}")
