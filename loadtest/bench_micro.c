@@ -20,6 +20,7 @@
 #include "auth/endpoint/oauth_reply.h"
 #include "auth/ledger/ledger_row.h"
 #include "auth/token/access_token.h"
+#include "auth/token/access_token_verify.h"
 #include "auth/token/denylist.h"
 #include "auth/token/key_directory.h"
 #include "auth/token/key_file.h"
@@ -273,6 +274,48 @@ static void sign(size_t number)
         fail("access_token_sign");
 }
 
+/* Verifying it */
+
+static struct keyring_view keys;
+static struct access_token *verified;
+static struct buffer scratch;
+
+static void verify_claims(size_t number)
+{
+    struct access_token *claims_of_it;
+
+    (void)number;
+    if (access_token_verify_claims((struct slice){token.bytes, token.size}, &keys,
+                                   "https://auth.example.com", claims.issued_at, &scratch,
+                                   &claims_of_it) != ACCESS_TOKEN_VALID)
+        fail("access_token_verify_claims");
+    access_token_verify_release(claims_of_it);
+}
+
+static void verify_signature(size_t number)
+{
+    (void)number;
+    if (!access_token_verify_signature((struct slice){token.bytes, token.size}, verified, &keys,
+                                       claims.issued_at, &scratch))
+        fail("access_token_verify_signature");
+}
+
+static void measure_verifying(struct key_set *set, const char *alg)
+{
+    char name[64];
+
+    keys.set = set;
+    if (access_token_verify_claims((struct slice){token.bytes, token.size}, &keys,
+                                   "https://auth.example.com", claims.issued_at, &scratch,
+                                   &verified) != ACCESS_TOKEN_VALID)
+        fail("access_token_verify_claims");
+    snprintf(name, sizeof(name), "access_token_verify_claims, %s", alg);
+    measure(name, verify_claims);
+    snprintf(name, sizeof(name), "access_token_verify_signature, %s", alg);
+    measure(name, verify_signature);
+    access_token_verify_release(verified);
+}
+
 static void measure_signing(const char *directory)
 {
     struct key_set *set;
@@ -293,10 +336,11 @@ static void measure_signing(const char *directory)
             fail("access_token_signer_set");
         snprintf(name, sizeof(name), "access_token_sign, %s", key_alg_name(set->keys[i].alg));
         measure(name, sign);
+        measure_verifying(set, key_alg_name(set->keys[i].alg));
         if (!key_file_remove(directory, &set->keys[i], &failure))
             fail(failure.reason);
     }
-    key_set_release(set);
+    keyring_view_dispose(&keys); /* and the set */
 }
 
 /* Answering */
