@@ -1,6 +1,5 @@
 /* Names of the spool's files: a version 7 UUID, from format 2 on `.<format>`, then perhaps a
- * suffix. So a process that knows only older formats takes a file of a newer one for none of the
- * spool's.
+ * suffix. A program from before there were formats takes a name with one for none of the spool's.
  */
 #ifndef COMMON_SPOOL_SPOOL_NAME_H
 #define COMMON_SPOOL_SPOOL_NAME_H
