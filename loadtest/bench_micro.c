@@ -382,7 +382,12 @@ static void record(size_t number)
 {
     if (!spool_has_room(&writer))
         fail("spool_has_room");
-    ledger_row_append(&writer, &claims, SLICE("unlimited"), signer.kid, clock_unix_ms());
+    ledger_row_append(&writer, &claims,
+                      &(struct ledger_row){.tier = SLICE("unlimited"),
+                                           .kid = signer.kid,
+                                           .issued_at_ms = clock_unix_ms(),
+                                           .organization = SLICE("acme"),
+                                           .credential = SLICE("3f2a9c417b80")});
     if (number % PASS_ROWS == 0 && !spool_end_pass(&writer))
         fail("spool_end_pass");
     if (number % 1024 == 0)
@@ -394,7 +399,8 @@ static void measure_ledger(const char *directory)
     struct spool_config config = {.base = directory,
                                   .max_bytes = (uint64_t)1 << 40,
                                   .batch_rows = 1000,
-                                  .batch_interval_ms = 5000};
+                                  .batch_interval_ms = 5000,
+                                  .format = LEDGER_ROW_FORMAT};
     struct failure failure;
 
     if (!spool_open(&spool, &config, &failure))

@@ -8,6 +8,7 @@
 #include "auth/command/commands.h"
 #include "auth/command/ledger_spool.h"
 #include "auth/command/print.h"
+#include "auth/ledger/ledger_row.h"
 #include "auth/settings.h"
 #include "common/clock.h"
 #include "common/owner.h"
@@ -18,6 +19,17 @@
 static bool is_passed_over(const struct spool_entry *entry)
 {
     return entry->passed_over.reason[0] != '\0';
+}
+
+/* In a format that this jotd does not know. */
+static bool is_newer_file(const struct spool_entry *entry)
+{
+    return entry->newer && entry->kind > SPOOL_UNREADABLE;
+}
+
+static bool is_set_aside(const struct spool_entry *entry, enum spool_entry_kind kind)
+{
+    return entry->kind == kind && !entry->newer && !is_passed_over(entry);
 }
 
 static bool is_process(const struct spool_entry *entry)
@@ -63,7 +75,7 @@ static json_t *set_aside_json(const struct spool_entry *entries, enum spool_entr
     json_int_t rows = 0, bytes = 0;
 
     DL_FOREACH (entries, entry) {
-        if (entry->kind != kind || is_passed_over(entry))
+        if (!is_set_aside(entry, kind))
             continue;
         rows += (json_int_t)entry->rows;
         bytes += (json_int_t)entry->bytes;
@@ -87,6 +99,19 @@ static json_t *passed_over_json(const struct spool_entry *entries)
     return files;
 }
 
+static json_t *newer_json(const struct spool_entry *entries)
+{
+    const struct spool_entry *entry;
+    json_t *files = json_array();
+
+    DL_FOREACH (entries, entry) {
+        if (is_newer_file(entry))
+            json_array_append_new(files, json_pack("{s:s, s:i}", "name", entry->name, "format",
+                                                   (int)entry->format));
+    }
+    return files;
+}
+
 static bool print_status_json(const char *base, const struct spool_entry *entries,
                               struct failure *failure)
 {
@@ -97,10 +122,10 @@ static bool print_status_json(const char *base, const struct spool_entry *entrie
         if (is_process(entry))
             json_array_append_new(processes, process_json(entry));
     }
-    return print_json(json_pack("{s:s, s:o, s:o, s:o, s:o}", "spool", base, "processes", processes,
-                                "rejected", set_aside_json(entries, SPOOL_REJECTED), "expired",
-                                set_aside_json(entries, SPOOL_EXPIRED), "passed_over",
-                                passed_over_json(entries)),
+    return print_json(json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "spool", base, "processes",
+                                processes, "rejected", set_aside_json(entries, SPOOL_REJECTED),
+                                "expired", set_aside_json(entries, SPOOL_EXPIRED), "passed_over",
+                                passed_over_json(entries), "newer", newer_json(entries)),
                       failure);
 }
 
@@ -136,7 +161,7 @@ static void print_set_aside(const struct spool_entry *entries, enum spool_entry_
     uint64_t files = 0, rows = 0, bytes = 0;
 
     DL_FOREACH (entries, entry) {
-        if (entry->kind != kind || is_passed_over(entry))
+        if (!is_set_aside(entry, kind))
             continue;
         ++files;
         rows += entry->rows;
@@ -145,7 +170,7 @@ static void print_set_aside(const struct spool_entry *entries, enum spool_entry_
     printf("%s: %" PRIu64 " files, %" PRIu64 " rows, %" PRIu64 " bytes\n", name, files, rows,
            bytes);
     DL_FOREACH (entries, entry) {
-        if (entry->kind == kind && !is_passed_over(entry))
+        if (is_set_aside(entry, kind))
             printf("  %s  %" PRIu64 " rows, %" PRIu64 " bytes\n", entry->name, entry->rows,
                    entry->bytes);
     }
@@ -165,6 +190,21 @@ static void print_passed_over(const struct spool_entry *entries)
     }
 }
 
+static void print_newer(const struct spool_entry *entries)
+{
+    const struct spool_entry *entry;
+    uint64_t files = 0;
+
+    DL_FOREACH (entries, entry)
+        files += is_newer_file(entry);
+    printf("written by a newer jotd: %" PRIu64 " files\n", files);
+    DL_FOREACH (entries, entry) {
+        if (is_newer_file(entry))
+            printf("  %s  format %u, this jotd knows up to %u\n", entry->name, entry->format,
+                   LEDGER_ROW_FORMAT);
+    }
+}
+
 static bool print_status(const char *base, bool json, struct failure *failure)
 {
     struct spool_entry *entries;
@@ -177,6 +217,7 @@ static bool print_status(const char *base, bool json, struct failure *failure)
         print_set_aside(entries, SPOOL_REJECTED, "rejected");
         print_set_aside(entries, SPOOL_EXPIRED, "expired");
         print_passed_over(entries);
+        print_newer(entries);
     }
     spool_list_free(entries);
     return done;
@@ -190,7 +231,7 @@ static const struct cli_option options[] = {
     {.name = "json",
      .kind = CLI_FLAG,
      .offset = offsetof(struct values, json),
-     .help = "print an object of spool, processes, rejected, expired, passed_over"},
+     .help = "print an object of spool, processes, rejected, expired, passed_over, newer"},
     {0},
 };
 
@@ -235,7 +276,11 @@ static const struct cli_command command_status = {
             "as\n"
             "a link, a pipe, another user's file, or one of more than 32 MiB. They are neither "
             "read\n"
-            "nor removed.",
+            "nor removed.\n"
+            "\n"
+            "Written by a newer jotd: files in a format that this one does not know, which it "
+            "leaves\n"
+            "to a jotd of that version. They are not counted above.",
     .options = options,
     .values_size = sizeof(struct values),
     .run = run,

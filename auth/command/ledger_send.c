@@ -9,6 +9,7 @@
 #include "auth/command/commands.h"
 #include "auth/command/database.h"
 #include "auth/command/ledger_spool.h"
+#include "auth/ledger/ledger_row.h"
 #include "auth/ledger/ledger_sender.h"
 #include "auth/settings.h"
 #include "common/clock.h"
@@ -159,13 +160,17 @@ static bool flush_directory(struct sending *sending, const struct spool_entry *e
         return true;
     }
     /* Another process may be sending it, or may have done so. */
-    if (!spool_abandoned_adopt_named(sending->sender.base, entry->name,
+    if (!spool_abandoned_adopt_named(sending->sender.base, entry->name, LEDGER_ROW_FORMAT,
                                      &sending->sender.passed_over, &abandoned))
         return true;
     sent = send_all(sending, &abandoned.segments, &cause);
     spool_abandoned_release(&abandoned);
     if (sent && access(entry->path, F_OK) == 0) {
-        failure_set(&cause, "%s holds files that are not segments, or cannot be read", entry->path);
+        failure_set(&cause,
+                    entry->newer ? "%s holds segments written by a newer jotd, which `jotd ledger "
+                                   "status` lists: flush them with that version"
+                                 : "%s holds files that are not segments, or cannot be read",
+                    entry->path);
         note_left(sending, &cause);
     }
     return sent || fail_on_the_way(sending, &cause, failure);
@@ -234,6 +239,12 @@ static bool retry_file(struct sending *sending, struct spool *spool,
     struct failure cause;
     bool sent;
 
+    if (entry->newer) {
+        failure_set(&cause, "%s was written by a newer jotd: retry it with that version",
+                    entry->path);
+        note_left(sending, &cause);
+        return true;
+    }
     if (!spool_abandoned_bring_back(spool, entry, &sending->sender.passed_over, &segments,
                                     &cause)) {
         note_left(sending, &cause);
@@ -247,7 +258,7 @@ static bool retry_file(struct sending *sending, struct spool *spool,
 static bool retry_files(struct sending *sending, bool expired, const struct spool_entry *entries,
                         struct failure *failure)
 {
-    struct spool_config config = {.base = sending->sender.base};
+    struct spool_config config = {.base = sending->sender.base, .format = LEDGER_ROW_FORMAT};
     const struct spool_entry *entry;
     struct failure cause;
     struct spool spool;

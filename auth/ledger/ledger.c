@@ -6,6 +6,7 @@
 #include <time.h>
 #include <utlist.h>
 
+#include "auth/ledger/ledger_row.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/spool/spool_abandoned.h"
@@ -93,7 +94,7 @@ static bool recover(struct ledger *ledger)
             return true;
         if (ledger->tried[0] == '\0')
             count_directories(ledger);
-        if (!spool_abandoned_adopt(ledger->spool.config.base, ledger->tried,
+        if (!spool_abandoned_adopt(ledger->spool.config.base, ledger->tried, LEDGER_ROW_FORMAT,
                                    &ledger->sender.passed_over, abandoned)) {
             ledger->adopt_at_ms = clock_monotonic_ms() + ADOPT_EVERY_MS;
             if (ledger->tried[0] != '\0')
@@ -189,11 +190,14 @@ static void *run(void *data)
 bool ledger_open(struct ledger *ledger, const char *database_url, const struct spool_config *config,
                  struct failure *failure)
 {
+    struct spool_config with_format = *config;
+
+    with_format.format = LEDGER_ROW_FORMAT;
     ledger->backoff = (struct backoff){.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS};
     ledger->sender.pg.url = database_url;
     ledger->sender.pg.on_wait = on_wait;
     ledger->sender.base = config->base;
-    return spool_open(&ledger->spool, config, failure);
+    return spool_open(&ledger->spool, &with_format, failure);
 }
 
 bool ledger_start(struct ledger *ledger, struct failure *failure)

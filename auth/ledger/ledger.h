@@ -48,7 +48,7 @@ struct ledger {
 };
 
 /* Opens the spool without starting the sender. `database_url` and `config->base` must outlive the
- * ledger. */
+ * ledger, which sets the format itself. */
 MUST_USE bool ledger_open(struct ledger *ledger, const char *database_url,
                           const struct spool_config *config, struct failure *failure);
 MUST_USE bool ledger_start(struct ledger *ledger, struct failure *failure);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/ledger/ledger_row.h"
 #include "auth/migrations.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -21,6 +22,15 @@
 #define READS_MAX         512   /* of some 16 KiB, for one answer: none is long */
 #define RESULTS_MAX       64    /* from one string of statements */
 #define PIECE             65536 /* bytes */
+
+/* By format (ledger_row.h). */
+static const char *const copies[] = {
+    [1] = "COPY issued_tokens (jti, client_id, tier, scope, audience, kid, issued_at, expires_at)"
+          " FROM STDIN",
+    [2] = "COPY issued_tokens (jti, client_id, tier, scope, audience, kid, issued_at, expires_at,"
+          " organization, credential) FROM STDIN",
+};
+_Static_assert(COUNT_OF(copies) == LEDGER_ROW_FORMAT + 1, "every format that is known is sent");
 
 /* No PostgreSQL timeout ends a COPY whose peer has gone silent, and that COPY keeps its batch id
  * locked against anyone who resends the segment. So every new connection ends such COPYs. */
@@ -212,22 +222,20 @@ static bool put_lines(struct ledger_pg *pg, const char *lines, size_t length)
     return true;
 }
 
-enum ledger_outcome ledger_pg_copy(struct ledger_pg *pg, const char *lines, size_t length,
+enum ledger_outcome ledger_pg_copy(struct ledger_pg *pg, unsigned format, struct slice lines,
                                    struct failure *failure)
 {
     enum ledger_outcome outcome = LEDGER_FAILED;
     uint64_t written = 0;
     PGresult *result = NULL, *rest;
 
-    if (PQsendQuery(pg->connection,
-                    "COPY issued_tokens (jti, client_id, tier, scope, audience, kid, issued_at,"
-                    " expires_at) FROM STDIN") == 1)
+    if (PQsendQuery(pg->connection, copies[format]) == 1)
         result = next_result(pg);
     if (PQresultStatus(result) != PGRES_COPY_IN) {
         outcome = ledger_pg_judge(result, PGRES_COPY_IN, failure);
     } else {
         PQclear(result);
-        result = put_lines(pg, lines, length) ? next_result(pg) : NULL;
+        result = put_lines(pg, lines.bytes, lines.length) ? next_result(pg) : NULL;
         if (PQresultStatus(result) == PGRES_COMMAND_OK)
             written = strtoull(PQcmdTuples(result), NULL, 10);
         outcome = ledger_pg_judge(result, PGRES_COMMAND_OK, failure);
@@ -237,7 +245,7 @@ enum ledger_outcome ledger_pg_copy(struct ledger_pg *pg, const char *lines, size
     if (pg->connection == NULL)
         return failure_set(failure, "PostgreSQL was lost at the end of a COPY"), LEDGER_FAILED;
     /* COPY took some line for something else, such as its end marker. */
-    if (outcome == LEDGER_WRITTEN && written != count_lines(lines, length))
+    if (outcome == LEDGER_WRITTEN && written != count_lines(lines.bytes, lines.length))
         return failure_set(failure, "COPY took another number of rows than there are lines"),
                LEDGER_REFUSED;
     return outcome;

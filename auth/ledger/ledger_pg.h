@@ -11,6 +11,7 @@
 
 #include "common/attributes.h"
 #include "common/failure.h"
+#include "common/slice.h"
 
 /* Zero it and set `url`. */
 struct ledger_pg {
@@ -44,9 +45,9 @@ enum ledger_outcome ledger_pg_judge(PGresult *result, ExecStatusType expected,
 /* Runs statements, the last of which must return no rows. */
 MUST_USE bool ledger_pg_command(struct ledger_pg *pg, const char *sql, struct failure *failure);
 
-/* Adds lines in COPY's text format to issued_tokens. After LEDGER_REFUSED, roll back the
- * transaction or the savepoint. */
-MUST_USE enum ledger_outcome ledger_pg_copy(struct ledger_pg *pg, const char *lines, size_t length,
-                                            struct failure *failure);
+/* Adds lines in COPY's text format to issued_tokens; `format` (ledger_row.h) says which columns
+ * they have. After LEDGER_REFUSED, roll back the transaction or the savepoint. */
+MUST_USE enum ledger_outcome ledger_pg_copy(struct ledger_pg *pg, unsigned format,
+                                            struct slice lines, struct failure *failure);
 
 #endif

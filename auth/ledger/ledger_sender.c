@@ -75,7 +75,13 @@ static bool is_new(const PGresult *ids, const struct spool_segment *segment)
 static bool set_refused_aside(struct ledger_sender *sender, const struct spool_segment *segment,
                               struct slice lines, struct failure *failure)
 {
-    return spool_segment_set_aside(sender->base, &segment->id, "rejected", lines, failure);
+    return spool_segment_set_aside(sender->base, segment->name, "rejected", lines, failure);
+}
+
+/* Of the current segment. */
+static struct slice bytes_of(const struct ledger_sender *sender)
+{
+    return (struct slice){sender->bytes.bytes, sender->bytes.size};
 }
 
 /* Sends the first `count` segments in one transaction. */
@@ -98,10 +104,9 @@ static enum ledger_outcome send_together(struct ledger_sender *sender, struct sp
             break;
         }
         buffer_clear(&sender->bytes);
-        outcome =
-            spool_segment_read(segment, &sender->bytes, failure)
-                ? ledger_pg_copy(&sender->pg, sender->bytes.bytes, sender->bytes.size, failure)
-                : LEDGER_FAILED;
+        outcome = spool_segment_read(segment, &sender->bytes, failure)
+                      ? ledger_pg_copy(&sender->pg, segment->format, bytes_of(sender), failure)
+                      : LEDGER_FAILED;
         *rows += segment->rows;
     }
     PQclear(ids);
@@ -114,6 +119,7 @@ static enum ledger_outcome send_together(struct ledger_sender *sender, struct sp
 
 /* The refused lines of one segment. */
 struct refused {
+    unsigned format;
     struct buffer lines;
     uint64_t count;
     struct failure reason; /* for the last one */
@@ -131,7 +137,7 @@ static bool copy_by_halves(struct ledger_sender *sender, struct slice lines,
         return true;
     if (!ledger_pg_command(&sender->pg, "SAVEPOINT half", failure))
         return false;
-    outcome = ledger_pg_copy(&sender->pg, lines.bytes, lines.length, failure);
+    outcome = ledger_pg_copy(&sender->pg, refused->format, lines, failure);
     if (outcome == LEDGER_WRITTEN)
         return ledger_pg_command(&sender->pg, "RELEASE half", failure);
     refused->reason = *failure;
@@ -171,7 +177,7 @@ static bool keep_refused(struct ledger_sender *sender, const struct spool_segmen
 static bool send_by_halves(struct ledger_sender *sender, struct spool_segment *segment,
                            uint64_t *rows, struct failure *failure)
 {
-    struct refused refused = {0};
+    struct refused refused = {.format = segment->format};
     PGresult *ids = begin(sender, segment, 1);
     bool sent = PQresultStatus(ids) == PGRES_TUPLES_OK;
     bool fresh = sent && PQntuples(ids) == 1; /* otherwise already written */
@@ -185,8 +191,7 @@ static bool send_by_halves(struct ledger_sender *sender, struct spool_segment *s
     if (fresh) {
         buffer_clear(&sender->bytes);
         sent = spool_segment_read(segment, &sender->bytes, failure) &&
-               copy_by_halves(sender, (struct slice){sender->bytes.bytes, sender->bytes.size},
-                              &refused, failure) &&
+               copy_by_halves(sender, bytes_of(sender), &refused, failure) &&
                keep_refused(sender, segment, &refused, failure);
     }
     sent = sent && ledger_pg_command(&sender->pg, "COMMIT", failure);
@@ -223,8 +228,7 @@ static bool set_expired_aside(struct ledger_sender *sender, struct spool_segment
 {
     buffer_clear(&sender->bytes);
     if (!spool_segment_read(segment, &sender->bytes, failure) ||
-        !spool_segment_set_aside(sender->base, &segment->id, "expired",
-                                 (struct slice){sender->bytes.bytes, sender->bytes.size}, failure))
+        !spool_segment_set_aside(sender->base, segment->name, "expired", bytes_of(sender), failure))
         return false;
     log_error("ledger.expired", log_str("segment", segment->path),
               log_int("rows", (int64_t)segment->rows),

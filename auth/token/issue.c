@@ -68,7 +68,12 @@ static void record(struct issue *issue, struct issue_request *request,
     issue->issued_any = true;
     /* With ISSUE_REFUSE, issue_obstacle has found room already. */
     if (issue->without_room == ISSUE_REFUSE || spool_has_room(issue->spool)) {
-        ledger_row_append(issue->spool, claims, request->tier_name, issue->signer->kid, now_ms);
+        ledger_row_append(issue->spool, claims,
+                          &(struct ledger_row){.tier = request->tier_name,
+                                               .kid = issue->signer->kid,
+                                               .issued_at_ms = now_ms,
+                                               .organization = request->organization,
+                                               .credential = request->credential});
         append(&issue->recorded, request);
     } else {
         counter_add(&issue->counters->dropped, 1);

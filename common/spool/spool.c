@@ -144,7 +144,8 @@ static bool open_segment(struct spool_writer *writer)
         free(segment);
         return false;
     }
-    uuid_format(&segment->id, segment->name);
+    segment->format = spool->config.format;
+    spool_name_write(&segment->id, segment->format, segment->name);
     segment->directory = spool->lock;
     if ((segment->path = path_in(spool->directory, segment->name)) == NULL ||
         (writer->fd = openat(spool->lock, segment->name,

@@ -5,11 +5,16 @@
  *   <base>/<batch>.rejected    lines that the database refused for their content
  *   <base>/<batch>.expired     a segment too old to tell whether it was sent
  *
- * Names are version 7 UUIDs. Each process has its own directory and holds a flock on it; a
- * directory whose lock is free is abandoned, and any process may send what is in it. Each writing
- * thread appends to its own open segment. A batch is what all of them have written since the last
- * one: it ends at a number of rows or at an age of its first row; then every thread closes its
- * segment at the end of its pass and hands it to the sender.
+ * Names are version 7 UUIDs. That of a batch also has the format, unless that is 1 (spool_name.h):
+ * a number that says which columns the lines have, known to the caller. A process writes its own
+ * format and reads all up to it. Files of a newer one wait for a process that knows it, so that
+ * processes of two versions may share a spool.
+ *
+ * Each process has its own directory and holds a flock on it; a directory whose lock is free is
+ * abandoned, and any process may send what is in it. Each writing thread appends to its own open
+ * segment. A batch is what all of them have written since the last one: it ends at a number of rows
+ * or at an age of its first row; then every thread closes its segment at the end of its pass and
+ * hands it to the sender.
  *
  * The rows of a pass are appended in one write. A segment left by a crash is repaired by cutting
  * everything after its last line end: that row was never answered.
@@ -40,6 +45,7 @@ struct spool_config {
     uint64_t max_bytes; /* of this process's segments together */
     uint64_t batch_rows;
     uint64_t batch_interval_ms;
+    unsigned format; /* that is written, and the newest that is read; at least 1 */
 };
 
 struct spool {

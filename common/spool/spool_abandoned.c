@@ -69,7 +69,8 @@ static struct spool_segment *find_segment(int directory, const char *path, const
     segment->trigger = SPOOL_RECOVERY;
     segment->directory = directory;
     snprintf(segment->name, sizeof(segment->name), "%s", name);
-    if (!is_uuid(name, &segment->id) || !repair(segment, &failure)) {
+    if (!spool_name_is_segment(name, &segment->id, &segment->format) ||
+        !repair(segment, &failure)) {
         if (!may_pass(errno))
             spool_passed_over_add(passed_over, segment->path, failure.reason);
         spool_segment_free(segment);
@@ -87,7 +88,7 @@ static int compare_segments(struct spool_segment *a, struct spool_segment *b)
     return memcmp(&a->id, &b->id, sizeof(a->id));
 }
 
-static struct spool_segment *list_segments(int directory, const char *path,
+static struct spool_segment *list_segments(int directory, const char *path, unsigned newest,
                                            struct spool_passed_over *passed_over)
 {
     struct spool_segment *segments = NULL, *segment;
@@ -97,8 +98,9 @@ static struct spool_segment *list_segments(int directory, const char *path,
 
     while (stream != NULL && (entry = readdir(stream)) != NULL) {
         struct uuid id;
+        unsigned format;
 
-        if (is_uuid(entry->d_name, &id) &&
+        if (spool_name_is_segment(entry->d_name, &id, &format) && format <= newest &&
             (segment = find_segment(directory, path, entry->d_name, passed_over)) != NULL)
             DL_APPEND(segments, segment);
     }
@@ -128,7 +130,7 @@ static int lock_directory(int base, const char *name, struct failure *failure)
     return -1;
 }
 
-static bool adopt(const char *base, int base_fd, const char *name,
+static bool adopt(const char *base, int base_fd, const char *name, unsigned newest,
                   struct spool_passed_over *passed_over, struct spool_abandoned *abandoned)
 {
     struct failure failure;
@@ -144,16 +146,16 @@ static bool adopt(const char *base, int base_fd, const char *name,
         return false;
     }
     abandoned->directory = path;
-    abandoned->segments = list_segments(abandoned->lock, path, passed_over);
+    abandoned->segments = list_segments(abandoned->lock, path, newest, passed_over);
     return true;
 }
 
-bool spool_abandoned_adopt_named(const char *base, const char *name,
+bool spool_abandoned_adopt_named(const char *base, const char *name, unsigned newest,
                                  struct spool_passed_over *passed_over,
                                  struct spool_abandoned *abandoned)
 {
     int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool adopted = fd != -1 && adopt(base, fd, name, passed_over, abandoned);
+    bool adopted = fd != -1 && adopt(base, fd, name, newest, passed_over, abandoned);
 
     if (fd != -1)
         close(fd);
@@ -167,7 +169,7 @@ static int is_process_directory(const struct dirent *entry)
     return is_uuid(entry->d_name, &id);
 }
 
-bool spool_abandoned_adopt(const char *base, const char *after,
+bool spool_abandoned_adopt(const char *base, const char *after, unsigned newest,
                            struct spool_passed_over *passed_over, struct spool_abandoned *abandoned)
 {
     struct dirent **entries;
@@ -178,7 +180,7 @@ bool spool_abandoned_adopt(const char *base, const char *after,
     *abandoned = (struct spool_abandoned){.lock = -1};
     for (int i = 0; i < count; ++i) {
         if (!adopted && strcmp(entries[i]->d_name, after) > 0)
-            adopted = adopt(base, fd, entries[i]->d_name, passed_over, abandoned);
+            adopted = adopt(base, fd, entries[i]->d_name, newest, passed_over, abandoned);
         free(entries[i]);
     }
     if (count >= 0)
@@ -214,15 +216,14 @@ static bool end_last_line(int base, const char *name, struct failure *failure)
     return done;
 }
 
-static bool make_name(char name[UUID_TEXT_LENGTH + 1])
+static bool make_name(unsigned format, char name[SPOOL_NAME_SIZE])
 {
     struct uuid_source *uuids = calloc(1, sizeof(*uuids));
     struct uuid id;
     bool made = uuids != NULL && uuid_v7_make(uuids, clock_unix_ms(), &id);
 
     if (made)
-        uuid_format(&id, name);
-    name[UUID_TEXT_LENGTH] = '\0';
+        spool_name_write(&id, format, name);
     free(uuids);
     return made;
 }
@@ -232,14 +233,14 @@ bool spool_abandoned_bring_back(struct spool *spool, const struct spool_entry *e
                                 struct spool_segment **segments, struct failure *failure)
 {
     int base = open(spool->config.base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    char name[UUID_TEXT_LENGTH + 1];
+    char name[SPOOL_NAME_SIZE];
     struct spool_segment *segment;
     struct failure cause;
     bool taken = false;
 
     if (base == -1)
         failure_set(&cause, "%s", strerror(errno));
-    else if (!make_name(name))
+    else if (!make_name(entry->format, name))
         failure_set(&cause, "the system gives no random bytes");
     else if (end_last_line(base, entry->name, &cause)) {
         taken = renameat(base, entry->name, spool->lock, name) == 0;

@@ -17,22 +17,24 @@ struct spool_abandoned {
     struct spool_segment *segments; /* repaired, oldest first */
 };
 
-/* Locks this directory of the base and lists it; false when it is not abandoned, or gone. */
-MUST_USE bool spool_abandoned_adopt_named(const char *base, const char *name,
+/* Locks this directory of the base and lists it, but no segment of a format newer than `newest`;
+ * false when it is not abandoned, or gone. */
+MUST_USE bool spool_abandoned_adopt_named(const char *base, const char *name, unsigned newest,
                                           struct spool_passed_over *passed_over,
                                           struct spool_abandoned *abandoned);
 
 /* The same for the first abandoned directory whose name sorts after `after` (which may be empty),
  * so that one that cannot be removed does not hide the others. */
-MUST_USE bool spool_abandoned_adopt(const char *base, const char *after,
+MUST_USE bool spool_abandoned_adopt(const char *base, const char *after, unsigned newest,
                                     struct spool_passed_over *passed_over,
                                     struct spool_abandoned *abandoned);
 
 /* Removes the directory if it is empty, and releases the lock. */
 void spool_abandoned_release(struct spool_abandoned *abandoned);
 
-/* Moves a file that was set aside into the process's directory as a segment of a new batch, like
- * any other that the process left. Adds it to the list if it has rows. */
+/* Moves a file that was set aside, of a format that the spool knows, into the process's directory
+ * as a segment of a new batch, like any other that the process left. Adds it to the list if it has
+ * rows. */
 MUST_USE bool spool_abandoned_bring_back(struct spool *spool, const struct spool_entry *entry,
                                          struct spool_passed_over *passed_over,
                                          struct spool_segment **segments, struct failure *failure);

@@ -14,10 +14,12 @@
 #include <utlist.h>
 
 #include "common/file.h"
+#include "common/spool/spool_name.h"
 #include "common/spool/spool_segment.h"
 
 struct listing {
     const char *base;
+    unsigned newest; /* format */
     struct spool_entry *entries;
     struct failure *failure;
 };
@@ -36,18 +38,21 @@ static void free_entry(struct spool_entry *entry)
     free(entry);
 }
 
-static struct spool_entry *make_entry(const char *base, const char *name,
-                                      enum spool_entry_kind kind, const struct uuid *id)
+static struct spool_entry *make_entry(const struct listing *listing, const char *name,
+                                      enum spool_entry_kind kind, const struct uuid *id,
+                                      unsigned format)
 {
     struct spool_entry *entry = calloc(1, sizeof(*entry));
 
-    if (entry == NULL || asprintf(&entry->path, "%s/%s", base, name) < 0) {
+    if (entry == NULL || asprintf(&entry->path, "%s/%s", listing->base, name) < 0) {
         free(entry);
         return NULL;
     }
-    entry->name = entry->path + strlen(base) + 1;
+    entry->name = entry->path + strlen(listing->base) + 1;
     entry->kind = kind;
     entry->id = *id;
+    entry->format = format;
+    entry->newer = format > listing->newest;
     return entry;
 }
 
@@ -75,18 +80,20 @@ static bool count_lines(int directory, const char *name, const char *path, struc
 }
 
 static bool count_segment(struct listing *listing, int directory, struct spool_entry *process,
-                          const char *name, const struct uuid *id)
+                          const char *name, const struct uuid *id, unsigned format)
 {
+    bool newer = format > listing->newest;
     struct file_lines lines = {0};
     struct failure refused = {""};
     struct spool_entry *entry;
     char path[PATH_MAX];
 
     snprintf(path, sizeof(path), "%s/%s", process->name, name);
-    if (!count_lines(directory, name, path, &lines, &refused, listing->failure))
+    if (!newer && !count_lines(directory, name, path, &lines, &refused, listing->failure))
         return false;
-    if (refused.reason[0] != '\0' &&
-        (entry = make_entry(listing->base, path, SPOOL_SEGMENT, id)) != NULL) {
+    process->newer |= newer;
+    if ((newer || refused.reason[0] != '\0') &&
+        (entry = make_entry(listing, path, SPOOL_SEGMENT, id, format)) != NULL) {
         entry->passed_over = refused;
         DL_APPEND(listing->entries, entry);
     }
@@ -132,9 +139,10 @@ static bool count_segments(struct listing *listing, int base, struct spool_entry
     process->kind = is_locked(directory) ? SPOOL_LIVE : SPOOL_ABANDONED;
     while (done && (file = readdir(stream)) != NULL) {
         struct uuid id;
+        unsigned format;
 
-        if (uuid_parse(slice_of(file->d_name), &id))
-            done = count_segment(listing, directory, process, file->d_name, &id);
+        if (spool_name_is_segment(file->d_name, &id, &format))
+            done = count_segment(listing, directory, process, file->d_name, &id, format);
     }
     closedir(stream);
     return done;
@@ -143,17 +151,17 @@ static bool count_segments(struct listing *listing, int base, struct spool_entry
 static bool count_set_aside(struct listing *listing, int base, struct spool_entry *entry)
 {
     struct file_lines lines = {0};
-    bool done =
-        count_lines(base, entry->name, entry->path, &lines, &entry->passed_over, listing->failure);
+    bool done = entry->newer || count_lines(base, entry->name, entry->path, &lines,
+                                            &entry->passed_over, listing->failure);
 
     entry->rows = lines.count;
     entry->bytes = lines.bytes;
     return done;
 }
 
-static bool tell_kind(const char *suffix, enum spool_entry_kind *kind)
+static bool tell_kind(const char *suffix, unsigned format, enum spool_entry_kind *kind)
 {
-    if (*suffix == '\0')
+    if (*suffix == '\0' && format == 1)
         *kind = SPOOL_ABANDONED;
     else if (strcmp(suffix, ".rejected") == 0)
         *kind = SPOOL_REJECTED;
@@ -170,12 +178,12 @@ static bool list_name(struct listing *listing, int base, const char *name)
     enum spool_entry_kind kind;
     struct stat status;
     struct uuid id;
+    unsigned format;
+    const char *suffix = spool_name_read(name, &id, &format);
     bool done;
 
-    if (strlen(name) < UUID_TEXT_LENGTH ||
-        !uuid_parse((struct slice){name, UUID_TEXT_LENGTH}, &id) ||
-        !tell_kind(name + UUID_TEXT_LENGTH, &kind) ||
-        (entry = make_entry(listing->base, name, kind, &id)) == NULL)
+    if (suffix == NULL || !tell_kind(suffix, format, &kind) ||
+        (entry = make_entry(listing, name, kind, &id, format)) == NULL)
         return true; /* it means nothing to the spool */
     done = kind == SPOOL_ABANDONED ? count_segments(listing, base, entry)
                                    : count_set_aside(listing, base, entry);
@@ -191,9 +199,10 @@ static int compare_entries(struct spool_entry *a, struct spool_entry *b)
     return memcmp(&a->id, &b->id, sizeof(a->id));
 }
 
-bool spool_list(const char *base, struct spool_entry **entries, struct failure *failure)
+bool spool_list(const char *base, unsigned newest, struct spool_entry **entries,
+                struct failure *failure)
 {
-    struct listing listing = {.base = base, .failure = failure};
+    struct listing listing = {.base = base, .newest = newest, .failure = failure};
     DIR *stream = opendir(base);
     struct dirent *file;
     bool done = true;
@@ -248,11 +257,12 @@ void spool_list_free(struct spool_entry *entries)
 
 bool spool_list_is_waiting(const struct spool_entry *entries, const struct spool_entry *file)
 {
+    int length = (int)(strrchr(file->name, '.') - file->name); /* of the segment's name */
     const struct spool_entry *entry;
     char path[PATH_MAX];
 
     DL_FOREACH (entries, entry) {
-        snprintf(path, sizeof(path), "%s/%.*s", entry->path, UUID_TEXT_LENGTH, file->name);
+        snprintf(path, sizeof(path), "%s/%.*s", entry->path, length, file->name);
         if (access(path, F_OK) == 0)
             return true;
     }

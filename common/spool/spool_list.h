@@ -23,7 +23,7 @@ enum spool_entry_kind {
     SPOOL_UNREADABLE, /* the directory of another user's process, running or not */
     SPOOL_REJECTED,   /* a file set aside: refused by the database */
     SPOOL_EXPIRED,    /* a file set aside: too old to tell whether it was sent */
-    SPOOL_SEGMENT,    /* a segment that is passed over; others are only counted */
+    SPOOL_SEGMENT,    /* a segment that is passed over or newer; others are only counted */
 };
 
 struct spool_entry {
@@ -32,6 +32,8 @@ struct spool_entry {
     char *path;
     const char *name;  /* the part of `path` after the base */
     struct uuid id;    /* of the process or the batch */
+    unsigned format;   /* of a file */
+    bool newer;        /* a file, or of a process some, of a format newer than known: not counted */
     uint64_t segments; /* those with rows */
     uint64_t rows;
     uint64_t bytes;
@@ -39,9 +41,10 @@ struct spool_entry {
     struct failure passed_over; /* why it is not what its name says; empty: it is */
 };
 
-/* Lists everything in the base, oldest first, as a utlist. A missing base counts as empty; what
- * vanishes meanwhile is left out. */
-MUST_USE bool spool_list(const char *base, struct spool_entry **entries, struct failure *failure);
+/* Lists everything in the base, oldest first, as a utlist. `newest` is the newest format known. A
+ * missing base counts as empty; what vanishes meanwhile is left out. */
+MUST_USE bool spool_list(const char *base, unsigned newest, struct spool_entry **entries,
+                         struct failure *failure);
 void spool_list_free(struct spool_entry *entries);
 
 /* Whether the segment from which this file was set aside still exists, and will be sent again: then

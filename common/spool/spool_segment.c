@@ -90,24 +90,23 @@ static bool write_hidden(int base, const char *hidden, struct slice lines)
     return written;
 }
 
-bool spool_segment_set_aside(const char *base, const struct uuid *id, const char *suffix,
+bool spool_segment_set_aside(const char *base, const char *name, const char *suffix,
                              struct slice lines, struct failure *failure)
 {
-    char hidden[NAME_MAX], *name = hidden + 1;
+    char hidden[NAME_MAX], *file = hidden + 1;
     int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool done;
 
-    uuid_format(id, strcpy(hidden, ".") + 1);
-    snprintf(name + UUID_TEXT_LENGTH, sizeof(hidden) - UUID_TEXT_LENGTH - 1, ".%s", suffix);
+    snprintf(hidden, sizeof(hidden), ".%s.%s", name, suffix);
     if (lines.length == 0)
-        done = fd != -1 && (unlinkat(fd, name, 0) == 0 ? file_sync_directory(fd)
+        done = fd != -1 && (unlinkat(fd, file, 0) == 0 ? file_sync_directory(fd)
                                                        : errno == ENOENT || errno == EISDIR);
     else
-        done = fd != -1 && write_hidden(fd, hidden, lines) && renameat(fd, hidden, fd, name) == 0 &&
+        done = fd != -1 && write_hidden(fd, hidden, lines) && renameat(fd, hidden, fd, file) == 0 &&
                file_sync_directory(fd);
     if (!done)
         failure_set(failure, "cannot %s %s/%s: %s", lines.length == 0 ? "remove" : "write", base,
-                    name, strerror(errno));
+                    file, strerror(errno));
     if (fd != -1)
         close(fd);
     return done;

@@ -9,6 +9,7 @@
 #include "common/buffer.h"
 #include "common/failure.h"
 #include "common/slice.h"
+#include "common/spool/spool_name.h"
 #include "common/uuid.h"
 
 #define SPOOL_SEGMENT_FILE_MAX (32 * 1024 * 1024) /* bytes of any file in the spool */
@@ -24,10 +25,11 @@ enum spool_trigger {
 /* A closed segment, owned by whoever took it. */
 struct spool_segment {
     struct spool_segment *prev, *next;
-    struct uuid id;                  /* of the batch; its time is when the segment was opened */
-    int directory;                   /* its directory: of the process, or an adopted one */
-    char name[UUID_TEXT_LENGTH + 1]; /* of its file */
-    char *path;                      /* for messages */
+    struct uuid id;             /* of the batch; its time is when the segment was opened */
+    unsigned format;            /* of its lines */
+    int directory;              /* its directory: of the process, or an adopted one */
+    char name[SPOOL_NAME_SIZE]; /* of its file */
+    char *path;                 /* for messages */
     uint64_t rows;
     uint64_t bytes;
     uint64_t batch; /* the process's batch number; unused after a recovery */
@@ -56,8 +58,9 @@ MUST_USE enum spool_synced spool_segment_sync(struct spool_segment *segment,
 /* Syncs the segment's directory, and so the names of all segments in it. */
 MUST_USE bool spool_segment_sync_names(const struct spool_segment *segment);
 
-/* Writes and syncs <base>/<id>.<suffix>, replacing an existing one; without lines, removes it. */
-MUST_USE bool spool_segment_set_aside(const char *base, const struct uuid *id, const char *suffix,
+/* Writes and syncs lines of a segment with this name to <base>/<name>.<suffix>, replacing an
+ * existing one; without lines, removes it. */
+MUST_USE bool spool_segment_set_aside(const char *base, const char *name, const char *suffix,
                                       struct slice lines, struct failure *failure);
 
 /* Frees one, or a utlist of them, without touching their files. */

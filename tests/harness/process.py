@@ -170,10 +170,11 @@ def clean_environment(**settings):
     return {**kept, **settings}
 
 
-def run_jotd(*arguments, env=None, check=True, timeout=60):
-    """Runs one command to its end; returns subprocess.CompletedProcess with text."""
+def run_jotd(*arguments, env=None, check=True, timeout=60, program=None):
+    """Runs one command to its end; returns subprocess.CompletedProcess with text. `program` is
+    another jotd than the one under test."""
     done = subprocess.run(
-        [binary(), *map(str, arguments)], env=clean_environment(**(env or {})), text=True,
+        [program or binary(), *map(str, arguments)], env=clean_environment(**(env or {})), text=True,
         capture_output=True, stdin=subprocess.DEVNULL, timeout=timeout, check=False,
     )
     if check and done.returncode != 0:

@@ -35,6 +35,7 @@ class Server:
         self.log_pipe = None  # descriptor for its log instead of the file
         self.cgroup = None  # directory of the cgroup to run in
         self.wrapper = []  # command that runs it, as words
+        self.program = None  # another jotd than the one under test
 
     # Start and end
 
@@ -42,7 +43,8 @@ class Server:
         self.ended = False
         with open(self.directory / "stderr", "ab") as stderr:
             self.process = spawn(
-                [*self.enter_cgroup(), *self.hand_over(), *self.wrapper, binary(), "serve"], cwd=self.directory, env=self.environment,
+                [*self.enter_cgroup(), *self.hand_over(), *self.wrapper,
+                 self.program or binary(), "serve"], cwd=self.directory, env=self.environment,
                 stderr=self.log_pipe or stderr, stdout=stderr, pass_fds=[s.fileno() for s in self.sockets],
             )
 
@@ -168,7 +170,8 @@ class Server:
     def create_key(self, alg="ES256"):
         """Makes a signing key for this server, as an operator would."""
         now = ["--now"] if any(self.keys_dir.glob("*.pem")) else []  # an older jotd lacks --now
-        return run_jotd("key", "create", "--alg", alg, *now, env=self.environment)
+        return run_jotd("key", "create", "--alg", alg, *now, env=self.environment,
+                        program=self.program)
 
     # HTTP by hand
 
@@ -252,13 +255,14 @@ def receive(connection, timeout, answers=None):
 
 @contextlib.contextmanager
 def jotd(database=None, workers=1, keys="ES256", ready=True, sockets=(), environ=None,
-         log_pipe=None, cgroup=None, wrapper=(), **settings):
+         log_pipe=None, cgroup=None, wrapper=(), program=None, **settings):
     """Runs jotd on `database` (a Database or a URL) with its own signing key.
 
     `keys` is the algorithm of the first key; True means ES256, False none. `settings` are variables
     in lower case without JOTD_: `client_cache_ttl=1`; `environ` are other variables, as they are.
     `sockets` are passed to it; `log_pipe` receives its log; `cgroup` is the directory of one to run
-    in; `wrapper` is a command that runs it. With ready=False it only has to be alive.
+    in; `wrapper` is a command that runs it; `program` is another jotd than the one under test. With
+    ready=False it only has to be alive.
     """
     with tempfile.TemporaryDirectory(prefix="jotd-test-") as directory:
         environment = {
@@ -278,6 +282,7 @@ def jotd(database=None, workers=1, keys="ES256", ready=True, sockets=(), environ
         server.log_pipe = log_pipe
         server.cgroup = cgroup
         server.wrapper = list(wrapper)
+        server.program = program
         if keys is False:
             pathlib.Path(directory, "keys").mkdir(mode=0o700)
         else:

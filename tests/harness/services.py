@@ -171,7 +171,9 @@ class Redis(Service):
 
 class Database:
     """One database and an operator's actions: execute() as superuser, cli() as the owner. `url` is
-    for the server's role, which owns nothing."""
+    for the server's role, which owns nothing. `program` is another jotd than the one under test."""
+
+    program = None
 
     def __init__(self, postgres, name):
         self.postgres = postgres
@@ -212,7 +214,7 @@ class Database:
     def cli(self, *arguments, check=True, env=None):
         """Runs jotd on this database, as the owner."""
         return run_jotd(*arguments, env={"DATABASE_URL": self.owner_url, **(env or {})},
-                        check=check)
+                        check=check, program=self.program)
 
     def client(self, scope="read write", audience=(), tier="free", id=None, ttl=None):
         """Creates a client; the result has .id and .secret."""

@@ -2,7 +2,9 @@
 
 import concurrent.futures
 import contextlib
+import json
 import time
+import types
 
 import jwt as pyjwt
 import pytest
@@ -44,6 +46,27 @@ def test_a_row_says_what_the_token_says(database, jotd):
             claims["client_id"], tier, claims.get("scope", ""),
             audience if isinstance(audience, str) else " ".join(audience),
             pyjwt.get_unverified_header(token)["kid"], millisecond_of(claims["jti"]), claims["exp"])
+
+
+def test_a_row_says_for_whom_and_by_which_secret(database, jotd):
+    """The client's organization at that time, and the id of the secret that was used."""
+    member, loner = database.client(), database.client()
+    database.execute("INSERT INTO organizations (organization_id, name) VALUES ('acme', 'Acme')")
+    database.execute("UPDATE clients SET organization = 'acme' WHERE client_id = %s", (member.id,))
+
+    (first,), (other,) = (row for client in (member, loner) for row in database.execute(
+        "SELECT secret_id FROM client_secrets WHERE client_id = %s", (client.id,)))
+    with jotd(database, batch_rows=1) as s:
+        expected = {jti(s, member): ("acme", first), jti(s, loner): ("", other)}
+        made = json.loads(database.cli("client", "rotate", member.id, "--json").stdout)
+        rotated = types.SimpleNamespace(id=member.id, secret=made["client_secret"])
+        until(lambda: s.token(rotated).status_code == 200)
+        expected |= {jti(s, rotated): ("acme", made["secret_id"]), jti(s, member): ("acme", first)}
+        until(lambda: recorded(database) >= expected.keys())
+    rows = {row[0]: row[1:] for row in database.execute(
+        "SELECT jti::text, organization, credential FROM issued_tokens")}
+    assert first != made["secret_id"]
+    assert expected.items() <= rows.items()
 
 
 def test_an_answered_token_is_in_a_file_already(database, jotd):

@@ -14,7 +14,8 @@ import uuid
 import pytest
 
 from harness import abandon, long_test, recorded, until
-from harness.ledger import uuid7
+from harness.ledger import row as row_of
+from harness.ledger import segment_name, uuid7
 from harness.process import ROOT, binary, clean_environment, free_port, spawn
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -38,15 +39,20 @@ def ledger(database, spool):
     return run
 
 
-def row(jti):
-    return f"{jti}\tgone\tfree\tread\thttps://a.example\tkid\t{NOW}\t{NOW}\n"
+def row(jti, format=2):
+    return row_of(jti, NOW, format=format)
 
 
-def set_aside(spool, suffix, *lines):
+def set_aside(spool, suffix, *lines, format=2):
     spool.mkdir(mode=0o700, exist_ok=True)
-    file = spool / f"{uuid7(NOW)}.{suffix}"
+    file = spool / f"{segment_name(NOW, format)}.{suffix}"
     file.write_text("".join(lines))
     return file
+
+
+def organizations(database):
+    """By jti; empty in rows of format 1."""
+    return dict(database.execute("SELECT jti::text, organization FROM issued_tokens"))
 
 
 def status(ledger):
@@ -119,21 +125,21 @@ def test_status_of_nothing(jotd_cli, spool):
     spool.mkdir()
     assert json.loads(jotd_cli("ledger", "status", "--json", env=env).stdout) == {
         "spool": str(spool), "processes": [], "rejected": {"rows": 0, "bytes": 0, "files": []},
-        "expired": {"rows": 0, "bytes": 0, "files": []}, "passed_over": [],
+        "expired": {"rows": 0, "bytes": 0, "files": []}, "passed_over": [], "newer": [],
     }
     done = jotd_cli("ledger", "status", env=env)
     lines = done.stdout.splitlines()
     assert lines[0].split() == COLUMNS
     assert lines[1:] == ["rejected: 0 files, 0 rows, 0 bytes", "expired: 0 files, 0 rows, 0 bytes",
-                         "passed over: 0 files"]
+                         "passed over: 0 files", "written by a newer jotd: 0 files"]
     assert done.stderr == ""
 
 
 def test_status_of_what_was_left(ledger, spool):
     segment, _ = abandon(spool, days_ago=2, rows=3, torn="half a r")
     whole = segment.read_text().rpartition("\n")[0] + "\n"
-    (segment.parent / uuid7(NOW)).write_text(row(uuid7(NOW)))
-    (segment.parent / uuid7(NOW)).write_text("")  # open, still without a row
+    (segment.parent / segment_name(NOW)).write_text(row(uuid7(NOW)))
+    (segment.parent / segment_name(NOW)).write_text("")  # open, still without a row
     rejected = set_aside(spool, "rejected", "bad\n", "bad\n")
     expired = set_aside(spool, "expired", row(uuid7(NOW)))
     (spool / "lost+found").mkdir()
@@ -180,7 +186,7 @@ def test_a_process_that_runs(database, jotd, ledger, spool):
 def test_flush(database, ledger, spool):
     old, jtis = abandon(spool, rows=3, torn="half a r")
     newer = uuid7(NOW)
-    (old.parent / uuid7(NOW)).write_text(row(newer))
+    (old.parent / segment_name(NOW)).write_text(row(newer))
     _, others = abandon(spool, rows=2)
     again = spool.parent / "again"
     shutil.copytree(spool, again)
@@ -205,7 +211,7 @@ def test_flush_of_a_million_rows(database, ledger, spool):
     directory = spool / uuid7(NOW)
     directory.mkdir(parents=True, mode=0o700)
     for _ in range(1000):
-        (directory / uuid7(NOW)).write_text("".join(row(uuid7(NOW)) for _ in range(1000)))
+        (directory / segment_name(NOW)).write_text("".join(row(uuid7(NOW)) for _ in range(1000)))
     again = spool.parent / "again"
     shutil.copytree(spool, again)
     assert ledger("flush").stdout == "sent 1000000 rows\n"
@@ -240,6 +246,53 @@ def test_flush_leaves_what_is_no_segment(database, ledger, spool):
     assert foreign.exists()
     assert not other.parent.exists()
     assert recorded(database) == jtis | others
+
+
+def test_flush_of_two_formats(database, ledger, spool):
+    """As after an upgrade: both in the directory of a process, and each row arrives once."""
+    old, jtis = abandon(spool, format=1, torn="half a r")
+    newer = uuid7(NOW)
+    (old.parent / segment_name(NOW)).write_text(row(newer) + "bad\n")
+    (process,) = status(ledger)["processes"]
+    assert (process["segments"], process["rows"]) == (2, 4)
+    assert ledger("flush").stdout == "sent 3 rows\nrefused 1 rows: they are in *.rejected\n"
+    assert organizations(database) == {newer: "acme", **dict.fromkeys(jtis, "")}
+    (rejected,) = spool.iterdir()
+    assert re.fullmatch(r"[0-9a-f-]{36}\.2\.rejected", rejected.name)
+
+
+def test_what_a_newer_jotd_wrote_is_left(database, ledger, spool):
+    """For that version; everything else is sent."""
+    left, _ = abandon(spool, format=3, torn="not torn")
+    known = uuid7(NOW)
+    (left.parent / segment_name(NOW)).write_text(row(known))
+    _, others = abandon(spool)
+    rejected = set_aside(spool, "rejected", "newer\n", format=3)
+    expired = set_aside(spool, "expired", "newer\n", format=17)
+    before = {path: path.read_text() for path in (left, rejected, expired)}
+
+    told = status(ledger)
+    assert {process["process"]: process["rows"] for process in told["processes"]}[
+        left.parent.name] == 1
+    assert told["passed_over"] == told["rejected"]["files"] == told["expired"]["files"] == []
+    assert {file["name"]: file["format"] for file in told["newer"]} == {
+        str(left.relative_to(spool)): 3, rejected.name: 3, expired.name: 17}
+    printed = ledger("status").stdout
+    assert "written by a newer jotd: 3 files\n" in printed
+    assert f"  {rejected.name}  format 3, this jotd knows up to 2\n" in printed
+
+    done = ledger("flush", check=False)
+    assert (done.returncode, done.stdout) == (1, "sent 3 rows\n")
+    assert f"{left.parent} holds segments written by a newer jotd" in done.stderr
+    assert recorded(database) == {known} | others
+    done = ledger("retry", check=False)
+    assert (done.returncode, done.stdout) == (1, "sent 0 rows\n")
+    assert f"{rejected} was written by a newer jotd" in done.stderr
+    assert {path: path.read_text() for path in before} == before
+    rejected.unlink()
+    assert ledger("retry").stdout == "sent 0 rows\n"
+    assert f"{expired} was written by a newer jotd" in ledger(
+        "retry", "--expired", check=False).stderr
 
 
 def test_flush_fails_on_the_way(database, ledger, spool):
@@ -299,6 +352,19 @@ def test_retry(database, ledger, spool):
     assert ledger("retry").stdout == "sent 0 rows\n"
 
 
+def test_retry_of_two_formats(database, ledger, spool):
+    jtis = [uuid7(NOW) for _ in range(4)]
+    set_aside(spool, "rejected", row(jtis[0], format=1), "bad\n", format=1)
+    set_aside(spool, "rejected", row(jtis[1]), "bad\n")
+    set_aside(spool, "expired", row(jtis[2], format=1), format=1)
+    set_aside(spool, "expired", row(jtis[3]))
+    done = ledger("retry", "--expired", check=False)
+    assert done.stdout == "sent 4 rows\nrefused 2 rows: they are in *.rejected\n"
+    assert organizations(database) == dict(zip(jtis, ["", "acme", "", "acme"]))
+    assert sorted(len(file.name) for file in spool.iterdir()) == [
+        len(f"{uuid7(NOW)}{tail}.rejected") for tail in ("", ".2")]
+
+
 def test_retry_of_what_expired(database, ledger, spool):
     jti = uuid7(NOW)
     file = set_aside(spool, "expired", row(jti))
@@ -309,9 +375,10 @@ def test_retry_of_what_expired(database, ledger, spool):
     assert is_empty(spool)
 
 
-def test_retry_leaves_what_is_not_final(database, ledger, spool):
+@pytest.mark.parametrize("format", [1, 2])
+def test_retry_leaves_what_is_not_final(database, ledger, spool, format):
     """The segment was not committed: it will be sent again, and its rows set aside anew."""
-    segment, jtis = abandon(spool)
+    segment, jtis = abandon(spool, format=format)
     rejected = spool / f"{segment.name}.rejected"
     rejected.write_text(segment.read_text())
     done = ledger("retry")

@@ -2,6 +2,7 @@
 recorded, once."""
 
 import contextlib
+import datetime
 import os
 import random
 import re
@@ -12,11 +13,12 @@ import time
 import pytest
 
 from harness import Load, Proxy, abandon, claims_of, long_test, recorded, small_disk, until
-from harness.ledger import wait_for_maintenance
+from harness.ledger import batch_of, row, segment_name, uuid7, wait_for_maintenance
 from harness.process import is_long
 
 LONG = is_long()
 NEVER = 3600  # seconds: only its rows close a batch
+NOW = datetime.datetime.now(datetime.timezone.utc)
 RANDOM = random.Random()
 SPOOL_RESERVE = 1 << 20  # as in common/spool/spool.h
 
@@ -52,7 +54,8 @@ def check_segments(s):
         text = segment.read_text()
         assert text == "" or text.endswith("\n"), segment
         for line in text.splitlines():
-            assert re.fullmatch(r"[0-9a-f-]{36}(\t[^\t]*){5}(\t[0-9]{4}-[^\t]*\+00){2}", line), line
+            assert re.fullmatch(r"[0-9a-f-]{36}(\t[^\t]*){5}(\t[0-9]{4}-[^\t]*\+00){2}(\t[^\t]*){2}",
+                                line), line
 
 
 # The death of the server
@@ -464,7 +467,8 @@ def test_a_row_that_is_refused_for_its_content(database, jotd, rule):
         until(lambda: s.segments() == [])
         until(lambda: s.metric("jotd_ledger_rows_pending") == 0)
         assert s.set_aside() == {f"{segment.name}.rejected": line}
-        assert database.execute("SELECT batch_id::text FROM flushed_batches") == [(segment.name,)]
+        assert database.execute("SELECT batch_id::text FROM flushed_batches") == [
+            (batch_of(segment),)]
         metrics = s.metrics()
         assert metrics.value("jotd_ledger_rows_rejected_total") == 1
         assert metrics.value("jotd_ledger_rows_written_total") == rows - 1
@@ -545,11 +549,59 @@ def test_what_passes_is_tried_again(database, jotd, breaks, heals):
         assert s.set_aside() == {}
 
 
+# Formats
+
+def test_two_formats_in_one_directory(database, jotd, tmp_path):
+    """They go in one transaction, or each alone if a row is refused; never twice."""
+    spool = tmp_path / "spool"
+    database.execute("ALTER TABLE issued_tokens ADD CONSTRAINT fair CHECK (scope <> 'bad')")
+    expected, bad = set(), {}
+    for number in range(6):
+        format = 1 + number % 2
+        segment, jtis = abandon(spool, format=format)
+        expected |= jtis
+        if number > 1:  # all in the directory of the second
+            segment.rename(first.parent / segment.name)
+            segment.parent.rmdir()
+        elif number == 1:
+            first = segment
+        if number > 3:
+            refused = row(uuid7(NOW), NOW, format=format).replace("read", "bad")
+            bad[f"{segment.name}.rejected"] = refused
+            with open(first.parent / segment.name, "a") as lines:
+                lines.write(refused)
+    with jotd(database, spool_dir=spool) as s:
+        until_all_is_sent(s)
+        assert recorded(database) == expected
+        assert s.set_aside() == bad
+        assert dict(database.execute(
+            "SELECT organization, count(*) FROM issued_tokens GROUP BY 1")) == {"": 6, "acme": 6}
+
+
+def test_a_newer_format_is_left_alone(database, jotd, tmp_path):
+    """Its directory stays and hides no other; nothing is counted or logged as wrong."""
+    spool = tmp_path / "spool"
+    newer, _ = abandon(spool, format=3, torn="not torn")
+    before = newer.read_text()
+    known = uuid7(NOW)
+    (newer.parent / segment_name(NOW)).write_text(row(known, NOW))
+    _, jtis = abandon(spool)
+    with jotd(database, spool_dir=spool) as s:
+        until(lambda: recorded(database) == {known} | jtis)
+        until_all_is_sent(s, processes=2)
+        assert s.segments() == [newer]
+        assert newer.read_text() == before
+        assert s.metric("jotd_ledger_files_passed_over_total") == 0
+        assert s.ready().json()["status"] == "ok"
+        assert not any(line["event"].startswith("spool.") for line in s.log)
+
+
 # What is old
 
-def test_a_segment_older_than_the_watermark_is_set_aside(database, jotd, tmp_path):
+@pytest.mark.parametrize("format", [1, 2])
+def test_a_segment_older_than_the_watermark_is_set_aside(database, jotd, tmp_path, format):
     """It can no longer be known whether it was sent."""
-    old, _ = abandon(tmp_path / "spool", days_ago=40)
+    old, _ = abandon(tmp_path / "spool", days_ago=40, format=format)
     text = old.read_text()
     _, jtis = abandon(tmp_path / "spool", days_ago=29)  # perhaps of a month without a partition
     database.execute("UPDATE ledger_state SET watermark = now() - interval '30 days'")
@@ -576,7 +628,7 @@ def test_an_old_segment_that_was_sent_is_not_sent_again(database, jotd, tmp_path
     sent, _ = abandon(tmp_path / "spool", days_ago=2)
     _, jtis = abandon(tmp_path / "spool", days_ago=2)
     database.execute("INSERT INTO flushed_batches VALUES (%s, 2, now() - interval '2 days')",
-                     (sent.name,))
+                     (batch_of(sent),))
     with jotd(database, spool_dir=tmp_path / "spool") as s:
         until_all_is_sent(s)
         assert recorded(database) == jtis

@@ -23,10 +23,13 @@
 #include "common/clock.h"
 #include "common/spool/spool.h"
 #include "common/spool/spool_abandoned.h"
+#include "common/spool/spool_list.h"
+#include "common/spool/spool_name.h"
 #include "common/spool/spool_passed_over.h"
 #include "common/spool/spool_segment.h"
 
 #define NEVER_MS  1000000
+#define FORMAT    2 /* of the spool */
 #define OLDER_ID  "018bcfe5-6800-7000-8000-000000000001"
 #define NEWER_ID  "018bcfe5-6801-7000-8000-000000000002"
 #define ABANDONED "018bcfe5-6802-7000-8000-000000000003"
@@ -75,7 +78,7 @@ static int tear_down(void **state)
 
 static void must_open(struct spool *to, uint64_t max_bytes, uint64_t rows, uint64_t interval_ms)
 {
-    struct spool_config config = {base, max_bytes, rows, interval_ms};
+    struct spool_config config = {base, max_bytes, rows, interval_ms, FORMAT};
     struct failure failure;
 
     if (!spool_open(to, &config, &failure))
@@ -572,7 +575,6 @@ static void test_what_root_makes_belongs_to_whom_the_base_belongs(void **state)
 {
     struct failure failure;
     struct stat status;
-    struct uuid id;
     char path[PATH_MAX];
 
     (void)state;
@@ -583,8 +585,7 @@ static void test_what_root_makes_belongs_to_whom_the_base_belongs(void **state)
     assert_int_equal(stat(spool.directory, &status), 0);
     assert_int_equal(status.st_uid, 65534);
     assert_int_equal(status.st_gid, 65533);
-    assert_true(uuid_parse(SLICE(OLDER_ID), &id));
-    assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE("bad\n"), &failure));
+    assert_true(spool_segment_set_aside(base, OLDER_ID, "rejected", SLICE("bad\n"), &failure));
     snprintf(path, sizeof(path), "%s/" OLDER_ID ".rejected", base);
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_uid, 65534);
@@ -618,32 +619,32 @@ static void test_syncing_what_is_closed(void **state)
 static void test_setting_aside(void **state)
 {
     struct failure failure;
-    struct uuid id;
     struct stat status;
     char path[PATH_MAX], hidden[PATH_MAX], other[PATH_MAX];
 
     (void)state;
-    assert_true(uuid_parse(SLICE(OLDER_ID), &id));
     snprintf(path, sizeof(path), "%s/" OLDER_ID ".rejected", base);
     /* Nothing is written through a file planted under the temporary name. */
     snprintf(hidden, sizeof(hidden), "%s/." OLDER_ID ".rejected", base);
     snprintf(other, sizeof(other), "%s/other", base);
     write_text(other, "other\n", 6);
     assert_int_equal(link(other, hidden), 0);
-    assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE("a longer line\n"), &failure));
+    assert_true(
+        spool_segment_set_aside(base, OLDER_ID, "rejected", SLICE("a longer line\n"), &failure));
     assert_file_holds(path, "a longer line\n");
     assert_file_holds(other, "other\n");
-    assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE("bad\n"), &failure));
+    assert_true(spool_segment_set_aside(base, OLDER_ID, "rejected", SLICE("bad\n"), &failure));
     assert_file_holds(path, "bad\n");
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
     for (int i = 0; i != 2; ++i) {
-        assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE(""), &failure));
+        assert_true(spool_segment_set_aside(base, OLDER_ID, "rejected", SLICE(""), &failure));
         assert_int_equal(access(path, F_OK), -1);
     }
     assert_int_equal(mkdir(path, 0700), 0); /* not a file, so it does not count */
-    assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE(""), &failure));
-    assert_false(spool_segment_set_aside("/nowhere", &id, "rejected", SLICE("bad\n"), &failure));
+    assert_true(spool_segment_set_aside(base, OLDER_ID, "rejected", SLICE(""), &failure));
+    assert_false(
+        spool_segment_set_aside("/nowhere", OLDER_ID, "rejected", SLICE("bad\n"), &failure));
     assert_non_null(strstr(failure.reason, "/nowhere/" OLDER_ID ".rejected"));
 }
 
@@ -652,8 +653,7 @@ static void test_setting_aside(void **state)
 static void test_names_are_synced_where_that_can_be(void **state)
 {
     static const int none[] = {EINVAL, ENOSYS, ENOTSUP};
-    struct spool_config config = {base, SPOOL_SEGMENT_MAX, 1, NEVER_MS};
-    struct uuid id = {{1}};
+    struct spool_config config = {base, SPOOL_SEGMENT_MAX, 1, NEVER_MS, FORMAT};
     struct spool_segment *segment;
     struct spool second;
     struct failure failure;
@@ -665,11 +665,11 @@ static void test_names_are_synced_where_that_can_be(void **state)
         record(&writer, "a");
         segment = spool_take(&spool, 0);
         assert_true(spool_segment_sync_names(segment));
-        assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE("row\n"), &failure));
-        assert_true(spool_segment_set_aside(base, &id, "rejected", SLICE(""), &failure));
+        assert_true(spool_segment_set_aside(base, OLDER_ID, "rejected", SLICE("row\n"), &failure));
+        assert_true(spool_segment_set_aside(base, OLDER_ID, "rejected", SLICE(""), &failure));
         sync_error = EIO;
         assert_false(spool_segment_sync_names(segment));
-        assert_false(spool_segment_set_aside(base, &id, "rejected", SLICE("row\n"), &failure));
+        assert_false(spool_segment_set_aside(base, OLDER_ID, "rejected", SLICE("row\n"), &failure));
         assert_false(spool_open(&second, &config, &failure));
         spool_close(&second);
         sync_error = 0;
@@ -683,11 +683,12 @@ static void test_nothing_is_left(void **state)
     struct spool_abandoned abandoned;
 
     (void)state;
-    assert_false(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
+    assert_false(spool_abandoned_adopt(base, "", FORMAT, &passed_over, &abandoned));
     open_spool(SPOOL_RESERVE, 1, NEVER_MS);
-    assert_false(spool_abandoned_adopt(base, "", &passed_over, &abandoned)); /* still alive */
+    assert_false(
+        spool_abandoned_adopt(base, "", FORMAT, &passed_over, &abandoned)); /* still alive */
     close_spool();
-    assert_false(spool_abandoned_adopt("/nowhere", "", &passed_over, &abandoned));
+    assert_false(spool_abandoned_adopt("/nowhere", "", FORMAT, &passed_over, &abandoned));
 }
 
 static void test_what_was_left_is_repaired(void **state)
@@ -714,14 +715,14 @@ static void test_what_was_left_is_repaired(void **state)
         leave(left[i].id, left[i].bytes, left[i].length);
         snprintf(path, sizeof(path), "%s/" ABANDONED "/%s", base, left[i].id);
         if (left[i].repaired == NULL) {
-            if (spool_abandoned_adopt(base, "", &passed_over, &abandoned)) {
+            if (spool_abandoned_adopt(base, "", FORMAT, &passed_over, &abandoned)) {
                 assert_null(abandoned.segments);
                 spool_abandoned_release(&abandoned);
             }
         } else {
             struct spool_segment *segment;
 
-            assert_true(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
+            assert_true(spool_abandoned_adopt(base, "", FORMAT, &passed_over, &abandoned));
             segment = abandoned.segments;
             assert_holds(segment, left[i].repaired);
             assert_int_equal(segment->rows, segment->bytes / 2);
@@ -744,12 +745,12 @@ static void test_what_was_left_comes_in_order(void **state)
     LEAVE(NEWER_ID, "new\n");
     LEAVE(OLDER_ID, "old\n");
     LEAVE("notes.txt", "not ours\n");
-    assert_true(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
+    assert_true(spool_abandoned_adopt(base, "", FORMAT, &passed_over, &abandoned));
     assert_holds(abandoned.segments, "old\n");
     assert_holds(abandoned.segments->next, "new\n");
     assert_null(abandoned.segments->next->next);
     spool_abandoned_release(&abandoned); /* unsent: everything stays */
-    assert_true(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
+    assert_true(spool_abandoned_adopt(base, "", FORMAT, &passed_over, &abandoned));
     assert_holds(abandoned.segments, "old\n");
     spool_abandoned_release(&abandoned);
 }
@@ -760,10 +761,10 @@ static void test_a_directory_is_adopted_once(void **state)
 
     (void)state;
     LEAVE(OLDER_ID, "old\n");
-    assert_true(spool_abandoned_adopt(base, "", &passed_over, &first));
-    assert_false(spool_abandoned_adopt(base, "", &passed_over, &second));
+    assert_true(spool_abandoned_adopt(base, "", FORMAT, &passed_over, &first));
+    assert_false(spool_abandoned_adopt(base, "", FORMAT, &passed_over, &second));
     spool_abandoned_release(&first);
-    assert_true(spool_abandoned_adopt(base, "", &passed_over, &second));
+    assert_true(spool_abandoned_adopt(base, "", FORMAT, &passed_over, &second));
     spool_abandoned_release(&second);
 }
 
@@ -796,7 +797,7 @@ static void test_what_is_no_segment_is_passed_over(void **state)
     for (int look = 0; look != 2; ++look) {
         const char *tried = "";
 
-        while (spool_abandoned_adopt(base, tried, &passed_over, &abandoned)) {
+        while (spool_abandoned_adopt(base, tried, FORMAT, &passed_over, &abandoned)) {
             assert_holds(abandoned.segments, "good\n");
             assert_null(abandoned.segments->next);
             spool_abandoned_release(&abandoned);
@@ -834,7 +835,7 @@ static void test_what_cannot_be_removed_hides_nothing(void **state)
         struct spool_abandoned abandoned;
         struct spool_segment *segment;
 
-        assert_true(spool_abandoned_adopt(base, tried, &passed_over, &abandoned));
+        assert_true(spool_abandoned_adopt(base, tried, FORMAT, &passed_over, &abandoned));
         assert_non_null(strstr(abandoned.directory, names[i]));
         segment = abandoned.segments;
         assert_holds(segment, "old\n");
@@ -843,7 +844,8 @@ static void test_what_cannot_be_removed_hides_nothing(void **state)
         spool_abandoned_release(&abandoned);
         assert_int_equal(count_entries(base), 2);
     }
-    assert_false(spool_abandoned_adopt(base, tried, &passed_over, &(struct spool_abandoned){0}));
+    assert_false(
+        spool_abandoned_adopt(base, tried, FORMAT, &passed_over, &(struct spool_abandoned){0}));
 }
 
 static void test_what_a_dead_process_left_is_whole(void **state)
@@ -857,7 +859,7 @@ static void test_what_a_dead_process_left_is_whole(void **state)
     child = fork();
     assert_true(child != -1);
     if (child == 0) {
-        struct spool_config config = {base, SPOOL_RESERVE, 2, NEVER_MS};
+        struct spool_config config = {base, SPOOL_RESERVE, 2, NEVER_MS, FORMAT};
         struct failure failure;
 
         if (!spool_open(&spool, &config, &failure))
@@ -870,7 +872,7 @@ static void test_what_a_dead_process_left_is_whole(void **state)
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
-    assert_true(spool_abandoned_adopt(base, "", &passed_over, &abandoned));
+    assert_true(spool_abandoned_adopt(base, "", FORMAT, &passed_over, &abandoned));
     segment = abandoned.segments; /* two of the same millisecond, in either order */
     assert_holds(segment, segment->rows == 2 ? "row\nrow\n" : "row\n");
     assert_int_equal(segment->rows + segment->next->rows, 3);
@@ -885,7 +887,7 @@ static void *adopt_all(void *unused)
     while (atomic_load(&adopting)) {
         struct spool_abandoned abandoned;
 
-        if (spool_abandoned_adopt(base, "", &passed_over, &abandoned))
+        if (spool_abandoned_adopt(base, "", FORMAT, &passed_over, &abandoned))
             spool_abandoned_release(&abandoned);
     }
     return unused;
@@ -905,6 +907,191 @@ static void test_starting_while_another_adopts(void **state)
     }
     atomic_store(&adopting, false);
     pthread_join(thread, NULL);
+}
+
+/* Formats */
+
+#define OLD_NAME   "018bcfe5-6800-7000-8000-00000000000a"
+#define KNOWN_NAME "018bcfe5-6800-7000-8000-00000000000b.2"
+#define NEWER_NAME "018bcfe5-6800-7000-8000-00000000000c.3"
+
+static void test_names_hold_the_format(void **state)
+{
+    static const struct {
+        const char *tail;
+        unsigned format;
+        const char *rest;
+    } read[] = {
+        {"", 1, ""},
+        {".2", 2, ""},
+        {".17", 17, ""},
+        {".999999999", 999999999, ""},
+        {".rejected", 1, ".rejected"},
+        {".2.rejected", 2, ".rejected"},
+        /* One file has one name. */
+        {".1", 1, ".1"},
+        {".0", 1, ".0"},
+        {".02", 1, ".02"},
+        {".1000000000", 1, ".1000000000"},
+        {".", 1, "."},
+        {"2", 1, "2"},
+        {".2x", 2, "x"},
+    };
+    char name[100];
+    struct uuid id;
+    unsigned format;
+
+    (void)state;
+    for (size_t i = 0; i != COUNT_OF(read); ++i) {
+        snprintf(name, sizeof(name), OLDER_ID "%s", read[i].tail);
+        assert_string_equal(spool_name_read(name, &id, &format), read[i].rest);
+        assert_int_equal(format, read[i].format);
+        if (spool_name_is_segment(name, &id, &format)) {
+            char written[SPOOL_NAME_SIZE];
+
+            spool_name_write(&id, format, written);
+            assert_string_equal(written, name);
+        } else {
+            assert_string_not_equal(read[i].rest, "");
+        }
+    }
+    assert_null(spool_name_read("018bcfe5-6800-7000-8000-00000000000.2", &id, &format));
+    assert_null(spool_name_read("", &id, &format));
+}
+
+static void test_the_format_that_is_written(void **state)
+{
+    static const char *const tails[] = {"", "", ".2", ".3"};
+
+    (void)state;
+    for (unsigned format = 1; format != COUNT_OF(tails); ++format) {
+        struct spool_segment *taken;
+
+        open_spool(SPOOL_RESERVE, 1, NEVER_MS);
+        spool.config.format = format;
+        record(&writer, "row");
+        taken = spool_take(&spool, 0);
+        assert_int_equal(taken->format, format);
+        assert_string_equal(taken->name + UUID_TEXT_LENGTH, tails[format]);
+        assert_holds(taken, "row\n");
+        spool_discard(&spool, taken);
+        close_spool();
+    }
+}
+
+/* Of a newer program: another that knows it will send it. */
+static void test_a_newer_format_is_left_alone(void **state)
+{
+    struct spool_abandoned abandoned;
+    struct spool_segment *segment;
+    char path[PATH_MAX];
+
+    (void)state;
+    LEAVE(NEWER_NAME, "newer\nnot torn");
+    LEAVE(KNOWN_NAME, "known\n");
+    LEAVE(OLD_NAME, "old\n");
+    assert_true(spool_abandoned_adopt(base, "", FORMAT, &passed_over, &abandoned));
+    segment = abandoned.segments;
+    assert_int_equal(segment->format, 1);
+    assert_holds(segment, "old\n");
+    assert_int_equal(segment->next->format, 2);
+    assert_holds(segment->next, "known\n");
+    assert_null(segment->next->next);
+    abandoned.segments = NULL;
+    spool_discard(NULL, segment->next);
+    spool_discard(NULL, segment);
+    spool_abandoned_release(&abandoned);
+    snprintf(path, sizeof(path), "%s/" ABANDONED "/" NEWER_NAME, base);
+    assert_file_holds(path, "newer\nnot torn");
+    assert_int_equal(counter_read(&passed_over.files), 0);
+
+    assert_true(spool_abandoned_adopt_named(base, ABANDONED, 3, &passed_over, &abandoned));
+    assert_int_equal(abandoned.segments->format, 3);
+    assert_holds(abandoned.segments, "newer\n");
+    spool_abandoned_release(&abandoned);
+}
+
+static const struct spool_entry *find_entry(const struct spool_entry *entries, const char *end)
+{
+    for (; entries != NULL; entries = entries->next) {
+        size_t length = strlen(entries->name);
+
+        if (length >= strlen(end) && strcmp(entries->name + length - strlen(end), end) == 0)
+            return entries;
+    }
+    return NULL;
+}
+
+static void test_listing_formats(void **state)
+{
+    struct spool_entry *entries;
+    const struct spool_entry *entry;
+    struct failure failure;
+    char path[PATH_MAX];
+
+    (void)state;
+    LEAVE(OLD_NAME, "a\n");
+    LEAVE(KNOWN_NAME, "b\nc\n");
+    LEAVE(NEWER_NAME, "d\n");
+    for (int i = 0; i != 3; ++i) {
+        static const char *const names[] = {KNOWN_NAME ".rejected", OLDER_ID ".rejected",
+                                            NEWER_NAME ".expired"};
+
+        snprintf(path, sizeof(path), "%s/%s", base, names[i]);
+        write_text(path, "e\n", 2);
+    }
+    assert_true(spool_list(base, FORMAT, &entries, &failure));
+    entry = find_entry(entries, ABANDONED);
+    assert_int_equal(entry->kind, SPOOL_ABANDONED);
+    assert_int_equal(entry->segments, 2);
+    assert_int_equal(entry->rows, 3);
+    assert_true(entry->newer);
+    entry = find_entry(entries, "/" NEWER_NAME);
+    assert_int_equal(entry->kind, SPOOL_SEGMENT);
+    assert_true(entry->newer);
+    assert_int_equal(entry->format, 3);
+    assert_null(find_entry(entries, "/" KNOWN_NAME));
+    entry = find_entry(entries, NEWER_NAME ".expired");
+    assert_int_equal(entry->kind, SPOOL_EXPIRED);
+    assert_true(entry->newer);
+    assert_int_equal(entry->rows, 0);
+    entry = find_entry(entries, KNOWN_NAME ".rejected");
+    assert_int_equal(entry->kind, SPOOL_REJECTED);
+    assert_false(entry->newer);
+    assert_int_equal(entry->format, 2);
+    assert_int_equal(entry->rows, 1);
+    assert_true(spool_list_is_waiting(entries, entry));
+    assert_false(spool_list_is_waiting(entries, find_entry(entries, OLDER_ID ".rejected")));
+    spool_list_free(entries);
+}
+
+static void test_bringing_back_keeps_the_format(void **state)
+{
+    static const char *const names[] = {OLDER_ID ".rejected", NEWER_ID ".2.rejected"};
+    struct spool_segment *segments = NULL;
+    struct spool_entry *entries, *entry;
+    struct failure failure;
+    char path[PATH_MAX];
+
+    (void)state;
+    for (size_t i = 0; i != COUNT_OF(names); ++i) {
+        snprintf(path, sizeof(path), "%s/%s", base, names[i]);
+        write_text(path, i == 0 ? "old\n" : "known\n", i == 0 ? 4 : 6);
+    }
+    open_spool(SPOOL_RESERVE, 1, NEVER_MS);
+    assert_true(spool_list(base, FORMAT, &entries, &failure));
+    for (entry = entries; entry != NULL; entry = entry->next) {
+        if (entry->kind == SPOOL_REJECTED)
+            assert_true(
+                spool_abandoned_bring_back(&spool, entry, &passed_over, &segments, &failure));
+    }
+    spool_list_free(entries);
+    assert_int_equal(segments->format, 1);
+    assert_holds(segments, "old\n");
+    assert_int_equal(segments->next->format, 2);
+    assert_holds(segments->next, "known\n");
+    spool_segment_free_all(segments);
+    close_spool();
 }
 
 #define IN_BASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -940,6 +1127,11 @@ int main(void)
         IN_BASE(test_what_cannot_be_removed_hides_nothing),
         IN_BASE(test_what_a_dead_process_left_is_whole),
         IN_BASE(test_starting_while_another_adopts),
+        IN_BASE(test_names_hold_the_format),
+        IN_BASE(test_the_format_that_is_written),
+        IN_BASE(test_a_newer_format_is_left_alone),
+        IN_BASE(test_listing_formats),
+        IN_BASE(test_bringing_back_keeps_the_format),
     };
 
     return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
