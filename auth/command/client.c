@@ -171,7 +171,7 @@ static void print_client(const struct client_values *client, const PGresult *sec
                value != NULL && *value != '\0' ? value : lines[i].empty);
     }
     for (int row = 0; row != PQntuples(secrets); ++row) {
-        struct secret_values secret = client_store_secret(secrets, (size_t)row);
+        struct secret_values secret = secret_store_values(secrets, (size_t)row);
 
         printf("%-12s%s made %s, %s %s\n", "secret", secret.secret_id, secret.created_at,
                secret.is_live ? "ends" : "ended",
@@ -183,8 +183,8 @@ static bool show(PGconn *connection, const void *given, struct store_failure *fa
 {
     const struct id_values *values = given;
     PGresult *clients = client_store_find(connection, values->id, failure), *secrets = NULL;
-    bool done = clients != NULL &&
-                (secrets = client_store_secrets(connection, values->id, failure)) != NULL;
+    bool done =
+        clients != NULL && (secrets = secret_store_list(connection, values->id, failure)) != NULL;
     struct client_values client;
 
     if (done)
@@ -285,10 +285,9 @@ static int run_update(const struct cli_command *command, const void *given)
     struct client_change change = client_options_change(&values->client);
     struct store_failure failure;
 
-    if (change.name == NULL && change.tier == NULL && change.scope == NULL &&
-        change.audience_count == 0 && change.token_ttl_s == NULL)
+    if (client_change_is_empty(&change))
         return cli_usage(command, "nothing to change was given");
-    if (!client_store_check(&change, &failure))
+    if (!client_change_check(&change, &failure))
         return database_fail(command, &failure, NULL);
     return with_client(command, values->id, values, update);
 }

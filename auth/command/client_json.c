@@ -37,7 +37,7 @@ json_t *client_json_secrets(const PGresult *secrets)
     json_t *array = json_array();
 
     for (int row = 0; row != PQntuples(secrets); ++row) {
-        struct secret_values secret = client_store_secret(secrets, (size_t)row);
+        struct secret_values secret = secret_store_values(secrets, (size_t)row);
 
         json_array_append_new(array, json_pack("{s:s, s:s, s:s?}", "secret_id", secret.secret_id,
                                                "created_at", secret.created_at, "expires_at",

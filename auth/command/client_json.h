@@ -14,7 +14,7 @@ json_t *client_json(const struct client_values *client);
 json_t *client_json_audiences(const struct client_values *client);
 json_t *client_json_token_ttl(const struct client_values *client);
 
-/* All rows of client_store_secrets, as an array. */
+/* All rows of secret_store_list, as an array. */
 json_t *client_json_secrets(const PGresult *secrets);
 
 #endif

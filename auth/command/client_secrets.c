@@ -29,7 +29,7 @@ static bool print_text(const struct client_made *made, const struct client_value
         printf("client_id: %s\nclient_secret: %s\n", client->client_id, made->secret) > 0;
 
     for (int row = 0; row < PQntuples(made->old); ++row) {
-        struct secret_values old = client_store_secret(made->old, (size_t)row);
+        struct secret_values old = secret_store_values(made->old, (size_t)row);
 
         printf("old_secret: %s %s %s\n", old.secret_id, old.is_live ? "ends" : "has ended",
                old.expires_at);
@@ -122,7 +122,7 @@ static int run_create(const struct cli_command *command, const void *given)
     struct store_failure failure = {.kind = STORE_UNAVAILABLE, .pointer = ""};
 
     if ((values->id != NULL && !client_store_check_id(values->id, &failure)) ||
-        !client_store_check(&change, &failure))
+        !client_change_check(&change, &failure))
         return database_fail(command, &failure, NULL);
     return create(values, &change, &failure)
                ? CLI_DONE
@@ -217,7 +217,7 @@ static const struct cli_option revoke_options[] = {
 static bool has_live(const PGresult *secrets)
 {
     for (int row = 0; row != PQntuples(secrets); ++row) {
-        if (client_store_secret(secrets, (size_t)row).is_live)
+        if (secret_store_values(secrets, (size_t)row).is_live)
             return true;
     }
     return false;

@@ -6,12 +6,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "auth/client/client.h"
 #include "auth/client/secret.h"
+#include "auth/store/client_change.h"
+#include "auth/store/secret_store.h"
 #include "auth/store/store.h"
 #include "common/attributes.h"
 
-#define CLIENT_STORE_NAME_MAX      200      /* characters */
 #define CLIENT_STORE_OVERLAP_S     86400    /* default for a rotation */
 #define CLIENT_STORE_OVERLAP_MAX_S 31536000 /* a year */
 
@@ -27,34 +27,16 @@ struct client_values {
     const char *created_at, *updated_at; /* RFC 3339, in UTC */
 };
 
-struct secret_values {
-    const char *secret_id;
-    const char *created_at;
-    const char *expires_at; /* NULL: never */
-    bool is_live;
-};
-
-/* The values to set. NULL leaves a value as it is, or gives a new client its default. */
-struct client_change {
-    const char *name;
-    const char *tier;
-    const char *scope;
-    const char *const *audiences; /* an array; empty strings are skipped */
-    size_t audience_count;        /* 0: not given */
-    const long long *token_ttl_s; /* 0: the server's default */
-};
-
 /* A new secret, to be shown only once. client_store_forget wipes it, also after a failure. */
 struct client_made {
     char secret[SECRET_LENGTH + 1];
-    char secret_id[64];
+    char secret_id[SECRET_STORE_ID_SIZE];
     PGresult *client; /* one row */
     PGresult *old;    /* the secrets it already had; NULL: a new client */
 };
 
-/* Validate without a connection. Below, create validates both, update only the change. */
+/* Validates without a connection. */
 MUST_USE bool client_store_check_id(const char *client_id, struct store_failure *failure);
-MUST_USE bool client_store_check(const struct client_change *change, struct store_failure *failure);
 
 /* If `client_id` is NULL, one is made: 20 characters of [a-z0-9]. */
 MUST_USE bool client_store_create(PGconn *connection, const char *client_id,
@@ -78,11 +60,6 @@ MUST_USE PGresult *client_store_delete(PGconn *connection, const char *client_id
 
 /* Reads a row of these results. */
 struct client_values client_store_values(const PGresult *clients, size_t row);
-
-/* A client's secrets, newest first; none if there is no such client. */
-MUST_USE PGresult *client_store_secrets(PGconn *connection, const char *client_id,
-                                        struct store_failure *failure);
-struct secret_values client_store_secret(const PGresult *secrets, size_t row);
 
 /* Makes a new secret; the others expire after the overlap, or earlier. If four are live, the oldest
  * is deleted at once. */
