@@ -241,7 +241,8 @@ static int run_delete(const struct cli_command *command, const void *given)
     if (!tier_store_check_name(values->name, &failure) || !delete_tier(values, &failure))
         return database_fail(command, &failure,
                              failure.kind == STORE_CONFLICT
-                                 ? "give them another by `jotd client update ID --tier T` first"
+                                 ? "give them another by `jotd client update ID --tier T` or `jotd "
+                                   "organization update ID --tier T` first"
                                  : "`jotd tier list` shows them");
     if (!values->json)
         printf("deleted tier %s\n", values->name);
@@ -252,8 +253,8 @@ static int run_delete(const struct cli_command *command, const void *given)
 
 static const struct cli_command command_delete = {
     .path = "jotd tier delete",
-    .summary = "delete a tier that no client uses",
-    .help = "Deletes a tier; refused while clients use it.",
+    .summary = "delete a tier that nobody uses",
+    .help = "Deletes a tier; refused while clients or organizations use it.",
     .options = delete_options,
     .arguments = {{"NAME", offsetof(struct delete_values, name), "the NAME of a tier is missing"}},
     .values_size = sizeof(struct delete_values),

@@ -107,19 +107,39 @@ struct tier_change_values tier_store_change(const PGresult *changed)
     };
 }
 
-bool tier_store_delete(PGconn *connection, const char *name, struct store_failure *failure)
+/* Fails if clients or organizations use the tier, and says how many. */
+static bool check_unused(PGconn *connection, const char *name, struct store_failure *failure)
 {
-    PGresult *result =
-        store_query(connection, "SELECT count(*) FROM clients WHERE tier = $1", 1, &name, failure);
-    long long users = result == NULL ? 0 : strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-    bool deleted;
+    PGresult *result = store_query(connection,
+                                   "SELECT (SELECT count(*) FROM clients WHERE tier = $1),"
+                                   " (SELECT count(*) FROM organizations WHERE tier = $1)",
+                                   1, &name, failure);
+    long long clients, organizations;
 
-    PQclear(result);
     if (result == NULL)
         return false;
-    if (users != 0)
-        return store_fail(failure, STORE_CONFLICT, "", "%lld client%s of tier %s", users,
-                          users == 1 ? " is" : "s are", name);
+    clients = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    organizations = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+    PQclear(result);
+    if (organizations == 0 && clients == 0)
+        return true;
+    if (organizations == 0)
+        return store_fail(failure, STORE_CONFLICT, "", "%lld client%s of tier %s", clients,
+                          clients == 1 ? " is" : "s are", name);
+    return store_fail(failure, STORE_CONFLICT, "",
+                      "%lld client%s and %lld organization%s are of "
+                      "tier %s",
+                      clients, clients == 1 ? "" : "s", organizations,
+                      organizations == 1 ? "" : "s", name);
+}
+
+bool tier_store_delete(PGconn *connection, const char *name, struct store_failure *failure)
+{
+    PGresult *result;
+    bool deleted;
+
+    if (!check_unused(connection, name, failure))
+        return false;
     result = store_query(connection, "DELETE FROM tiers WHERE name = $1", 1, &name, failure);
     deleted = result != NULL && strcmp(PQcmdTuples(result), "1") == 0;
     if (result != NULL && !deleted)

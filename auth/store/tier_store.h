@@ -44,7 +44,7 @@ MUST_USE PGresult *tier_store_set(PGconn *connection, const char *name,
                                   struct store_failure *failure);
 struct tier_change_values tier_store_change(const PGresult *changed);
 
-/* Fails while clients use it. */
+/* Fails while clients or organizations use it. */
 MUST_USE bool tier_store_delete(PGconn *connection, const char *name,
                                 struct store_failure *failure);
 
