@@ -140,6 +140,8 @@ def test_what_is_far_from_everything_is_not(jotd_cli):
         ["tier", "set", "a", "--per-hour", ""],
         ["tier", "set", "free"],
         ["tier", "set", "free", "--json"],
+        ["tier", "set", "a", "--token-ttl", "86401"],
+        ["tier", "set", "a", "--token-ttl", "-1"],
         ["tier", "delete"],
     ],
     ids=" ".join,
@@ -693,15 +695,15 @@ def test_a_key_belongs_to_whom_its_directory_belongs(jotd_cli, directory):
 def test_seeded_tiers(database):
     tiers = {tier.pop("name"): tuple(tier.values()) for tier in in_json(database, "tier", "list")}
     assert tiers == {
-        "free": (20, 200, 5000),
-        "starter": (100, 2000, 50000),
-        "pro": (500, 10000, 500000),
-        "business": (2000, 50000, 5000000),
-        "unlimited": (None, None, None),
+        "free": (20, 200, 5000, None),
+        "starter": (100, 2000, 50000, None),
+        "pro": (500, 10000, 500000, None),
+        "business": (2000, 50000, 5000000, None),
+        "unlimited": (None, None, None, None),
     }
     lines = database.cli("tier", "list").stdout.splitlines()
-    assert lines[0].split() == ["name", "per_minute", "per_hour", "per_month"]
-    assert lines[-1].split() == ["unlimited", "-", "-", "-"]
+    assert lines[0].split() == ["name", "per_minute", "per_hour", "per_month", "token_ttl"]
+    assert lines[-1].split() == ["unlimited", "-", "-", "-", "-"]
 
 
 def test_the_default_tier_may_be_gone(database):
@@ -715,11 +717,13 @@ def test_tier_set_and_delete(database):
     made = in_json(database, "tier", "set", "partner_1", "--per-minute", "7", "--per-month",
                    "1000000000000")
     assert made == {
-        "name": "partner_1", "per_minute": 7, "per_hour": None, "per_month": 1000000000000
+        "name": "partner_1", "per_minute": 7, "per_hour": None, "per_month": 1000000000000,
+        "token_ttl": None,
     }
     changed = in_json(database, "tier", "set", "partner_1", "--per-hour", "9")
     assert changed == {
-        "name": "partner_1", "per_minute": 7, "per_hour": 9, "per_month": 1000000000000
+        "name": "partner_1", "per_minute": 7, "per_hour": 9, "per_month": 1000000000000,
+        "token_ttl": None,
     }
     assert database.cli(
         "tier", "set", "partner_1", "--per-minute", "8", "--per-month", "unlimited").stdout == (
@@ -732,6 +736,23 @@ def test_tier_set_and_delete(database):
     database.cli("client", "delete", "c")
     assert database.cli("tier", "delete", "partner_1").stdout == "deleted tier partner_1\n"
     assert "there is no tier partner_1" in refused(database, "tier", "delete", "partner_1")
+
+
+def test_the_token_ttl_of_a_tier(database):
+    def set_ttl(*options):
+        return database.cli("tier", "set", "pro", *options).stdout.rpartition(", ")[2]
+
+    assert set_ttl("--token-ttl", "600") == "token_ttl none -> 600\n"
+    assert set_ttl("--per-minute", "501") == "token_ttl 600\n"
+    assert set_ttl("--token-ttl", "7200") == "token_ttl 600 -> 7200\n"
+    assert in_json(database, "tier", "set", "pro", "--per-minute", "500") == {
+        "name": "pro", "per_minute": 500, "per_hour": 10000, "per_month": 500000,
+        "token_ttl": 7200}
+    assert database.cli("tier", "set", "new", "--token-ttl", "60").stdout == (
+        "new (new): per minute unlimited, per hour unlimited, per month unlimited, token_ttl 60\n")
+    (pro,) = [tier for tier in in_json(database, "tier", "list") if tier["name"] == "pro"]
+    assert pro["token_ttl"] == 7200
+    assert set_ttl("--token-ttl", "0") == "token_ttl 7200 -> none\n"
 
 
 # The environment
