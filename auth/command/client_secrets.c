@@ -12,12 +12,12 @@
 
 static json_t *made_json(const struct client_made *made, const struct client_values *client)
 {
-    json_t *object =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "client_id", client->client_id,
-                  "client_secret", made->secret, "secret_id", made->secret_id, "name", client->name,
-                  "tier", client->tier, "scope", client->scope, "audiences",
-                  client_json_audiences(client), "token_ttl", client_json_token_ttl(client));
+    json_t *object = json_pack("{s:s, s:s, s:s}", "client_id", client->client_id, "client_secret",
+                               made->secret, "secret_id", made->secret_id);
+    json_t *rest = client_json(client);
 
+    json_object_update_missing(object, rest);
+    json_decref(rest);
     if (made->old != NULL)
         json_object_set_new(object, "old_secrets", client_json_secrets(made->old));
     return object;
@@ -97,6 +97,7 @@ static const struct cli_option create_options[] = {
      .max = CLIENT_MAX_TTL_S,
      .help = "lifetime of its tokens, up to 86400; default: 0, as the server\n"
              "says"},
+    CLIENT_OPTIONS(struct create_values),
     {.name = "json", .kind = CLI_FLAG, .offset = AT(json), .help = "print a JSON object"},
     {0},
 };

@@ -1,8 +1,10 @@
 #include "auth/store/client_change.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "auth/store/client_attributes.h"
 #include "auth/store/identity.h"
 
 static bool check_scope(const char *text, struct store_failure *failure)
@@ -29,18 +31,16 @@ static bool is_absolute_uri(const char *text)
 
 /* An audience is limited to the characters of a scope token, so that audiences can be joined like
  * those. */
-static bool check_audience(const char *audience, struct store_failure *failure)
+static bool check_audience(const char *audience, const char *pointer, struct store_failure *failure)
 {
-    if (*audience == '\0')
-        return true;
     if (strlen(audience) > CLIENT_AUDIENCE_MAX || !scope_is_valid(slice_of(audience)) ||
         strchr(audience, ' ') != NULL)
-        return store_fail(failure, STORE_INVALID, "/audiences",
+        return store_fail(failure, STORE_INVALID, pointer,
                           "an audience is a URI of at most %d bytes: printable ASCII without "
                           "space, \" and \\",
                           CLIENT_AUDIENCE_MAX);
     return is_absolute_uri(audience) ||
-           store_fail(failure, STORE_INVALID, "/audiences",
+           store_fail(failure, STORE_INVALID, pointer,
                       "an audience is an absolute URI without a fragment, such as "
                       "https://api.example.com or urn:example:api");
 }
@@ -57,57 +57,101 @@ static void join_scope(const char *text, char scope[SCOPE_MAX + 1])
     scope[length] = '\0';
 }
 
-/* Joins the audiences without duplicates; false if there are too many. */
-static bool join_audiences(const struct client_change *change, struct client_columns *columns,
-                           struct store_failure *failure)
+/* Validates the audiences and joins them without duplicates. */
+static bool join_audiences(const char *const *audiences, size_t given, const char *pointer,
+                           char joined[CLIENT_CHANGE_AUDIENCES_SIZE], struct store_failure *failure)
 {
     size_t length = 0, count = 0;
 
-    columns->audiences[0] = '\0';
-    for (size_t i = 0; i != change->audience_count; ++i) {
-        struct slice audience = slice_of(change->audiences[i]);
+    joined[0] = '\0';
+    for (size_t i = 0; i != given; ++i) {
+        struct slice audience = slice_of(audiences[i]);
 
-        if (audience.length == 0 || scope_has((struct slice){columns->audiences, length}, audience))
+        if (audience.length == 0 || scope_has((struct slice){joined, length}, audience))
             continue;
+        if (!check_audience(audiences[i], pointer, failure))
+            return false;
         if (count++ == CLIENT_MAX_AUDIENCES)
-            return store_fail(failure, STORE_INVALID, "/audiences",
-                              "a client has at most %d audiences", CLIENT_MAX_AUDIENCES);
+            return store_fail(failure, STORE_INVALID, pointer, "a client has at most %d audiences",
+                              CLIENT_MAX_AUDIENCES);
         if (length != 0)
-            columns->audiences[length++] = ' ';
-        memcpy(columns->audiences + length, audience.bytes, audience.length + 1);
+            joined[length++] = ' ';
+        memcpy(joined + length, audience.bytes, audience.length + 1);
         length += audience.length;
     }
     return true;
 }
 
+/* As audiences, or `*` for all. */
+static bool join_introspect(const struct client_change *change, struct client_columns *columns,
+                            struct store_failure *failure)
+{
+    bool has_all = false;
+
+    for (size_t i = 0; i != change->introspect_count; ++i)
+        has_all = has_all || strcmp(change->introspect[i], "*") == 0;
+    if (!has_all)
+        return join_audiences(change->introspect, change->introspect_count, "/introspect",
+                              columns->introspect, failure);
+    if (change->introspect_count != 1)
+        return store_fail(failure, STORE_INVALID, "/introspect",
+                          "* stands for all audiences, and alone");
+    strcpy(columns->introspect, "*");
+    return true;
+}
+
+static bool check_ttl(const long long *ttl_s, struct store_failure *failure)
+{
+    return ttl_s == NULL || (*ttl_s >= 0 && *ttl_s <= CLIENT_MAX_TTL_S) ||
+           store_fail(failure, STORE_INVALID, "/token_ttl",
+                      "a token_ttl is a whole number from 0 to %d", CLIENT_MAX_TTL_S);
+}
+
+/* The empty text is none. */
+static bool check_organization(const char *organization, struct store_failure *failure)
+{
+    return organization == NULL || *organization == '\0' ||
+           identity_check(organization, "an organization", "/organization", failure);
+}
+
 bool client_change_prepare(const struct client_change *change, struct client_columns *columns,
                            struct store_failure *failure)
 {
-    if (change->name != NULL && !identity_check_name(change->name, failure))
+    *columns = (struct client_columns){0};
+    if ((change->name != NULL && !identity_check_name(change->name, failure)) ||
+        (change->scope != NULL && !check_scope(change->scope, failure)) ||
+        !check_ttl(change->token_ttl_s, failure) ||
+        !check_organization(change->organization, failure))
         return false;
-    if (change->scope != NULL && !check_scope(change->scope, failure))
-        return false;
-    for (size_t i = 0; i != change->audience_count; ++i) {
-        if (!check_audience(change->audiences[i], failure))
-            return false;
-    }
-    if (change->token_ttl_s != NULL &&
-        (*change->token_ttl_s < 0 || *change->token_ttl_s > CLIENT_MAX_TTL_S))
-        return store_fail(failure, STORE_INVALID, "/token_ttl",
-                          "a token_ttl is a whole number from 0 to %d", CLIENT_MAX_TTL_S);
     join_scope(change->scope != NULL ? change->scope : "", columns->scope);
-    return join_audiences(change, columns, failure);
+    integer_write(change->token_ttl_s != NULL ? *change->token_ttl_s : 0, columns->token_ttl);
+    return join_audiences(change->audiences, change->audience_count, "/audiences",
+                          columns->audiences, failure) &&
+           join_introspect(change, columns, failure) &&
+           client_attributes_labels(change->labels, change->label_count, &columns->labels,
+                                    failure) &&
+           client_attributes_claims(change->claims, change->claim_count, &columns->claims, failure);
+}
+
+void client_change_dispose(struct client_columns *columns)
+{
+    free(columns->labels);
+    free(columns->claims);
 }
 
 bool client_change_check(const struct client_change *change, struct store_failure *failure)
 {
     struct client_columns columns;
+    bool valid = client_change_prepare(change, &columns, failure);
 
-    return client_change_prepare(change, &columns, failure);
+    client_change_dispose(&columns);
+    return valid;
 }
 
 bool client_change_is_empty(const struct client_change *change)
 {
     return change->name == NULL && change->tier == NULL && change->scope == NULL &&
-           change->audience_count == 0 && change->token_ttl_s == NULL;
+           change->audience_count == 0 && change->token_ttl_s == NULL &&
+           change->organization == NULL && change->introspect_count == 0 &&
+           change->label_count == 0 && change->claim_count == 0;
 }

@@ -1,8 +1,10 @@
 #include "auth/store/client_store.h"
 
 #include <openssl/crypto.h>
+#include <string.h>
 
 #include "auth/store/identity.h"
+#include "auth/store/organization_store.h"
 #include "auth/store/secret_store.h"
 #include "auth/store/tier_store.h"
 #include "common/integer.h"
@@ -17,11 +19,29 @@ bool client_store_check_id(const char *client_id, struct store_failure *failure)
 /* Values */
 
 #define COLUMNS                                                                                    \
-    "client_id, name, tier, enabled, array_to_string(scopes, ' ') AS scope,"                       \
-    " array_to_string(audiences, ' ') AS audiences, token_ttl, " STORE_TIME(                       \
-        "created_at") " AS created_at, " STORE_TIME("updated_at") " AS updated_at"
+    "client_id, name, tier, enabled, array_to_string(scopes, ' '),"                                \
+    " array_to_string(audiences, ' '), token_ttl, " STORE_TIME("created_at") ", " STORE_TIME(      \
+        "updated_at") ", organization, array_to_string(introspect, ' '), labels, "                 \
+                      "claims, " STORE_TIME_MS("tokens_valid_from") ", version"
 
-enum { ID, NAME, TIER, ENABLED, SCOPE, AUDIENCES, TOKEN_TTL, CREATED_AT, UPDATED_AT };
+enum {
+    ID,
+    NAME,
+    TIER,
+    ENABLED,
+    SCOPE,
+    AUDIENCES,
+    TOKEN_TTL,
+    CREATED_AT,
+    UPDATED_AT,
+    ORGANIZATION,
+    INTROSPECT,
+    LABELS,
+    CLAIMS,
+    TOKENS_VALID_FROM,
+    VERSION,
+    HAS_MOVED, /* of an update */
+};
 
 struct client_values client_store_values(const PGresult *clients, size_t row_number)
 {
@@ -37,6 +57,12 @@ struct client_values client_store_values(const PGresult *clients, size_t row_num
         .is_enabled = *PQgetvalue(clients, row, ENABLED) == 't',
         .created_at = store_text(clients, row, CREATED_AT),
         .updated_at = store_text(clients, row, UPDATED_AT),
+        .organization = store_text(clients, row, ORGANIZATION),
+        .introspect = store_text(clients, row, INTROSPECT),
+        .labels = store_text(clients, row, LABELS),
+        .claims = store_text(clients, row, CLAIMS),
+        .tokens_valid_from = store_text(clients, row, TOKENS_VALID_FROM),
+        .version = store_text(clients, row, VERSION),
     };
 }
 
@@ -53,20 +79,23 @@ static PGresult *expect_client(PGresult *clients, const char *client_id,
 
 /* Reading */
 
-PGresult *client_store_list(PGconn *connection, const char *tier, long long limit,
+PGresult *client_store_list(PGconn *connection, const struct client_filter *filter,
                             struct store_failure *failure)
 {
-    char limit_text[INTEGER_LENGTH_MAX + 1] = "";
-    const char *const values[] = {tier, limit_text};
+    char limit[INTEGER_LENGTH_MAX + 1] = "";
+    const char *const values[] = {filter->tier, filter->organization, limit};
 
-    integer_write(limit, limit_text);
-    if (!tier_store_check_exists(connection, tier, failure))
+    integer_write(filter->limit, limit);
+    if (!tier_store_check_exists(connection, filter->tier, failure) ||
+        !organization_store_check_exists(connection, filter->organization, failure))
         return NULL;
     return store_query(connection,
-                       "SELECT " COLUMNS " FROM clients WHERE $1::text IS NULL OR tier = $1"
+                       "SELECT " COLUMNS " FROM clients"
+                       " WHERE ($1::text IS NULL OR tier = $1)"
+                       " AND ($2::text IS NULL OR organization = $2)"
                        " ORDER BY clients.created_at DESC, client_id"
-                       " LIMIT nullif($2::bigint, 0)",
-                       2, values, failure);
+                       " LIMIT nullif($3::bigint, 0)",
+                       3, values, failure);
 }
 
 PGresult *client_store_find(PGconn *connection, const char *client_id,
@@ -95,33 +124,82 @@ bool client_store_longest_ttl(PGconn *connection, long long *ttl_s, struct store
 
 /* Changing */
 
+/* The parameters of the statements that set values; NULL is not given. */
+#define PARAMETERS 10
+
+static void bind_values(const char *client_id, const struct client_change *change,
+                        const struct client_columns *columns, const char *values[PARAMETERS])
+{
+    const char *const bound[PARAMETERS] = {
+        client_id,
+        change->name,
+        change->tier,
+        change->scope != NULL ? columns->scope : NULL,
+        change->audience_count != 0 ? columns->audiences : NULL,
+        change->token_ttl_s != NULL ? columns->token_ttl : NULL,
+        change->organization,
+        change->introspect_count != 0 ? columns->introspect : NULL,
+        columns->labels,
+        columns->claims,
+    };
+
+    memcpy(values, bound, sizeof(bound));
+}
+
+/* Merges an object of client_attributes into `old`, in one expression, so that two updates at once
+ * both count. `value` makes jsonb of a value. */
+#define MERGED(old, object, value)                                                                 \
+    "((" old " - ARRAY(SELECT key FROM jsonb_each_text(" object "::jsonb) WHERE value IS NULL))"   \
+    " || coalesce((SELECT jsonb_object_agg(key, " value ") FROM jsonb_each_text(" object           \
+    "::jsonb) WHERE value IS NOT NULL), '{}'))"
+#define LABELS_SQL     MERGED("labels", "$9", "value")
+#define CLAIMS_SQL     MERGED("claims", "$10", "value::jsonb")
+#define NEW_LABELS_SQL MERGED("'{}'::jsonb", "$9", "value")
+#define NEW_CLAIMS_SQL MERGED("'{}'::jsonb", "$10", "value::jsonb")
+
+static PGresult *update_client(PGconn *connection, const char *client_id,
+                               const struct client_change *change,
+                               const struct client_columns *columns, struct store_failure *failure)
+{
+    const char *values[PARAMETERS];
+
+    if (!tier_store_check_exists(connection, change->tier, failure) ||
+        !organization_store_check_exists(connection, change->organization, failure))
+        return NULL;
+    bind_values(client_id, change, columns, values);
+    return store_query(
+        connection,
+        "UPDATE clients SET name = coalesce($2, name), tier = coalesce($3, tier),"
+        " scopes = coalesce(string_to_array($4, ' '), scopes),"
+        " audiences = coalesce(string_to_array($5, ' '), audiences),"
+        " token_ttl = CASE WHEN $6::int IS NULL THEN token_ttl"
+        "  ELSE nullif($6::int, 0) END,"
+        " organization = CASE WHEN $7::text IS NULL THEN organization"
+        "  ELSE nullif($7, '') END,"
+        " introspect = coalesce(string_to_array($8, ' '), introspect),"
+        " labels = " LABELS_SQL ", claims = " CLAIMS_SQL
+        " FROM (SELECT organization AS old_organization FROM clients WHERE client_id = $1) AS old"
+        " WHERE client_id = $1 RETURNING " COLUMNS
+        ", organization IS DISTINCT FROM old_organization",
+        PARAMETERS, values, failure);
+}
+
 PGresult *client_store_update(PGconn *connection, const char *client_id,
                               const struct client_change *change, struct store_failure *failure)
 {
-    char ttl[INTEGER_LENGTH_MAX + 1] = "";
     struct client_columns columns;
-    const char *values[] = {client_id,
-                            change->name,
-                            change->tier,
-                            change->scope != NULL ? columns.scope : NULL,
-                            change->audience_count != 0 ? columns.audiences : NULL,
-                            change->token_ttl_s != NULL ? ttl : NULL};
+    PGresult *updated = NULL;
 
-    if (!client_change_prepare(change, &columns, failure) ||
-        !tier_store_check_exists(connection, change->tier, failure))
-        return NULL;
-    if (change->token_ttl_s != NULL)
-        integer_write(*change->token_ttl_s, ttl);
-    return expect_client(
-        store_query(connection,
-                    "UPDATE clients SET name = coalesce($2, name), tier = coalesce($3, tier),"
-                    " scopes = coalesce(string_to_array($4, ' '), scopes),"
-                    " audiences = coalesce(string_to_array($5, ' '), audiences),"
-                    " token_ttl = CASE WHEN $6::int IS NULL THEN token_ttl"
-                    "  ELSE nullif($6::int, 0) END"
-                    " WHERE client_id = $1 RETURNING " COLUMNS,
-                    6, values, failure),
-        client_id, failure);
+    if (client_change_prepare(change, &columns, failure))
+        updated = expect_client(update_client(connection, client_id, change, &columns, failure),
+                                client_id, failure);
+    client_change_dispose(&columns);
+    return updated;
+}
+
+bool client_store_has_moved(const PGresult *updated)
+{
+    return *PQgetvalue(updated, 0, HAS_MOVED) == 't';
 }
 
 PGresult *client_store_enable(PGconn *connection, const char *client_id, bool is_enabled,
@@ -151,23 +229,23 @@ static bool insert_client(PGconn *connection, const char *client_id,
                           const struct client_change *change, struct client_made *made,
                           struct store_failure *failure)
 {
-    char ttl[INTEGER_LENGTH_MAX + 1] = "";
     struct client_columns columns;
-    const char *const values[] = {client_id,         change->name,
-                                  change->tier,      columns.scope,
-                                  columns.audiences, change->token_ttl_s != NULL ? ttl : NULL};
+    const char *values[PARAMETERS];
 
-    if (!client_change_prepare(change, &columns, failure))
-        return false;
-    if (change->token_ttl_s != NULL)
-        integer_write(*change->token_ttl_s, ttl);
-    made->client =
-        store_query(connection,
-                    "INSERT INTO clients (client_id, name, tier, scopes, audiences, token_ttl)"
-                    " VALUES ($1, $2, coalesce($3, '" DEFAULT_TIER "'), string_to_array($4, ' '),"
-                    " string_to_array($5, ' '), nullif($6::int, 0))"
-                    " ON CONFLICT (client_id) DO NOTHING RETURNING " COLUMNS,
-                    6, values, failure);
+    if (client_change_prepare(change, &columns, failure)) {
+        bind_values(client_id, change, &columns, values);
+        made->client = store_query(
+            connection,
+            "INSERT INTO clients (client_id, name, tier, scopes, audiences, token_ttl,"
+            "  organization, introspect, labels, claims)"
+            " VALUES ($1, $2, coalesce($3, '" DEFAULT_TIER "'),"
+            "  coalesce(string_to_array($4, ' '), '{}'), coalesce(string_to_array($5, ' '), '{}'),"
+            "  nullif($6::int, 0), nullif($7, ''), coalesce(string_to_array($8, ' '), '{}'),"
+            "  " NEW_LABELS_SQL ", " NEW_CLAIMS_SQL ")"
+            " ON CONFLICT (client_id) DO NOTHING RETURNING " COLUMNS,
+            PARAMETERS, values, failure);
+    }
+    client_change_dispose(&columns);
     if (made->client != NULL && PQntuples(made->client) == 0)
         return store_fail(failure, STORE_CONFLICT, "/client_id", "there is a client %.64s already",
                           client_id);
@@ -188,6 +266,7 @@ bool client_store_create(PGconn *connection, const char *client_id,
     return client_store_check_id(client_id, failure) &&
            tier_store_check_exists(connection, change->tier != NULL ? change->tier : DEFAULT_TIER,
                                    failure) &&
+           organization_store_check_exists(connection, change->organization, failure) &&
            store_execute(connection, "BEGIN", failure) &&
            insert_client(connection, client_id, change, made, failure) &&
            secret_store_add(connection, client_id, made->secret, made->secret_id, failure) &&

@@ -22,9 +22,21 @@ struct client_values {
     const char *tier;
     const char *scope;     /* separated by spaces; empty: none */
     const char *audiences; /* as `scope` */
-    const char *token_ttl; /* seconds; NULL: the server's default */
+    const char *token_ttl; /* seconds; NULL: none of its own */
     bool is_enabled;
     const char *created_at, *updated_at; /* RFC 3339, in UTC */
+    const char *organization;            /* NULL: none */
+    const char *introspect;              /* as `scope` */
+    const char *labels, *claims;         /* JSON objects */
+    const char *tokens_valid_from;       /* RFC 3339 with milliseconds; NULL: all are */
+    const char *version;                 /* a number, raised by every change */
+};
+
+/* Which clients are listed. */
+struct client_filter {
+    const char *tier;         /* NULL: of all */
+    const char *organization; /* NULL: of all and of none */
+    long long limit;          /* at most; 0: all */
 };
 
 /* A new secret, to be shown only once. client_store_forget wipes it, also after a failure. */
@@ -43,8 +55,8 @@ MUST_USE bool client_store_create(PGconn *connection, const char *client_id,
                                   const struct client_change *change, struct client_made *made,
                                   struct store_failure *failure);
 
-/* Lists clients, newest first: of one tier or of all (NULL), at most `limit` (0: all). */
-MUST_USE PGresult *client_store_list(PGconn *connection, const char *tier, long long limit,
+/* Lists clients, newest first. */
+MUST_USE PGresult *client_store_list(PGconn *connection, const struct client_filter *filter,
                                      struct store_failure *failure);
 
 /* These return the client's row (delete: as it last was); NULL on failure. */
@@ -57,6 +69,9 @@ MUST_USE PGresult *client_store_enable(PGconn *connection, const char *client_id
                                        struct store_failure *failure);
 MUST_USE PGresult *client_store_delete(PGconn *connection, const char *client_id,
                                        struct store_failure *failure);
+
+/* Whether the update has moved the client to another organization, or out of one. */
+bool client_store_has_moved(const PGresult *updated);
 
 /* Reads a row of these results. */
 struct client_values client_store_values(const PGresult *clients, size_t row);
