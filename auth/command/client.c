@@ -201,11 +201,11 @@ static const struct cli_command command_show = {
 
 const struct cli_command command_client = {
     .path = "jotd client",
-    .summary = "create, list, show, update, disable, enable, delete clients; their secrets",
+    .summary = "create, list, show, update, disable, enable, delete clients; their secrets, tokens",
     .commands =
         (const struct cli_command *const[]){&command_client_create, &command_list, &command_show,
                                             &command_client_update, &command_client_rotate,
                                             &command_client_revoke_secret,
-                                            &command_client_disable,
+                                            &command_client_revoke_tokens, &command_client_disable,
                                             &command_client_enable, &command_client_delete, NULL},
 };

@@ -1,4 +1,4 @@
-/* `jotd client update`, `disable`, `enable` and `delete`. */
+/* `jotd client update`, `revoke-tokens`, `disable`, `enable` and `delete`. */
 #include <stdio.h>
 
 #include "auth/command/client_json.h"
@@ -103,6 +103,38 @@ const struct cli_command command_client_update = {
     .arguments = CLIENT_OPTIONS_ARGUMENT(struct update_values),
     .values_size = sizeof(struct update_values),
     .run = run_update,
+};
+
+static bool revoke_tokens(PGconn *connection, const void *given, struct store_failure *failure)
+{
+    const struct client_id_values *values = given;
+    PGresult *clients = client_store_revoke_tokens(connection, values->id, failure);
+
+    if (clients == NULL || values->json)
+        return print_changed(clients, "", true, failure);
+    printf("revoked the tokens of client %s issued before %s\n", values->id,
+           client_store_values(clients, 0).tokens_valid_from);
+    PQclear(clients);
+    return true;
+}
+
+static int run_revoke_tokens(const struct cli_command *command, const void *given)
+{
+    return client_options_run(command, ((const struct client_id_values *)given)->id, given,
+                              revoke_tokens);
+}
+
+const struct cli_command command_client_revoke_tokens = {
+    .path = "jotd client revoke-tokens",
+    .summary = "make all tokens that a client has inactive",
+    .help = "All tokens that the client has been issued up to now are inactive at /introspect,\n"
+            "in every replica within 100 ms. Its secrets stay valid, and it may get new tokens\n"
+            "(jotd client disable ID stops that). Services that verify tokens offline do not see\n"
+            "it: for them, the tokens are valid until they expire, unless they keep a denylist.",
+    .options = client_options_id,
+    .arguments = CLIENT_OPTIONS_ARGUMENT(struct client_id_values),
+    .values_size = sizeof(struct client_id_values),
+    .run = run_revoke_tokens,
 };
 
 static bool disable(PGconn *connection, const void *given, struct store_failure *failure)

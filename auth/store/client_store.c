@@ -214,6 +214,18 @@ PGresult *client_store_enable(PGconn *connection, const char *client_id, bool is
                          client_id, failure);
 }
 
+PGresult *client_store_revoke_tokens(PGconn *connection, const char *client_id,
+                                     struct store_failure *failure)
+{
+    return expect_client(store_query(connection,
+                                     "UPDATE clients SET tokens_valid_from ="
+                                     " greatest(tokens_valid_from, interval '1 millisecond'"
+                                     "  + date_trunc('milliseconds', clock_timestamp()))"
+                                     " WHERE client_id = $1 RETURNING " COLUMNS,
+                                     1, &client_id, failure),
+                         client_id, failure);
+}
+
 PGresult *client_store_delete(PGconn *connection, const char *client_id,
                               struct store_failure *failure)
 {

@@ -67,6 +67,10 @@ MUST_USE PGresult *client_store_update(PGconn *connection, const char *client_id
                                        struct store_failure *failure);
 MUST_USE PGresult *client_store_enable(PGconn *connection, const char *client_id, bool is_enabled,
                                        struct store_failure *failure);
+/* Makes all tokens that it has been issued up to now inactive: sets tokens_valid_from to the next
+ * millisecond of PostgreSQL's clock, and never back. */
+MUST_USE PGresult *client_store_revoke_tokens(PGconn *connection, const char *client_id,
+                                              struct store_failure *failure);
 MUST_USE PGresult *client_store_delete(PGconn *connection, const char *client_id,
                                        struct store_failure *failure);
 

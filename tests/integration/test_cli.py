@@ -23,8 +23,8 @@ from harness.process import ROOT, binary, clean_environment, free_port
 SECRET = re.compile(r"jot_[A-Za-z0-9]{49}")
 MIGRATION_LOCK = 1785689188
 GROUPS = {
-    "client": ["create", "list", "show", "update", "rotate", "revoke-secret", "disable",
-               "enable", "delete"],
+    "client": ["create", "list", "show", "update", "rotate", "revoke-secret", "revoke-tokens",
+               "disable", "enable", "delete"],
     "organization": ["create", "list", "show", "update", "enable", "disable", "delete"],
     "tier": ["list", "set", "delete"],
     "token": ["show", "revoke"],

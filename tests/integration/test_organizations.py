@@ -1,5 +1,5 @@
 """Organizations, and what else a client can be given: labels, static claims, the audiences whose
-tokens it may ask about."""
+tokens it may ask about; revoking all its tokens."""
 
 import concurrent.futures
 import contextlib
@@ -375,3 +375,56 @@ def test_claims_that_this_program_would_not_write(database, client):
     database.execute("UPDATE clients SET claims = '{\"n\": 9223372036854775808}'")
     assert in_json(database, "client", "show", client)["claims"] == '{"n": 9223372036854775808}'
     assert "9223372036854775808" in database.cli("client", "show", client).stdout
+
+
+# Revoking tokens
+
+
+def test_revoke_tokens(database, client):
+    def now():
+        return database.execute("SELECT clock_timestamp()")[0][0]
+
+    def valid_from():
+        return database.execute("SELECT tokens_valid_from FROM clients")[0][0]
+
+    before = now()
+    printed = database.cli("client", "revoke-tokens", client).stdout
+    assert before < valid_from() <= now() + datetime.timedelta(milliseconds=1)
+    assert valid_from().microsecond % 1000 == 0
+    text = in_json(database, "client", "show", client)["tokens_valid_from"]
+    assert printed == f"revoked the tokens of client {client} issued before {text}\n"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
+    assert datetime.datetime.fromisoformat(text.replace("Z", "+00:00")) == valid_from()
+
+    first = valid_from()
+    changed = in_json(database, "client", "revoke-tokens", client)
+    assert (changed["client_id"], changed["version"]) == (client, 3)
+    assert valid_from() > first
+    assert "there is no client nobody" in refused(database, "client", "revoke-tokens", "nobody")
+
+
+def test_revoked_tokens_and_disabled_organizations_in_a_server(database, jotd):
+    organization(database)
+    member = database.client(id="c")
+    database.cli("client", "update", "c", "--organization", "acme")
+    with jotd(database) as s:
+        def is_active(token):
+            return s.post("/introspect", {"token": token},
+                          auth=(member.id, member.secret)).json().get("active")
+
+        old = s.access_token(member)
+        assert is_active(old)
+        database.cli("client", "revoke-tokens", "c")
+        until(lambda: not is_active(old))
+        assert is_active(s.access_token(member))
+        database.cli("organization", "disable", "acme")
+        until(lambda: s.token(member).status_code == 401)
+        database.cli("organization", "enable", "acme")
+        until(lambda: s.token(member).status_code == 200)
+
+
+def test_revoked_tokens_do_not_come_back(database, client):
+    """As when PostgreSQL's clock is set back."""
+    database.execute("UPDATE clients SET tokens_valid_from = '2100-01-01Z'")
+    changed = in_json(database, "client", "revoke-tokens", client)
+    assert changed["tokens_valid_from"] == "2100-01-01T00:00:00.000Z"
