@@ -117,7 +117,7 @@ static bool print_client_json(const struct client_values *client, const PGresult
 {
     json_t *object = client_json(client);
 
-    json_object_set_new(object, "secrets", client_json_secrets(secrets));
+    json_object_set_new(object, "secrets", client_json_secrets_used(secrets));
     return print_json(object, failure);
 }
 
@@ -153,14 +153,35 @@ static void print_client(const struct client_values *client)
     print_line("enabled", client->is_enabled ? "yes" : "no", "");
 }
 
+static void print_use(const PGresult *secrets, size_t row)
+{
+    const char *day;
+
+    switch (secret_store_use(secrets, row, &day)) {
+    case SECRET_USE_FOUND:
+        printf("last used %s\n", day);
+        break;
+    case SECRET_USE_NONE:
+        puts("not used yet");
+        break;
+    case SECRET_USE_OLDER:
+        puts("not among its last 100,000 tokens");
+        break;
+    case SECRET_USE_NOT_RECORDED:
+        puts("last use not recorded");
+        break;
+    }
+}
+
 static void print_secrets(const PGresult *secrets)
 {
     for (size_t row = 0; row != (size_t)PQntuples(secrets); ++row) {
         struct secret_values secret = secret_store_values(secrets, row);
 
-        printf("%-19s%s made %s, %s %s\n", "secret", secret.secret_id, secret.created_at,
+        printf("%-19s%s made %s, %s %s, ", "secret", secret.secret_id, secret.created_at,
                secret.is_live ? "ends" : "ended",
                secret.expires_at != NULL ? secret.expires_at : "never");
+        print_use(secrets, row);
     }
 }
 
@@ -169,7 +190,7 @@ static bool show(PGconn *connection, const void *given, struct store_failure *fa
     const struct client_id_values *values = given;
     PGresult *clients = client_store_find(connection, values->id, failure), *secrets = NULL;
     bool done = clients != NULL &&
-                (secrets = secret_store_list(connection, values->id, failure)) != NULL;
+                (secrets = secret_store_list_used(connection, values->id, failure)) != NULL;
     struct client_values client;
 
     if (done)
@@ -193,6 +214,9 @@ static int run_show(const struct cli_command *command, const void *given)
 static const struct cli_command command_show = {
     .path = "jotd client show",
     .summary = "show a client, with the ids and times of its secrets",
+    .help = "Shows a client, and of each of its secrets the id, when it was made, when it ends,\n"
+            "and the day (UTC) on which a token was last issued for it, as far as the ledger\n"
+            "has its tokens and among the client's newest 100,000 ones.",
     .options = client_options_id,
     .arguments = CLIENT_OPTIONS_ARGUMENT(struct client_id_values),
     .values_size = sizeof(struct client_id_values),

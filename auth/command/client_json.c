@@ -66,3 +66,21 @@ json_t *client_json_secrets(const PGresult *secrets)
     }
     return array;
 }
+
+json_t *client_json_secrets_used(const PGresult *secrets)
+{
+    json_t *array = client_json_secrets(secrets), *secret;
+    size_t row;
+
+    json_array_foreach(array, row, secret)
+    {
+        const char *day;
+        enum secret_use use = secret_store_use(secrets, row, &day);
+
+        json_object_set_new(secret, "last_used_on", day != NULL ? json_string(day) : json_null());
+        json_object_set_new(secret, "last_use_unknown",
+                            json_boolean(use == SECRET_USE_OLDER ||
+                                         use == SECRET_USE_NOT_RECORDED));
+    }
+    return array;
+}

@@ -17,4 +17,7 @@ char *client_json_line(const char *object);
 /* All rows of secret_store_list, as an array. */
 json_t *client_json_secrets(const PGresult *secrets);
 
+/* All rows of secret_store_list_used, each with its last use. */
+json_t *client_json_secrets_used(const PGresult *secrets);
+
 #endif

@@ -6,14 +6,18 @@
 #include "auth/client/client.h"
 #include "common/integer.h"
 
+#define COLUMNS                                                                                    \
+    "secret_id, " STORE_TIME("created_at") ", " STORE_TIME(                                        \
+        "expires_at") ", expires_at IS NULL OR expires_at > now()"
+
+enum { ID, CREATED_AT, EXPIRES_AT, IS_LIVE, LAST_USED_ON, IS_CUT, IS_UNRECORDED };
+
 PGresult *secret_store_list(PGconn *connection, const char *client_id,
                             struct store_failure *failure)
 {
     return store_query(connection,
-                       "SELECT secret_id, " STORE_TIME("created_at") ", " STORE_TIME(
-                           "expires_at") ", expires_at IS NULL OR expires_at > now()"
-                                         " FROM client_secrets s WHERE client_id = $1"
-                                         " ORDER BY s.created_at DESC, secret_id",
+                       "SELECT " COLUMNS " FROM client_secrets s WHERE client_id = $1"
+                       " ORDER BY s.created_at DESC, secret_id",
                        1, &client_id, failure);
 }
 
@@ -22,14 +26,92 @@ struct secret_values secret_store_values(const PGresult *secrets, size_t row_num
     int row = (int)row_number;
 
     return (struct secret_values){
-        .secret_id = store_text(secrets, row, 0),
-        .created_at = store_text(secrets, row, 1),
-        .expires_at = store_text(secrets, row, 2),
-        .is_live = *PQgetvalue(secrets, row, 3) == 't',
+        .secret_id = store_text(secrets, row, ID),
+        .created_at = store_text(secrets, row, CREATED_AT),
+        .expires_at = store_text(secrets, row, EXPIRES_AT),
+        .is_live = *PQgetvalue(secrets, row, IS_LIVE) == 't',
     };
 }
 
-/* PostgreSQL sees only the digest, sent in binary. */
+/* issued_at has whole milliseconds. One row more than are wanted tells that there are more. */
+#define MADE "date_trunc('milliseconds', created_at)"
+#define USED_SQL                                                                                   \
+    "WITH newest AS MATERIALIZED (SELECT issued_at, credential FROM issued_tokens"                 \
+    "  WHERE client_id = $1"                                                                       \
+    "  AND issued_at >= (SELECT min(" MADE ") FROM client_secrets WHERE client_id = $1)"           \
+    "  ORDER BY issued_at DESC LIMIT $2::bigint + 1)"                                              \
+    " SELECT " COLUMNS ", (last_used AT TIME ZONE 'UTC')::date, is_cut, is_unrecorded"             \
+    " FROM client_secrets s, LATERAL ("                                                            \
+    "  SELECT max(issued_at) FILTER (WHERE credential = secret_id) AS last_used,"                  \
+    "   count(*) > $2 AS is_cut, bool_or(credential = '') AS is_unrecorded"                        \
+    "  FROM newest WHERE issued_at >= " MADE ") AS used"                                           \
+    " WHERE client_id = $1 ORDER BY s.created_at DESC, secret_id"
+
+static PGresult *list_used(PGconn *connection, const char *client_id, long long newest,
+                           struct store_failure *failure)
+{
+    char count[INTEGER_LENGTH_MAX + 1] = "";
+    const char *const values[] = {client_id, count};
+
+    integer_write(newest, count);
+    return store_query(connection, USED_SQL, 2, values, failure);
+}
+
+static bool has_older(const PGresult *secrets)
+{
+    const char *day;
+
+    for (int row = 0; row != PQntuples(secrets); ++row) {
+        if (secret_store_use(secrets, (size_t)row, &day) == SECRET_USE_OLDER)
+            return true;
+    }
+    return false;
+}
+
+/* A secret in use is found among few tokens. */
+static PGresult *search(PGconn *connection, const char *client_id, struct store_failure *failure)
+{
+    PGresult *secrets = list_used(connection, client_id, 1000, failure);
+
+    if (secrets == NULL || !has_older(secrets))
+        return secrets;
+    PQclear(secrets);
+    return list_used(connection, client_id, SECRET_STORE_NEWEST, failure);
+}
+
+/* The settings leave PostgreSQL only the index: without statistics, it would sort all tokens of the
+ * client instead. */
+PGresult *secret_store_list_used(PGconn *connection, const char *client_id,
+                                 struct store_failure *failure)
+{
+    PGresult *secrets;
+
+    if (!store_execute(connection,
+                       "BEGIN READ ONLY; SET LOCAL enable_sort = off;"
+                       " SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off",
+                       failure))
+        return NULL;
+    secrets = search(connection, client_id, failure);
+    if (secrets != NULL && !store_execute(connection, "COMMIT", failure)) {
+        PQclear(secrets);
+        return NULL;
+    }
+    return secrets;
+}
+
+enum secret_use secret_store_use(const PGresult *secrets, size_t row_number, const char **day)
+{
+    int row = (int)row_number;
+
+    *day = store_text(secrets, row, LAST_USED_ON);
+    if (*day != NULL)
+        return SECRET_USE_FOUND;
+    if (*PQgetvalue(secrets, row, IS_CUT) == 't')
+        return SECRET_USE_OLDER;
+    return *PQgetvalue(secrets, row, IS_UNRECORDED) == 't' ? SECRET_USE_NOT_RECORDED
+                                                           : SECRET_USE_NONE;
+}
+
 bool secret_store_add(PGconn *connection, const char *client_id, char secret[SECRET_LENGTH + 1],
                       char secret_id[SECRET_STORE_ID_SIZE], struct store_failure *failure)
 {

@@ -413,7 +413,7 @@ def test_revoked_tokens_and_disabled_organizations_in_a_server(database, jotd):
                           auth=(member.id, member.secret)).json().get("active")
 
         old = s.access_token(member)
-        assert is_active(old)
+        until(lambda: is_active(old))  # once the revoked tokens are read
         database.cli("client", "revoke-tokens", "c")
         until(lambda: not is_active(old))
         assert is_active(s.access_token(member))
@@ -428,3 +428,81 @@ def test_revoked_tokens_do_not_come_back(database, client):
     database.execute("UPDATE clients SET tokens_valid_from = '2100-01-01Z'")
     changed = in_json(database, "client", "revoke-tokens", client)
     assert changed["tokens_valid_from"] == "2100-01-01T00:00:00.000Z"
+
+
+# The days on which secrets were last used
+
+
+def issue(database, secret_id, times="now()", count=1):
+    database.execute(
+        "INSERT INTO issued_tokens (jti, client_id, tier, scope, audience, kid, issued_at,"
+        "  expires_at, credential)"
+        f" SELECT gen_random_uuid(), 'c', 'free', '', '', 'k', {times}, now(), %s"
+        " FROM generate_series(1, %s) n", (secret_id, count))
+
+
+def uses(database):
+    """By secret, newest first: the day, whether it is unknown, what the text says."""
+    secrets = in_json(database, "client", "show", "c")["secrets"]
+    lines = [line for line in database.cli("client", "show", "c").stdout.splitlines()
+             if line.startswith("secret ")]
+    assert [line.split()[1] for line in lines] == [secret["secret_id"] for secret in secrets]
+    return [(secret["last_used_on"], secret["last_use_unknown"], line.rpartition(", ")[2])
+            for secret, line in zip(secrets, lines)]
+
+
+@pytest.fixture
+def aged(database, client):
+    """A client with two secrets that are 70 and 71 days old; the ids, the newer one first."""
+    database.cli("client", "rotate", client)
+    new, old = (secret["secret_id"]
+                for secret in in_json(database, "client", "show", client)["secrets"])
+    for secret, age in (new, 70), (old, 71):
+        database.execute("UPDATE client_secrets SET created_at = now() - %s * interval '1 day'"
+                         " WHERE secret_id = %s", (age, secret))
+    return new, old
+
+
+def test_the_day_of_last_use(database, aged):
+    new, old = aged
+    never = (None, False, "not used yet")
+    assert uses(database) == [never, never]
+    issue(database, old, "'2020-01-01Z'")  # before the secret was made
+    issue(database, new, "now() - interval '70 days 1 minute'")
+    assert uses(database) == [never, never]
+    # In several partitions and, at the very end of a day, in UTC.
+    issue(database, old, "date_trunc('day', now(), 'UTC') - n * interval '30 days'"
+                         " - interval '1 millisecond'", count=2)
+    (day,), = database.execute("SELECT (date_trunc('day', now(), 'UTC') AT TIME ZONE 'UTC')::date"
+                               " - 31")
+    assert uses(database) == [never, (str(day), False, f"last used {day}")]
+    issue(database, new)
+    (today,), = database.execute("SELECT (now() AT TIME ZONE 'UTC')::date")
+    assert uses(database)[0] == (str(today), False, f"last used {today}")
+    as_reader = database.cli("client", "show", "c", env={"DATABASE_URL": database.reader_url})
+    assert f"last used {today}" in as_reader.stdout
+
+
+def test_a_token_of_the_millisecond_in_which_its_secret_was_made(database, client):
+    (secret,) = in_json(database, "client", "show", client)["secrets"]
+    issue(database, secret["secret_id"],
+          "(SELECT date_trunc('milliseconds', created_at) FROM client_secrets)")
+    assert uses(database)[0][0] is not None
+
+
+def test_tokens_that_do_not_tell_their_secret(database, aged):
+    new, _ = aged
+    issue(database, "", "now() - interval '70 days 12 hours'")
+    issue(database, new)
+    assert uses(database)[0][1:] != (True, "last use not recorded")
+    assert uses(database)[1] == (None, True, "last use not recorded")
+
+
+def test_only_the_newest_tokens_are_searched(database, aged):
+    new, old = aged
+    issue(database, old, "now() - interval '60 days'")
+    issue(database, new, "now() - n * interval '1 second'", count=99_999)
+    assert uses(database)[1][2].startswith("last used ")  # the 100,000th
+    issue(database, new, "now() - interval '1 minute'", count=2)
+    assert uses(database)[1] == (None, True, "not among its last 100,000 tokens")
+    assert uses(database)[0][2].startswith("last used ")
