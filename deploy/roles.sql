@@ -5,8 +5,8 @@
 -- before the first `jotd migrate`. If run later, run `jotd migrate` once more as jotd_owner, which
 -- grants the other roles what they need on the tables. Running this file again changes nothing.
 --
---   jotd_owner   owns the database and everything in it: for `jotd migrate`, `client`, `tier` and
---                `ledger prune`
+--   jotd_owner   owns the database and everything in it: for `jotd migrate`, `client`,
+--                `organization`, `tier` and `ledger prune`
 --   jotd_server  may do only what `jotd serve`, `jotd ledger flush` and `jotd ledger retry` need
 --   jotd_reader  reads everything except the digests of secrets, and changes nothing: for reports
 --                (queries.sql) and `jotd client list`

@@ -1,5 +1,5 @@
-/* `jotd client`: list, show, update, disable, enable, delete. client_secrets.c has the commands
- * that make or end secrets. */
+/* `jotd client`: list and show. client_update.c has the commands that change one, client_secrets.c
+ * those that make or end secrets. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,48 +15,10 @@
 #define LIST_LIMIT     100
 #define LIST_LIMIT_MAX 1000000000
 
-/* For the commands that take only an id and --json. */
-struct id_values {
-    const char *id;
-    bool json;
-};
-
-#define JSON_OPTION(type, text)                                                                    \
-    {                                                                                              \
-        .name = "json", .kind = CLI_FLAG, .offset = offsetof(type, json), .help = (text)           \
-    }
-
-static const struct cli_option id_options[] = {
-    JSON_OPTION(struct id_values, "print the client as a JSON object"),
-    {0},
-};
-
-#define ID_ARGUMENT(type)                                                                          \
-    {                                                                                              \
-        {                                                                                          \
-            "ID", offsetof(type, id), "the ID of a client is missing"                              \
-        }                                                                                          \
-    }
-
-/* Checks the id if there is one, connects and calls `act`. Reports a failure of any of them. */
-static int with_client(const struct cli_command *command, const char *id, const void *values,
-                       bool (*act)(PGconn *connection, const void *values,
-                                   struct store_failure *failure))
-{
-    struct store_failure failure;
-    PGconn *connection = NULL;
-    bool done = (id == NULL || client_store_check_id(id, &failure)) &&
-                (connection = database_connect(&failure)) != NULL &&
-                act(connection, values, &failure);
-
-    PQfinish(connection);
-    return done ? CLI_DONE : database_fail(command, &failure, CLIENT_OPTIONS_HINT);
-}
-
 /* list */
 
 struct list_values {
-    const char *tier;
+    const char *tier, *organization;
     struct cli_number limit;
     bool json;
 };
@@ -67,13 +29,21 @@ static const struct cli_option list_options[] = {
      .offset = offsetof(struct list_values, tier),
      .value = "TIER",
      .help = "only those of this tier"},
+    {.name = "organization",
+     .kind = CLI_TEXT,
+     .offset = offsetof(struct list_values, organization),
+     .value = "ID",
+     .help = "only those of this organization"},
     {.name = "limit",
      .kind = CLI_NUMBER,
      .offset = offsetof(struct list_values, limit),
      .value = "N",
      .max = LIST_LIMIT_MAX,
      .help = "how many at most, 0 for all; default: 100"},
-    JSON_OPTION(struct list_values, "print a JSON array"),
+    {.name = "json",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct list_values, json),
+     .help = "print a JSON array"},
     {0},
 };
 
@@ -111,9 +81,12 @@ static bool print_clients(const PGresult *clients, struct failure *failure)
 static bool list(PGconn *connection, const void *given, struct store_failure *failure)
 {
     const struct list_values *values = given;
-    PGresult *clients =
-        client_store_list(connection, values->tier,
-                          values->limit.is_given ? values->limit.value : LIST_LIMIT, failure);
+    const struct client_filter filter = {
+        .tier = values->tier,
+        .organization = values->organization,
+        .limit = values->limit.is_given ? values->limit.value : LIST_LIMIT,
+    };
+    PGresult *clients = client_store_list(connection, &filter, failure);
     bool done = clients != NULL;
 
     if (done && values->json)
@@ -126,7 +99,7 @@ static bool list(PGconn *connection, const void *given, struct store_failure *fa
 
 static int run_list(const struct cli_command *command, const void *values)
 {
-    return with_client(command, NULL, values, list);
+    return client_options_run(command, NULL, values, list);
 }
 
 static const struct cli_command command_list = {
@@ -144,55 +117,90 @@ static bool print_client_json(const struct client_values *client, const PGresult
 {
     json_t *object = client_json(client);
 
-    json_object_set_new(object, "secrets", client_json_secrets(secrets));
+    json_object_set_new(object, "secrets", client_json_secrets_used(secrets));
     return print_json(object, failure);
 }
 
-static void print_client(const struct client_values *client, const PGresult *secrets)
+static void print_line(const char *label, const char *value, const char *empty)
 {
-    const struct {
-        const char *label, *value, *empty;
-    } lines[] = {
-        {"client_id", client->client_id, ""},
-        {"name", client->name, ""},
-        {"tier", client->tier, ""},
-        {"scope", client->scope, "none"},
-        {"audiences", client->audiences, "the issuer"},
-        {"token_ttl", client->token_ttl, "the server's default"},
-        {"created_at", client->created_at, ""},
-        {"updated_at", client->updated_at, ""},
-        {"enabled", client->is_enabled ? "yes" : "no", ""},
-    };
+    printf("%-19s%s\n", label, value != NULL && *value != '\0' ? value : empty);
+}
 
-    for (size_t i = 0; i != COUNT_OF(lines); ++i) {
-        const char *value = lines[i].value;
+static void print_object(const char *label, const char *object)
+{
+    char *line = client_json_line(object);
 
-        printf("%-12s%s\n", lines[i].label,
-               value != NULL && *value != '\0' ? value : lines[i].empty);
+    print_line(label, line, "none");
+    free(line);
+}
+
+static void print_client(const struct client_values *client)
+{
+    print_line("client_id", client->client_id, "");
+    print_line("name", client->name, "");
+    print_line("organization", client->organization, "none");
+    print_line("tier", client->tier, "");
+    print_line("scope", client->scope, "none");
+    print_line("audiences", client->audiences, "the issuer");
+    print_line("introspect", client->introspect, "only its own tokens");
+    print_line("token_ttl", client->token_ttl, "its tier's, else the server's");
+    print_object("claims", client->claims);
+    print_object("labels", client->labels);
+    print_line("tokens_valid_from", client->tokens_valid_from, "the beginning");
+    print_line("created_at", client->created_at, "");
+    print_line("updated_at", client->updated_at, "");
+    print_line("version", client->version, "");
+    print_line("enabled", client->is_enabled ? "yes" : "no", "");
+}
+
+static void print_use(const PGresult *secrets, size_t row)
+{
+    const char *day;
+
+    switch (secret_store_use(secrets, row, &day)) {
+    case SECRET_USE_FOUND:
+        printf("last used %s\n", day);
+        break;
+    case SECRET_USE_NONE:
+        puts("not used yet");
+        break;
+    case SECRET_USE_OLDER:
+        puts("not among its last 100,000 tokens");
+        break;
+    case SECRET_USE_NOT_RECORDED:
+        puts("last use not recorded");
+        break;
     }
-    for (int row = 0; row != PQntuples(secrets); ++row) {
-        struct secret_values secret = client_store_secret(secrets, (size_t)row);
+}
 
-        printf("%-12s%s made %s, %s %s\n", "secret", secret.secret_id, secret.created_at,
+static void print_secrets(const PGresult *secrets)
+{
+    for (size_t row = 0; row != (size_t)PQntuples(secrets); ++row) {
+        struct secret_values secret = secret_store_values(secrets, row);
+
+        printf("%-19s%s made %s, %s %s, ", "secret", secret.secret_id, secret.created_at,
                secret.is_live ? "ends" : "ended",
                secret.expires_at != NULL ? secret.expires_at : "never");
+        print_use(secrets, row);
     }
 }
 
 static bool show(PGconn *connection, const void *given, struct store_failure *failure)
 {
-    const struct id_values *values = given;
+    const struct client_id_values *values = given;
     PGresult *clients = client_store_find(connection, values->id, failure), *secrets = NULL;
     bool done = clients != NULL &&
-                (secrets = client_store_secrets(connection, values->id, failure)) != NULL;
+                (secrets = secret_store_list_used(connection, values->id, failure)) != NULL;
     struct client_values client;
 
     if (done)
         client = client_store_values(clients, 0);
-    if (done && values->json)
+    if (done && values->json) {
         done = print_client_json(&client, secrets, &failure->why);
-    else if (done)
-        print_client(&client, secrets);
+    } else if (done) {
+        print_client(&client);
+        print_secrets(secrets);
+    }
     PQclear(secrets);
     PQclear(clients);
     return done;
@@ -200,184 +208,28 @@ static bool show(PGconn *connection, const void *given, struct store_failure *fa
 
 static int run_show(const struct cli_command *command, const void *given)
 {
-    return with_client(command, ((const struct id_values *)given)->id, given, show);
+    return client_options_run(command, ((const struct client_id_values *)given)->id, given, show);
 }
 
 static const struct cli_command command_show = {
     .path = "jotd client show",
     .summary = "show a client, with the ids and times of its secrets",
-    .options = id_options,
-    .arguments = ID_ARGUMENT(struct id_values),
-    .values_size = sizeof(struct id_values),
+    .help = "Shows a client, and of each of its secrets the id, when it was made, when it ends,\n"
+            "and the day (UTC) on which a token was last issued for it, as far as the ledger\n"
+            "has its tokens and among the client's newest 100,000 ones.",
+    .options = client_options_id,
+    .arguments = CLIENT_OPTIONS_ARGUMENT(struct client_id_values),
+    .values_size = sizeof(struct client_id_values),
     .run = run_show,
-};
-
-/* Changes: each returns the client's row. */
-
-static bool print_changed(PGresult *clients, const char *done, bool json,
-                          struct store_failure *failure)
-{
-    struct client_values client;
-    bool printed = true;
-
-    if (clients == NULL)
-        return false;
-    client = client_store_values(clients, 0);
-    if (json)
-        printed = print_json(client_json(&client), &failure->why);
-    else
-        printf("%s client %s\n", done, client.client_id);
-    PQclear(clients);
-    return printed;
-}
-
-struct update_values {
-    const char *id;
-    struct client_options client;
-    bool json;
-};
-
-#define AT(member) offsetof(struct update_values, member)
-
-static const struct cli_option update_options[] = {
-    {.name = "name",
-     .kind = CLI_TEXT,
-     .offset = AT(client.name),
-     .value = "NAME",
-     .help = "a name for people"},
-    {.name = "tier",
-     .kind = CLI_TEXT,
-     .offset = AT(client.tier),
-     .value = "TIER",
-     .help = "its tier (jotd tier list)"},
-    {.name = "scope",
-     .kind = CLI_TEXT,
-     .offset = AT(client.scope),
-     .value = "\"A B\"",
-     .help = "the scope that it may ask for; \"\" for none"},
-    {.name = "audience",
-     .kind = CLI_LIST,
-     .offset = AT(client.audiences),
-     .value = "URI",
-     .help = "a resource that it may ask tokens for; repeatable; \"\" for none"},
-    {.name = "token-ttl",
-     .kind = CLI_NUMBER,
-     .offset = AT(client.token_ttl),
-     .value = "SECONDS",
-     .max = CLIENT_MAX_TTL_S,
-     .help = "lifetime of its tokens; 0: as the server says"},
-    JSON_OPTION(struct update_values, "print the client as a JSON object"),
-    {0},
-};
-
-static bool update(PGconn *connection, const void *given, struct store_failure *failure)
-{
-    const struct update_values *values = given;
-    struct client_change change = client_options_change(&values->client);
-
-    return print_changed(client_store_update(connection, values->id, &change, failure), "updated",
-                         values->json, failure);
-}
-
-static int run_update(const struct cli_command *command, const void *given)
-{
-    const struct update_values *values = given;
-    struct client_change change = client_options_change(&values->client);
-    struct store_failure failure;
-
-    if (change.name == NULL && change.tier == NULL && change.scope == NULL &&
-        change.audience_count == 0 && change.token_ttl_s == NULL)
-        return cli_usage(command, "nothing to change was given");
-    if (!client_store_check(&change, &failure))
-        return database_fail(command, &failure, NULL);
-    return with_client(command, values->id, values, update);
-}
-
-static const struct cli_command command_update = {
-    .path = "jotd client update",
-    .summary = "change a client",
-    .help = "Changes what the options name, and nothing else.",
-    .options = update_options,
-    .arguments = ID_ARGUMENT(struct update_values),
-    .values_size = sizeof(struct update_values),
-    .run = run_update,
-};
-
-static bool disable(PGconn *connection, const void *given, struct store_failure *failure)
-{
-    const struct id_values *values = given;
-
-    return print_changed(client_store_enable(connection, values->id, false, failure), "disabled",
-                         values->json, failure);
-}
-
-static int run_disable(const struct cli_command *command, const void *given)
-{
-    return with_client(command, ((const struct id_values *)given)->id, given, disable);
-}
-
-static const struct cli_command command_disable = {
-    .path = "jotd client disable",
-    .summary = "refuse tokens to a client until it is enabled again",
-    .help = "The client gets no more tokens. Those that it already has stay valid until they\n"
-            "expire.",
-    .options = id_options,
-    .arguments = ID_ARGUMENT(struct id_values),
-    .values_size = sizeof(struct id_values),
-    .run = run_disable,
-};
-
-static bool enable(PGconn *connection, const void *given, struct store_failure *failure)
-{
-    const struct id_values *values = given;
-
-    return print_changed(client_store_enable(connection, values->id, true, failure), "enabled",
-                         values->json, failure);
-}
-
-static int run_enable(const struct cli_command *command, const void *given)
-{
-    return with_client(command, ((const struct id_values *)given)->id, given, enable);
-}
-
-static const struct cli_command command_enable = {
-    .path = "jotd client enable",
-    .summary = "enable a disabled client",
-    .options = id_options,
-    .arguments = ID_ARGUMENT(struct id_values),
-    .values_size = sizeof(struct id_values),
-    .run = run_enable,
-};
-
-static bool delete_client(PGconn *connection, const void *given, struct store_failure *failure)
-{
-    const struct id_values *values = given;
-
-    return print_changed(client_store_delete(connection, values->id, failure), "deleted",
-                         values->json, failure);
-}
-
-static int run_delete(const struct cli_command *command, const void *given)
-{
-    return with_client(command, ((const struct id_values *)given)->id, given, delete_client);
-}
-
-static const struct cli_command command_delete = {
-    .path = "jotd client delete",
-    .summary = "delete a client and its secrets",
-    .help = "Its issued tokens stay on record.",
-    .options = id_options,
-    .arguments = ID_ARGUMENT(struct id_values),
-    .values_size = sizeof(struct id_values),
-    .run = run_delete,
 };
 
 const struct cli_command command_client = {
     .path = "jotd client",
-    .summary = "create, list, show, update, disable, enable, delete clients; their secrets",
+    .summary = "create, list, show, update, disable, enable, delete clients; their secrets, tokens",
     .commands =
         (const struct cli_command *const[]){&command_client_create, &command_list, &command_show,
-                                            &command_update, &command_client_rotate,
-                                            &command_client_revoke_secret, &command_disable,
-                                            &command_enable, &command_delete, NULL},
+                                            &command_client_update, &command_client_rotate,
+                                            &command_client_revoke_secret,
+                                            &command_client_revoke_tokens, &command_client_disable,
+                                            &command_client_enable, &command_client_delete, NULL},
 };

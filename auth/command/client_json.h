@@ -10,11 +10,14 @@
 /* The whole client, without its secrets. */
 json_t *client_json(const struct client_values *client);
 
-/* Its audiences, and its token_ttl: null for the server's default. */
-json_t *client_json_audiences(const struct client_values *client);
-json_t *client_json_token_ttl(const struct client_values *client);
+/* Its labels or claims for people: one line of ASCII, so that it cannot change the terminal. NULL
+ * if there are none; the caller frees it. */
+char *client_json_line(const char *object);
 
-/* All rows of client_store_secrets, as an array. */
+/* All rows of secret_store_list, as an array. */
 json_t *client_json_secrets(const PGresult *secrets);
+
+/* All rows of secret_store_list_used, each with its last use. */
+json_t *client_json_secrets_used(const PGresult *secrets);
 
 #endif

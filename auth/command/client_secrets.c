@@ -12,12 +12,12 @@
 
 static json_t *made_json(const struct client_made *made, const struct client_values *client)
 {
-    json_t *object =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "client_id", client->client_id,
-                  "client_secret", made->secret, "secret_id", made->secret_id, "name", client->name,
-                  "tier", client->tier, "scope", client->scope, "audiences",
-                  client_json_audiences(client), "token_ttl", client_json_token_ttl(client));
+    json_t *object = json_pack("{s:s, s:s, s:s}", "client_id", client->client_id, "client_secret",
+                               made->secret, "secret_id", made->secret_id);
+    json_t *rest = client_json(client);
 
+    json_object_update_missing(object, rest);
+    json_decref(rest);
     if (made->old != NULL)
         json_object_set_new(object, "old_secrets", client_json_secrets(made->old));
     return object;
@@ -29,7 +29,7 @@ static bool print_text(const struct client_made *made, const struct client_value
         printf("client_id: %s\nclient_secret: %s\n", client->client_id, made->secret) > 0;
 
     for (int row = 0; row < PQntuples(made->old); ++row) {
-        struct secret_values old = client_store_secret(made->old, (size_t)row);
+        struct secret_values old = secret_store_values(made->old, (size_t)row);
 
         printf("old_secret: %s %s %s\n", old.secret_id, old.is_live ? "ends" : "has ended",
                old.expires_at);
@@ -97,6 +97,7 @@ static const struct cli_option create_options[] = {
      .max = CLIENT_MAX_TTL_S,
      .help = "lifetime of its tokens, up to 86400; default: 0, as the server\n"
              "says"},
+    CLIENT_OPTIONS(struct create_values),
     {.name = "json", .kind = CLI_FLAG, .offset = AT(json), .help = "print a JSON object"},
     {0},
 };
@@ -122,7 +123,7 @@ static int run_create(const struct cli_command *command, const void *given)
     struct store_failure failure = {.kind = STORE_UNAVAILABLE, .pointer = ""};
 
     if ((values->id != NULL && !client_store_check_id(values->id, &failure)) ||
-        !client_store_check(&change, &failure))
+        !client_change_check(&change, &failure))
         return database_fail(command, &failure, NULL);
     return create(values, &change, &failure)
                ? CLI_DONE
@@ -217,7 +218,7 @@ static const struct cli_option revoke_options[] = {
 static bool has_live(const PGresult *secrets)
 {
     for (int row = 0; row != PQntuples(secrets); ++row) {
-        if (client_store_secret(secrets, (size_t)row).is_live)
+        if (secret_store_values(secrets, (size_t)row).is_live)
             return true;
     }
     return false;

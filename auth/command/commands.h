@@ -5,11 +5,12 @@
 #include "auth/command/cli.h"
 
 extern const struct cli_command command_client, command_config, command_healthcheck, command_key,
-    command_ledger, command_migrate, command_tier, command_token;
+    command_ledger, command_migrate, command_organization, command_tier, command_token;
 
 /* Subcommands defined outside their group's file. */
-extern const struct cli_command command_client_create, command_client_rotate,
-    command_client_revoke_secret, command_key_rotate, command_ledger_flush, command_ledger_prune,
-    command_ledger_retry, command_tier_usage;
+extern const struct cli_command command_client_create, command_client_delete,
+    command_client_disable, command_client_enable, command_client_revoke_secret,
+    command_client_revoke_tokens, command_client_rotate, command_client_update, command_key_rotate,
+    command_ledger_flush, command_ledger_prune, command_ledger_retry, command_tier_usage;
 
 #endif

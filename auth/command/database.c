@@ -1,5 +1,7 @@
 #include "auth/command/database.h"
 
+#include <string.h>
+
 PGconn *database_connect(struct store_failure *failure)
 {
     struct settings settings;
@@ -19,6 +21,8 @@ int database_fail(const struct cli_command *command, const struct store_failure 
 {
     struct failure told = failure->why;
 
+    if (failure->kind == STORE_NOT_FOUND && strcmp(failure->pointer, "/organization") == 0)
+        failure_set(&told, "%.400s: `jotd organization list` shows them", failure->why.reason);
     if (failure->kind == STORE_INVALID)
         return cli_usage(command, "%s", told.reason);
     if (hint != NULL && (failure->kind == STORE_CONFLICT ||

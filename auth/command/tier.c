@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/client/client.h"
 #include "auth/command/commands.h"
 #include "auth/command/database.h"
 #include "auth/command/print.h"
@@ -13,17 +14,18 @@
 
 #define UNLIMITED "unlimited"
 
-static json_t *limit_json(const char *limit)
+static json_t *number_json(const char *number)
 {
-    return limit != NULL ? json_integer(strtoll(limit, NULL, 10)) : json_null();
+    return number != NULL ? json_integer(strtoll(number, NULL, 10)) : json_null();
 }
 
 static json_t *tier_json(const struct tier_values *tier)
 {
-    return json_pack("{s:s, s:o, s:o, s:o}", "name", tier->name, "per_minute",
-                     limit_json(tier->limits[QUOTA_MINUTE]), "per_hour",
-                     limit_json(tier->limits[QUOTA_HOUR]), "per_month",
-                     limit_json(tier->limits[QUOTA_MONTH]));
+    return json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", tier->name, "per_minute",
+                     number_json(tier->limits[QUOTA_MINUTE]), "per_hour",
+                     number_json(tier->limits[QUOTA_HOUR]), "per_month",
+                     number_json(tier->limits[QUOTA_MONTH]), "token_ttl",
+                     number_json(tier->token_ttl));
 }
 
 /* list */
@@ -49,7 +51,7 @@ static json_t *row_json(const void *tiers, size_t row)
 
 static bool print_tiers(const PGresult *tiers, struct failure *failure)
 {
-    static const char *const names[] = {"name", "per_minute", "per_hour", "per_month"};
+    static const char *const names[] = {"name", "per_minute", "per_hour", "per_month", "token_ttl"};
     size_t columns = COUNT_OF(names), rows = (size_t)PQntuples(tiers);
     const char **cells = calloc(columns * rows + 1, sizeof(*cells));
 
@@ -60,6 +62,7 @@ static bool print_tiers(const PGresult *tiers, struct failure *failure)
 
         cells[row * columns] = tier.name;
         memcpy(cells + row * columns + 1, tier.limits, sizeof(tier.limits));
+        cells[row * columns + 1 + QUOTA_WINDOWS] = tier.token_ttl;
     }
     print_table(names, columns, cells, rows);
     free(cells);
@@ -87,7 +90,9 @@ static const struct cli_command command_list = {
     .path = "jotd tier list",
     .summary = "list the tiers",
     .help = "Lists the tiers: tokens per minute, hour and calendar month (UTC) for each client.\n"
-            "A dash, or null, is unlimited.",
+            "A dash, or null, is unlimited. token_ttl is how many seconds the tokens of its\n"
+            "clients live; a dash, or null, leaves it to the server (JOTD_TOKEN_TTL). A client's\n"
+            "own token_ttl comes first.",
     .options = list_options,
     .values_size = sizeof(struct list_values),
     .run = run_list,
@@ -98,6 +103,7 @@ static const struct cli_command command_list = {
 struct set_values {
     const char *name;
     const char *limits[QUOTA_WINDOWS]; /* numbers, or UNLIMITED; NULL: unchanged */
+    struct cli_number token_ttl;
     bool json;
 };
 
@@ -117,6 +123,13 @@ static const struct cli_option set_options[] = {
      .offset = offsetof(struct set_values, limits[QUOTA_MONTH]),
      .value = "N",
      .help = "tokens in a calendar month (UTC)"},
+    {.name = "token-ttl",
+     .kind = CLI_NUMBER,
+     .offset = offsetof(struct set_values, token_ttl),
+     .value = "SECONDS",
+     .max = CLIENT_MAX_TTL_S,
+     .help = "lifetime of the tokens of its clients, except those that have one\n"
+             "of their own; up to 86400; 0: as the server says"},
     {.name = "json",
      .kind = CLI_FLAG,
      .offset = offsetof(struct set_values, json),
@@ -140,27 +153,39 @@ static const char *shown(const char *limit)
     return limit != NULL ? limit : UNLIMITED;
 }
 
+static void print_value(const struct tier_change_values *change, const char *before,
+                        const char *now)
+{
+    bool changed = change->existed && strcmp(before, now) != 0;
+
+    printf("%s%s%s", changed ? before : "", changed ? " -> " : "", now);
+}
+
+/* The lifetime only if it has or had one. */
 static void print_change(const struct tier_change_values *change)
 {
+    const char *now = change->now.token_ttl, *before = change->before.token_ttl;
+
     printf("%s%s:", change->now.name, change->existed ? "" : " (new)");
     for (int w = 0; w != QUOTA_WINDOWS; ++w) {
-        const char *now = shown(change->now.limits[w]), *before = shown(change->before.limits[w]);
-        bool changed = change->existed && strcmp(before, now) != 0;
-
-        printf("%s per %s %s%s%s", w != 0 ? "," : "", quota_window_name((enum quota_window)w),
-               changed ? before : "", changed ? " -> " : "", now);
+        printf("%s per %s ", w != 0 ? "," : "", quota_window_name((enum quota_window)w));
+        print_value(change, shown(change->before.limits[w]), shown(change->now.limits[w]));
+    }
+    if (now != NULL || before != NULL) {
+        fputs(", token_ttl ", stdout);
+        print_value(change, before != NULL ? before : "none", now != NULL ? now : "none");
     }
     putchar('\n');
 }
 
 static int set(const struct cli_command *command, const struct set_values *values,
-               const long long limits[QUOTA_WINDOWS])
+               const struct tier_settings *settings)
 {
     struct store_failure failure;
     struct tier_change_values change;
     PGconn *connection = database_connect(&failure);
     PGresult *changed =
-        connection != NULL ? tier_store_set(connection, values->name, limits, &failure) : NULL;
+        connection != NULL ? tier_store_set(connection, values->name, settings, &failure) : NULL;
     bool done = changed != NULL;
 
     if (done)
@@ -177,31 +202,30 @@ static int set(const struct cli_command *command, const struct set_values *value
 static int run_set(const struct cli_command *command, const void *given)
 {
     const struct set_values *values = given;
+    bool any = values->token_ttl.is_given;
+    struct tier_settings settings = {.token_ttl_s =
+                                         any ? values->token_ttl.value : TIER_STORE_UNCHANGED};
     struct store_failure failure;
-    long long limits[QUOTA_WINDOWS];
-    bool any = false;
 
     if (!tier_store_check_name(values->name, &failure))
         return database_fail(command, &failure, NULL);
     for (size_t w = 0; w != QUOTA_WINDOWS; ++w) {
         any = any || values->limits[w] != NULL;
-        if (!read_limit(values->limits[w], &limits[w]))
+        if (!read_limit(values->limits[w], &settings.limits[w]))
             return cli_usage(command, "a figure is a whole number from 1 to 10^12, or the word "
                                       "unlimited");
     }
     if (!any)
-        return cli_usage(command, "what is to be set? give --per-minute, --per-hour or "
-                                  "--per-month; the others stay as they are");
-    return set(command, values, limits);
+        return cli_usage(command, "what is to be set? give --per-minute, --per-hour, --per-month "
+                                  "or --token-ttl; the others stay as they are");
+    return set(command, values, &settings);
 }
 
 static const struct cli_command command_set = {
     .path = "jotd tier set",
-    .summary = "make a tier, or change its limits",
-    .help = "Makes the tier, or changes the limits that are given; the others stay as they are,\n"
-            "or unlimited in a new tier. Takes effect at once, everywhere. Prints the limits "
-            "before\n"
-            "and after.",
+    .summary = "make a tier, or change its limits and its token lifetime",
+    .help = "Makes the tier, or changes what is given; the rest stays as it is, or unlimited in a\n"
+            "new tier. Takes effect at once, everywhere. Prints the values before and after.",
     .options = set_options,
     .notes = "Example: jotd tier set partner --per-minute 1000 --per-month 1000000",
     .arguments = {{"NAME", offsetof(struct set_values, name), "the NAME of a tier is missing"}},
@@ -241,7 +265,8 @@ static int run_delete(const struct cli_command *command, const void *given)
     if (!tier_store_check_name(values->name, &failure) || !delete_tier(values, &failure))
         return database_fail(command, &failure,
                              failure.kind == STORE_CONFLICT
-                                 ? "give them another by `jotd client update ID --tier T` first"
+                                 ? "give them another by `jotd client update ID --tier T` or `jotd "
+                                   "organization update ID --tier T` first"
                                  : "`jotd tier list` shows them");
     if (!values->json)
         printf("deleted tier %s\n", values->name);
@@ -252,8 +277,8 @@ static int run_delete(const struct cli_command *command, const void *given)
 
 static const struct cli_command command_delete = {
     .path = "jotd tier delete",
-    .summary = "delete a tier that no client uses",
-    .help = "Deletes a tier; refused while clients use it.",
+    .summary = "delete a tier that nobody uses",
+    .help = "Deletes a tier; refused while clients or organizations use it.",
     .options = delete_options,
     .arguments = {{"NAME", offsetof(struct delete_values, name), "the NAME of a tier is missing"}},
     .values_size = sizeof(struct delete_values),

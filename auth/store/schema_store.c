@@ -122,7 +122,7 @@ static bool apply(PGconn *connection, const struct migration *migration,
         store_execute(connection, migration->sql, &cause) &&
         record(connection, migration, &cause) && store_execute(connection, "COMMIT", &cause))
         return true;
-    return store_fail(failure, cause.kind, "", "migration %s was not applied: %.400s",
+    return store_fail(failure, STORE_UNAVAILABLE, "", "migration %s was not applied: %.400s",
                       migration->name, cause.why.reason);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "auth/migrations.h"
+#include "common/attributes.h"
 #include "common/pg/pg_parameters.h"
 
 #define REASON_SIZE 384
@@ -78,14 +79,44 @@ PGconn *store_connect(const char *url, const char *application, bool check_schem
 }
 
 /* Operations look before they change something. What another one changed in between violates a
- * constraint: SQLSTATE 23503 or 23505. */
-static enum store_kind kind_of(const PGresult *result)
+ * constraint: SQLSTATE 23503 or 23505. A value that breaks a rule which only PostgreSQL checks is
+ * 23514, or a number or character that it cannot store. */
+static enum store_kind kind_of(const char *state)
 {
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    static const char *const conflicts[] = {"23503", "23505"};
+    static const char *const invalid[] = {"23514", "22003", "22021", "22P05"};
 
-    return state != NULL && (strcmp(state, "23503") == 0 || strcmp(state, "23505") == 0)
-               ? STORE_CONFLICT
-               : STORE_UNAVAILABLE;
+    for (size_t i = 0; state != NULL && i != COUNT_OF(conflicts); ++i) {
+        if (strcmp(state, conflicts[i]) == 0)
+            return STORE_CONFLICT;
+    }
+    for (size_t i = 0; state != NULL && i != COUNT_OF(invalid); ++i) {
+        if (strcmp(state, invalid[i]) == 0)
+            return STORE_INVALID;
+    }
+    return STORE_UNAVAILABLE;
+}
+
+/* Says a constraint's rule in words, if it is one that a change is not checked against beforehand,
+ * because it depends on what is there already. */
+static bool explain(const PGresult *result, struct store_failure *failure)
+{
+    static const struct {
+        const char *constraint, *pointer, *rule;
+    } rules[] = {
+        {"clients_claims_check", "/claims",
+         "the claims of a client are at most 2 KiB of JSON together"},
+        {"clients_labels_check", "/labels", "a client has at most 16 labels"},
+    };
+    const char *constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME);
+
+    for (size_t i = 0; constraint != NULL && i != COUNT_OF(rules); ++i) {
+        if (strcmp(constraint, rules[i].constraint) == 0) {
+            store_fail(failure, STORE_INVALID, rules[i].pointer, "%s", rules[i].rule);
+            return true;
+        }
+    }
+    return false;
 }
 
 PGresult *store_check(PGconn *connection, PGresult *result, struct store_failure *failure)
@@ -95,8 +126,9 @@ PGresult *store_check(PGconn *connection, PGresult *result, struct store_failure
 
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
         return result;
-    store_fail(failure, kind_of(result), "", "PostgreSQL: %s",
-               reason_of(connection, result, reason));
+    if (!explain(result, failure))
+        store_fail(failure, kind_of(PQresultErrorField(result, PG_DIAG_SQLSTATE)), "",
+                   "PostgreSQL: %s", reason_of(connection, result, reason));
     PQclear(result);
     return NULL;
 }

@@ -14,7 +14,7 @@
 #include "common/failure.h"
 
 enum store_kind {
-    STORE_INVALID,     /* a value is malformed */
+    STORE_INVALID,     /* a value breaks a rule */
     STORE_NOT_FOUND,   /* the object, or one that a value names */
     STORE_CONFLICT,    /* it already exists, or is in use */
     STORE_UNAVAILABLE, /* PostgreSQL cannot be reached, or refuses */
@@ -40,6 +40,8 @@ MUST_USE PGconn *store_connect(const char *url, const char *application, bool ch
 /* An SQL expression for a timestamptz as RFC 3339 text in UTC. */
 #define STORE_TIME(column)                                                                         \
     "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+#define STORE_TIME_MS(column)                                                                      \
+    "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 
 /* Returns `result`; if it is an error, clears it, sets `failure` and returns NULL. */
 MUST_USE PGresult *store_check(PGconn *connection, PGresult *result, struct store_failure *failure);

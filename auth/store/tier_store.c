@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/client/client.h"
 #include "auth/quota/tier.h"
 #include "common/integer.h"
 
-#define COLUMNS "name, per_minute, per_hour, per_month"
+#define COLUMNS "name, per_minute, per_hour, per_month, token_ttl"
 
 bool tier_store_check_name(const char *name, struct store_failure *failure)
 {
@@ -44,9 +45,11 @@ bool tier_store_check_exists(PGconn *connection, const char *name, struct store_
                                "there is no tier %.64s; there are: %s", name, names);
 }
 
-static struct tier_values values_at(const PGresult *result, int row, int name, int first)
+/* `first` is the column of the first limit; the lifetime follows them. */
+static struct tier_values values_at(const PGresult *result, int row, int first)
 {
-    struct tier_values values = {.name = store_text(result, row, name)};
+    struct tier_values values = {.name = store_text(result, row, 0),
+                                 .token_ttl = store_text(result, row, first + QUOTA_WINDOWS)};
 
     for (int w = 0; w != QUOTA_WINDOWS; ++w)
         values.limits[w] = store_text(result, row, first + w);
@@ -63,63 +66,99 @@ PGresult *tier_store_list(PGconn *connection, struct store_failure *failure)
 
 struct tier_values tier_store_values(const PGresult *tiers, size_t row)
 {
-    return values_at(tiers, (int)row, 0, 1);
+    return values_at(tiers, (int)row, 1);
 }
 
-/* Returns the name and new limits, then the old limits (NULL is unlimited), then whether the tier
- * existed. Limits that are not given stay. */
+#define PARAMETERS (1 + QUOTA_WINDOWS + 1)
+
+/* Returns the name and the new values, then the old values (NULL is unlimited, or no lifetime of
+ * its own), then whether the tier existed. What is not given stays. */
 #define SET_SQL                                                                                    \
     "WITH old AS (SELECT * FROM tiers WHERE name = $1)"                                            \
     " INSERT INTO tiers (" COLUMNS ")"                                                             \
-    " VALUES ($1, nullif($2::bigint, 0), nullif($3::bigint, 0), nullif($4::bigint, 0))"            \
+    " VALUES ($1, nullif($2::bigint, 0), nullif($3::bigint, 0), nullif($4::bigint, 0),"            \
+    "  nullif($5::int, 0))"                                                                        \
     " ON CONFLICT (name) DO UPDATE SET"                                                            \
     "  per_minute = CASE WHEN $2 IS NULL THEN tiers.per_minute ELSE excluded.per_minute END,"      \
     "  per_hour = CASE WHEN $3 IS NULL THEN tiers.per_hour ELSE excluded.per_hour END,"            \
-    "  per_month = CASE WHEN $4 IS NULL THEN tiers.per_month ELSE excluded.per_month END"          \
+    "  per_month = CASE WHEN $4 IS NULL THEN tiers.per_month ELSE excluded.per_month END,"         \
+    "  token_ttl = CASE WHEN $5 IS NULL THEN tiers.token_ttl ELSE excluded.token_ttl END"          \
     " RETURNING " COLUMNS ", (SELECT per_minute FROM old), (SELECT per_hour FROM old),"            \
-    "  (SELECT per_month FROM old), EXISTS (SELECT FROM old)"
+    "  (SELECT per_month FROM old), (SELECT token_ttl FROM old), EXISTS (SELECT FROM old)"
 
-PGresult *tier_store_set(PGconn *connection, const char *name,
-                         const long long limits[QUOTA_WINDOWS], struct store_failure *failure)
+static bool check_settings(const struct tier_settings *settings, struct store_failure *failure)
 {
-    char texts[QUOTA_WINDOWS][INTEGER_LENGTH_MAX + 1] = {{0}};
-    const char *values[1 + QUOTA_WINDOWS] = {name};
-
-    if (!tier_store_check_name(name, failure))
-        return NULL;
     for (size_t w = 0; w != QUOTA_WINDOWS; ++w) {
-        if (limits[w] < TIER_STORE_UNCHANGED || limits[w] > TIER_STORE_LIMIT_MAX) {
-            store_fail(failure, STORE_INVALID, "", "a limit is a whole number from 1 to 10^12");
-            return NULL;
-        }
-        integer_write(limits[w], texts[w]);
-        values[1 + w] = limits[w] != TIER_STORE_UNCHANGED ? texts[w] : NULL;
+        if (settings->limits[w] < TIER_STORE_UNCHANGED ||
+            settings->limits[w] > TIER_STORE_LIMIT_MAX)
+            return store_fail(failure, STORE_INVALID, "",
+                              "a limit is a whole number from 1 to 10^12");
     }
-    return store_query(connection, SET_SQL, 1 + QUOTA_WINDOWS, values, failure);
+    return (settings->token_ttl_s >= TIER_STORE_UNCHANGED &&
+            settings->token_ttl_s <= CLIENT_MAX_TTL_S) ||
+           store_fail(failure, STORE_INVALID, "/token_ttl",
+                      "a token_ttl is a whole number from 0 to %d", CLIENT_MAX_TTL_S);
+}
+
+PGresult *tier_store_set(PGconn *connection, const char *name, const struct tier_settings *settings,
+                         struct store_failure *failure)
+{
+    char texts[PARAMETERS][INTEGER_LENGTH_MAX + 1] = {{0}};
+    const char *values[PARAMETERS] = {name};
+
+    if (!tier_store_check_name(name, failure) || !check_settings(settings, failure))
+        return NULL;
+    for (size_t i = 1; i != PARAMETERS; ++i) {
+        long long value = i <= QUOTA_WINDOWS ? settings->limits[i - 1] : settings->token_ttl_s;
+
+        integer_write(value, texts[i]);
+        values[i] = value != TIER_STORE_UNCHANGED ? texts[i] : NULL;
+    }
+    return store_query(connection, SET_SQL, PARAMETERS, values, failure);
 }
 
 struct tier_change_values tier_store_change(const PGresult *changed)
 {
     return (struct tier_change_values){
-        .now = values_at(changed, 0, 0, 1),
-        .before = values_at(changed, 0, 0, 1 + QUOTA_WINDOWS),
-        .existed = *PQgetvalue(changed, 0, 1 + 2 * QUOTA_WINDOWS) == 't',
+        .now = values_at(changed, 0, 1),
+        .before = values_at(changed, 0, PARAMETERS),
+        .existed = *PQgetvalue(changed, 0, 2 * PARAMETERS - 1) == 't',
     };
+}
+
+/* Fails if clients or organizations use the tier, and says how many. */
+static bool check_unused(PGconn *connection, const char *name, struct store_failure *failure)
+{
+    PGresult *result = store_query(connection,
+                                   "SELECT (SELECT count(*) FROM clients WHERE tier = $1),"
+                                   " (SELECT count(*) FROM organizations WHERE tier = $1)",
+                                   1, &name, failure);
+    long long clients, organizations;
+
+    if (result == NULL)
+        return false;
+    clients = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    organizations = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+    PQclear(result);
+    if (organizations == 0 && clients == 0)
+        return true;
+    if (organizations == 0)
+        return store_fail(failure, STORE_CONFLICT, "", "%lld client%s of tier %s", clients,
+                          clients == 1 ? " is" : "s are", name);
+    return store_fail(failure, STORE_CONFLICT, "",
+                      "%lld client%s and %lld organization%s are of "
+                      "tier %s",
+                      clients, clients == 1 ? "" : "s", organizations,
+                      organizations == 1 ? "" : "s", name);
 }
 
 bool tier_store_delete(PGconn *connection, const char *name, struct store_failure *failure)
 {
-    PGresult *result =
-        store_query(connection, "SELECT count(*) FROM clients WHERE tier = $1", 1, &name, failure);
-    long long users = result == NULL ? 0 : strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    PGresult *result;
     bool deleted;
 
-    PQclear(result);
-    if (result == NULL)
+    if (!check_unused(connection, name, failure))
         return false;
-    if (users != 0)
-        return store_fail(failure, STORE_CONFLICT, "", "%lld client%s of tier %s", users,
-                          users == 1 ? " is" : "s are", name);
     result = store_query(connection, "DELETE FROM tiers WHERE name = $1", 1, &name, failure);
     deleted = result != NULL && strcmp(PQcmdTuples(result), "1") == 0;
     if (result != NULL && !deleted)

@@ -1,4 +1,4 @@
-/* Tiers: the token quotas of their clients. */
+/* Tiers: the token quotas of their clients, and how long their tokens live. */
 #ifndef AUTH_STORE_TIER_STORE_H
 #define AUTH_STORE_TIER_STORE_H
 
@@ -17,6 +17,7 @@
 struct tier_values {
     const char *name;
     const char *limits[QUOTA_WINDOWS];
+    const char *token_ttl; /* seconds; NULL: none of its own */
 };
 
 /* A tier after and before a change; `before` means nothing unless it existed. */
@@ -26,7 +27,15 @@ struct tier_change_values {
 };
 
 #define TIER_STORE_UNLIMITED 0
+#define TIER_STORE_NO_TTL    0
 #define TIER_STORE_UNCHANGED (-1)
+
+/* What to set: numbers of tokens and seconds, or one of the constants above. In a new tier,
+ * unchanged means unlimited, or no lifetime of its own. */
+struct tier_settings {
+    long long limits[QUOTA_WINDOWS];
+    long long token_ttl_s;
+};
 
 MUST_USE bool tier_store_check_name(const char *name, struct store_failure *failure);
 
@@ -37,14 +46,13 @@ MUST_USE bool tier_store_check_exists(PGconn *connection, const char *name,
 MUST_USE PGresult *tier_store_list(PGconn *connection, struct store_failure *failure);
 struct tier_values tier_store_values(const PGresult *tiers, size_t row);
 
-/* Creates or changes a tier. Each limit is a number of tokens or one of the constants above; in a
- * new tier, unchanged means unlimited. NULL on failure. */
+/* Creates or changes a tier. NULL on failure. */
 MUST_USE PGresult *tier_store_set(PGconn *connection, const char *name,
-                                  const long long limits[QUOTA_WINDOWS],
+                                  const struct tier_settings *settings,
                                   struct store_failure *failure);
 struct tier_change_values tier_store_change(const PGresult *changed);
 
-/* Fails while clients use it. */
+/* Fails while clients or organizations use it. */
 MUST_USE bool tier_store_delete(PGconn *connection, const char *name,
                                 struct store_failure *failure);
 
