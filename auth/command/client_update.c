@@ -72,11 +72,9 @@ static bool update(PGconn *connection, const void *given, struct store_failure *
 {
     const struct update_values *values = given;
     struct client_change change = client_options_change(&values->client);
-    PGresult *updated = client_store_update(connection, values->id, &change, failure);
 
-    if (updated != NULL && client_store_has_moved(updated))
-        fputs("The client has changed its organization: its tokens are counted anew.\n", stderr);
-    return print_changed(updated, "updated", values->json, failure);
+    return print_changed(client_store_update(connection, values->id, &change, failure), "updated",
+                         values->json, failure);
 }
 
 static int run_update(const struct cli_command *command, const void *given)
@@ -97,8 +95,7 @@ const struct cli_command command_client_update = {
     .summary = "change a client",
     .help = "Changes what the options name, and nothing else. --label and --claim change the\n"
             "labels and claims of those names, --audience and --introspect replace the whole\n"
-            "list. When the client moves to another organization, or out of one, its tokens\n"
-            "are counted anew.",
+            "list.",
     .options = update_options,
     .arguments = CLIENT_OPTIONS_ARGUMENT(struct update_values),
     .values_size = sizeof(struct update_values),

@@ -105,8 +105,7 @@ static const struct cli_option create_options[] = {
      .kind = CLI_TEXT,
      .offset = offsetof(struct create_values, change.tier),
      .value = "TIER",
-     .help = "the limits of all its clients together (jotd tier list);\n"
-             "default: unlimited"},
+     .help = "its tier (jotd tier list); default: unlimited"},
     JSON_OPTION(struct create_values, "print the organization as a JSON object"),
     {0},
 };
@@ -279,7 +278,7 @@ static const struct cli_option update_options[] = {
      .kind = CLI_TEXT,
      .offset = offsetof(struct update_values, change.tier),
      .value = "TIER",
-     .help = "the limits of all its clients together (jotd tier list)"},
+     .help = "its tier (jotd tier list)"},
     JSON_OPTION(struct update_values, "print the organization as a JSON object"),
     {0},
 };
@@ -397,9 +396,9 @@ const struct cli_command command_organization = {
     .path = "jotd organization",
     .summary = "create, list, show, update, enable, disable, delete organizations",
     .help = "An organization holds clients, and a client is of one organization or of none\n"
-            "(jotd client update CLIENT_ID --organization ID). Its tier limits all its clients\n"
-            "together, beside the tier of each client. While it is disabled, none of its\n"
-            "clients gets anything.",
+            "(jotd client update CLIENT_ID --organization ID). While it is disabled, none of its\n"
+            "clients gets anything, and their tokens are inactive at /introspect. Its tier is on\n"
+            "record, and limits nothing: each client is held to its own tier.",
     .commands = (const struct cli_command *const[]){&command_create, &command_list, &command_show,
                                                     &command_update, &command_enable,
                                                     &command_disable, &command_delete, NULL},

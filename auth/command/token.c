@@ -53,25 +53,22 @@ static bool read_text(struct slice text, struct given_token *given)
     return jti != NULL && uuid_parse(slice_of(jti), &given->named.jti);
 }
 
-/* Reads a jti or a token; `-` stands for a line on stdin. */
+/* A line of stdin, without its end. */
+static bool read_line(struct given_token *given)
+{
+    char *line = OPENSSL_zalloc(TOKEN_MAX + 2);
+    bool read = line != NULL && fgets(line, TOKEN_MAX + 2, stdin) != NULL &&
+                read_text(slice_trim_end(slice_of(line), '\n'), given);
+
+    OPENSSL_clear_free(line, TOKEN_MAX + 2);
+    return read;
+}
+
+/* Reads a jti or a token; `-` stands for a line of stdin. */
 static bool read_token(const char *text, struct given_token *given, struct store_failure *failure)
 {
-    char *line = NULL;
-    bool read;
+    bool read = strcmp(text, "-") == 0 ? read_line(given) : read_text(slice_of(text), given);
 
-    if (strcmp(text, "-") == 0) {
-        size_t size = TOKEN_MAX + 2;
-        char *buffer = malloc(size);
-
-        line = buffer != NULL ? fgets(buffer, (int)size, stdin) : NULL;
-        if (line == NULL)
-            free(buffer);
-        text = line != NULL ? line : "";
-    }
-    read = read_text(slice_trim_end(slice_of(text), '\n'), given);
-    if (line != NULL)
-        OPENSSL_cleanse(line, strlen(line));
-    free(line);
     return read || store_fail(failure, STORE_INVALID, "/jti",
                               "this is neither a jti, such as 0192f1a5-7c3e-7d10-9f3b-"
                               "2a6b1c4d5e6f, nor a token");

@@ -40,7 +40,6 @@ enum {
     CLAIMS,
     TOKENS_VALID_FROM,
     VERSION,
-    HAS_MOVED, /* of an update */
 };
 
 struct client_values client_store_values(const PGresult *clients, size_t row_number)
@@ -167,21 +166,18 @@ static PGresult *update_client(PGconn *connection, const char *client_id,
         !organization_store_check_exists(connection, change->organization, failure))
         return NULL;
     bind_values(client_id, change, columns, values);
-    return store_query(
-        connection,
-        "UPDATE clients SET name = coalesce($2, name), tier = coalesce($3, tier),"
-        " scopes = coalesce(string_to_array($4, ' '), scopes),"
-        " audiences = coalesce(string_to_array($5, ' '), audiences),"
-        " token_ttl = CASE WHEN $6::int IS NULL THEN token_ttl"
-        "  ELSE nullif($6::int, 0) END,"
-        " organization = CASE WHEN $7::text IS NULL THEN organization"
-        "  ELSE nullif($7, '') END,"
-        " introspect = coalesce(string_to_array($8, ' '), introspect),"
-        " labels = " LABELS_SQL ", claims = " CLAIMS_SQL
-        " FROM (SELECT organization AS old_organization FROM clients WHERE client_id = $1) AS old"
-        " WHERE client_id = $1 RETURNING " COLUMNS
-        ", organization IS DISTINCT FROM old_organization",
-        PARAMETERS, values, failure);
+    return store_query(connection,
+                       "UPDATE clients SET name = coalesce($2, name), tier = coalesce($3, tier),"
+                       " scopes = coalesce(string_to_array($4, ' '), scopes),"
+                       " audiences = coalesce(string_to_array($5, ' '), audiences),"
+                       " token_ttl = CASE WHEN $6::int IS NULL THEN token_ttl"
+                       "  ELSE nullif($6::int, 0) END,"
+                       " organization = CASE WHEN $7::text IS NULL THEN organization"
+                       "  ELSE nullif($7, '') END,"
+                       " introspect = coalesce(string_to_array($8, ' '), introspect),"
+                       " labels = " LABELS_SQL ", claims = " CLAIMS_SQL
+                       " WHERE client_id = $1 RETURNING " COLUMNS,
+                       PARAMETERS, values, failure);
 }
 
 PGresult *client_store_update(PGconn *connection, const char *client_id,
@@ -195,11 +191,6 @@ PGresult *client_store_update(PGconn *connection, const char *client_id,
                                 client_id, failure);
     client_change_dispose(&columns);
     return updated;
-}
-
-bool client_store_has_moved(const PGresult *updated)
-{
-    return *PQgetvalue(updated, 0, HAS_MOVED) == 't';
 }
 
 PGresult *client_store_enable(PGconn *connection, const char *client_id, bool is_enabled,

@@ -74,9 +74,6 @@ MUST_USE PGresult *client_store_revoke_tokens(PGconn *connection, const char *cl
 MUST_USE PGresult *client_store_delete(PGconn *connection, const char *client_id,
                                        struct store_failure *failure);
 
-/* Whether the update has moved the client to another organization, or out of one. */
-bool client_store_has_moved(const PGresult *updated);
-
 /* Reads a row of these results. */
 struct client_values client_store_values(const PGresult *clients, size_t row);
 

@@ -47,24 +47,21 @@ static void gives_each_second_its_share(void **state)
 
 static void *take_some(void *data)
 {
-    (void)data;
-    return (void *)take(2000, 9000);
+    *(size_t *)data = take(2000, 9000);
+    return NULL;
 }
 
 static void counts_over_all_threads(void **state)
 {
     pthread_t threads[4];
-    size_t taken = 0;
-    void *one;
+    size_t taken[4];
 
     (void)state;
     for (size_t i = 0; i != 4; ++i)
-        assert_int_equal(pthread_create(&threads[i], NULL, take_some, NULL), 0);
-    for (size_t i = 0; i != 4; ++i) {
-        assert_int_equal(pthread_join(threads[i], &one), 0);
-        taken += (size_t)one;
-    }
-    assert_int_equal(taken, 1000);
+        assert_int_equal(pthread_create(&threads[i], NULL, take_some, taken + i), 0);
+    for (size_t i = 0; i != 4; ++i)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(taken[0] + taken[1] + taken[2] + taken[3], 1000);
 }
 
 int main(void)

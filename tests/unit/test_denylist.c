@@ -154,6 +154,7 @@ static void is_current_while_it_is_complete(void **state)
 #define STEADY 1000 /* numbers that are in it all the time */
 
 static atomic_bool stopping;
+static atomic_size_t missed_by_readers;
 
 static void *read_all(void *data)
 {
@@ -166,7 +167,8 @@ static void *read_all(void *data)
         for (uint64_t i = 0; i != STEADY; ++i)
             missed += has(UINT64_MAX - i); /* never added */
     }
-    return (void *)missed;
+    atomic_fetch_add(&missed_by_readers, missed);
+    return NULL;
 }
 
 /* The writer reuses and empties the slots around the steady ones. */
@@ -174,7 +176,6 @@ static void readers_never_miss_anything(void **state)
 {
     pthread_t readers[2];
     uint64_t number = STEADY;
-    void *missed;
 
     (void)state;
     atomic_store(&stopping, false);
@@ -188,10 +189,9 @@ static void readers_never_miss_anything(void **state)
         denylist_sweep(&denylist, NOW + second);
     }
     atomic_store(&stopping, true);
-    for (size_t i = 0; i != 2; ++i) {
-        assert_int_equal(pthread_join(readers[i], &missed), 0);
-        assert_null(missed);
-    }
+    for (size_t i = 0; i != 2; ++i)
+        assert_int_equal(pthread_join(readers[i], NULL), 0);
+    assert_int_equal(missed_by_readers, 0);
 }
 
 int main(void)
