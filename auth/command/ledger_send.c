@@ -81,8 +81,7 @@ static bool connect_sender(struct ledger_sender *sender, const struct settings *
     bool reached = connection != NULL;
 
     PQfinish(connection);
-    sender->pg.url = settings->database_url;
-    sender->base = settings->spool_dir;
+    ledger_sender_open(sender, settings->database_url, settings->spool_dir);
     return reached && ledger_pg_connect(&sender->pg, failure);
 }
 

@@ -135,12 +135,12 @@ static void maintain(struct ledger *ledger)
         counter_add(&ledger->maintenance_errors, 1);
         atomic_store(&ledger->maintenance_fails, true);
     }
-    ledger_pg_close(&ledger->sender.pg);
+    pg_blocking_close(&ledger->sender.pg);
     ledger->maintain_at_ms = clock_monotonic_ms() + 60000;
 }
 
 /* Keeps syncing closed segments to disk, even while PostgreSQL is slow to answer. */
-static void on_wait(struct ledger_pg *pg)
+static void on_wait(struct pg_blocking *pg)
 {
     struct ledger *ledger = H2O_STRUCT_FROM_MEMBER(struct ledger, sender.pg, pg);
 
@@ -182,7 +182,7 @@ static void *run(void *data)
         if (!flushed)
             spool_pause(&ledger->spool, backoff_pause_ms(&ledger->backoff));
     }
-    ledger_pg_close(&ledger->sender.pg);
+    pg_blocking_close(&ledger->sender.pg);
     atomic_store(&ledger->ended, true);
     return NULL;
 }
@@ -194,9 +194,8 @@ bool ledger_open(struct ledger *ledger, const char *database_url, const struct s
 
     with_format.format = LEDGER_ROW_FORMAT;
     ledger->backoff = (struct backoff){.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS};
-    ledger->sender.pg.url = database_url;
+    ledger_sender_open(&ledger->sender, database_url, config->base);
     ledger->sender.pg.on_wait = on_wait;
-    ledger->sender.base = config->base;
     return spool_open(&ledger->spool, &with_format, failure);
 }
 

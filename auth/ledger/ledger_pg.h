@@ -1,6 +1,5 @@
-/* The ledger's connection to PostgreSQL: blocking, with its own deadlines. A call that times out
- * closes it, and later calls fail until it is reconnected.
- */
+/* What the ledger does on its connection to PostgreSQL (pg_blocking.h), and what its answers mean
+ * for the rows. */
 #ifndef AUTH_LEDGER_LEDGER_PG_H
 #define AUTH_LEDGER_LEDGER_PG_H
 
@@ -11,15 +10,8 @@
 
 #include "common/attributes.h"
 #include "common/failure.h"
+#include "common/pg/pg_blocking.h"
 #include "common/slice.h"
-
-/* Zero it and set `url`. */
-struct ledger_pg {
-    const char *url;
-    void (*on_wait)(struct ledger_pg *); /* called each second of a wait for PostgreSQL; or NULL */
-    PGconn *connection;                  /* NULL: not connected */
-    uint64_t notice_ms;                  /* monotonic: when a notice was last logged */
-};
 
 enum ledger_outcome {
     LEDGER_WRITTEN,
@@ -27,15 +19,12 @@ enum ledger_outcome {
     LEDGER_FAILED,  /* may succeed later */
 };
 
+/* For the ledger's connections. */
+#define LEDGER_PG_NAME              "ledger"
+#define LEDGER_PG_ANSWER_TIMEOUT_MS 25000 /* if not even the error of a time-out arrives */
+
 /* Connects unless already connected. Fails on an incompatible schema. */
-MUST_USE bool ledger_pg_connect(struct ledger_pg *pg, struct failure *failure);
-
-/* Harmless if already closed. */
-void ledger_pg_close(struct ledger_pg *pg);
-
-/* Runs statements by the simple protocol. Returns the result of the last one, or of the one that
- * failed; the caller owns it. NULL if there is no connection, or it was lost. */
-MUST_USE PGresult *ledger_pg_execute(struct ledger_pg *pg, const char *sql);
+MUST_USE bool ledger_pg_connect(struct pg_blocking *pg, struct failure *failure);
 
 /* Frees `result`, which may be NULL, and says what it means; sets `failure` if it is not as
  * expected. */
@@ -43,11 +32,11 @@ enum ledger_outcome ledger_pg_judge(PGresult *result, ExecStatusType expected,
                                     struct failure *failure);
 
 /* Runs statements, the last of which must return no rows. */
-MUST_USE bool ledger_pg_command(struct ledger_pg *pg, const char *sql, struct failure *failure);
+MUST_USE bool ledger_pg_command(struct pg_blocking *pg, const char *sql, struct failure *failure);
 
 /* Adds lines in COPY's text format to issued_tokens; `format` (ledger_row.h) says which columns
  * they have. After LEDGER_REFUSED, roll back the transaction or the savepoint. */
-MUST_USE enum ledger_outcome ledger_pg_copy(struct ledger_pg *pg, unsigned format,
+MUST_USE enum ledger_outcome ledger_pg_copy(struct pg_blocking *pg, unsigned format,
                                             struct slice lines, struct failure *failure);
 
 #endif

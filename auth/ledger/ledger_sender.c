@@ -17,6 +17,14 @@
 #define OLD_MS         86400000
 #define FORGET_AT_ONCE "100000" /* batches, or revoked tokens */
 
+void ledger_sender_open(struct ledger_sender *sender, const char *url, const char *base)
+{
+    sender->pg = (struct pg_blocking){.name = LEDGER_PG_NAME,
+                                      .url = url,
+                                      .answer_timeout_ms = LEDGER_PG_ANSWER_TIMEOUT_MS};
+    sender->base = base;
+}
+
 /* Counts a finished segment, and removes it from the list and the disk. */
 static void finish(struct ledger_sender *sender, struct spool *spool,
                    struct spool_segment **segments, struct spool_segment *segment)
@@ -53,7 +61,7 @@ static PGresult *begin(struct ledger_sender *sender, const struct spool_segment 
     }
     buffer_append(&sql, " ON CONFLICT DO NOTHING RETURNING batch_id",
                   sizeof(" ON CONFLICT DO NOTHING RETURNING batch_id"));
-    result = ledger_pg_execute(&sender->pg, sql.bytes);
+    result = pg_blocking_execute(&sender->pg, sql.bytes);
     buffer_dispose(&sql);
     return result;
 }
@@ -208,9 +216,8 @@ static bool send_by_halves(struct ledger_sender *sender, struct spool_segment *s
 static bool is_expired(struct ledger_sender *sender, const struct spool_segment *segment,
                        bool *expired, struct failure *failure)
 {
-    PGresult *result =
-        ledger_pg_execute(&sender->pg,
-                          "BEGIN; SELECT (extract(epoch FROM ledger_watermark()) * 1000)::bigint");
+    PGresult *result = pg_blocking_execute(
+        &sender->pg, "BEGIN; SELECT (extract(epoch FROM ledger_watermark()) * 1000)::bigint");
 
     if (PQresultStatus(result) != PGRES_TUPLES_OK)
         return ledger_pg_judge(result, PGRES_TUPLES_OK, failure), false;
@@ -324,13 +331,13 @@ bool ledger_sender_send(struct ledger_sender *sender, struct spool *spool,
         finish(sender, spool, segments, *segments);
     }
     if (outcome == LEDGER_FAILED)
-        ledger_pg_close(&sender->pg);
+        pg_blocking_close(&sender->pg);
     return outcome != LEDGER_FAILED;
 }
 
 void ledger_sender_dispose(struct ledger_sender *sender)
 {
-    ledger_pg_close(&sender->pg);
+    pg_blocking_close(&sender->pg);
     buffer_dispose(&sender->bytes);
     spool_passed_over_dispose(&sender->passed_over);
 }
@@ -339,7 +346,7 @@ void ledger_sender_dispose(struct ledger_sender *sender)
 static bool forget(struct ledger_sender *sender, const char *sql, bool *more,
                    struct failure *failure)
 {
-    PGresult *result = ledger_pg_execute(&sender->pg, sql);
+    PGresult *result = pg_blocking_execute(&sender->pg, sql);
 
     *more |= PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), FORGET_AT_ONCE) == 0;
     return ledger_pg_judge(result, PGRES_TUPLES_OK, failure) == LEDGER_WRITTEN;
@@ -348,7 +355,7 @@ static bool forget(struct ledger_sender *sender, const char *sql, bool *more,
 /* The steps are independent: one may work where another fails. The first failure is told. */
 bool ledger_sender_maintain(struct ledger_sender *sender, bool *more, struct failure *failure)
 {
-    PGresult *result = ledger_pg_execute(&sender->pg, "SELECT make_issued_tokens_partitions()");
+    PGresult *result = pg_blocking_execute(&sender->pg, "SELECT make_issued_tokens_partitions()");
     bool made = ledger_pg_judge(result, PGRES_TUPLES_OK, failure) == LEDGER_WRITTEN;
     struct failure other;
 

@@ -18,7 +18,7 @@
 #define LEDGER_SEND_SEGMENTS 32 /* at most, in one transaction */
 
 struct ledger_sender {
-    struct ledger_pg pg;
+    struct pg_blocking pg;
     const char *base;       /* where refused and expired lines are set aside */
     struct buffer bytes;    /* of the current segment */
     uint64_t counted_batch; /* number of the last batch counted */
@@ -27,6 +27,9 @@ struct ledger_sender {
     struct counter rows_rejected;
     struct spool_passed_over passed_over;
 };
+
+/* Both texts must outlive it. Does not connect yet (ledger_pg_connect). */
+void ledger_sender_open(struct ledger_sender *sender, const char *url, const char *base);
 
 /* Sends the first segments of the list (at most LEDGER_SEND_SEGMENTS), removes them from it and
  * discards them: written, found already written, or set aside. Also drops segments that the disk

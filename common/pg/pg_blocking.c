@@ -7,6 +7,7 @@
 #include "common/pg/pg_parameters.h"
 
 #define NOTICE_EVERY_MS 1000 /* at most one is logged */
+#define ON_WAIT_MS      1000
 
 void pg_blocking_close(struct pg_blocking *pg)
 {
@@ -66,28 +67,87 @@ bool pg_blocking_wait(struct pg_blocking *pg, int fd, uint64_t timeout_ms)
     return false;
 }
 
-/* Waits for more of an answer; on silence closes the connection. */
-static bool wait_for_answer(struct pg_blocking *pg, uint64_t deadline_ms)
+bool pg_blocking_is_alive(struct pg_blocking *pg)
 {
-    uint64_t now_ms = clock_monotonic_ms();
+    return pg->connection != NULL && pg_blocking_wait(pg, -1, 0) &&
+           PQstatus(pg->connection) == CONNECTION_OK;
+}
 
-    if (now_ms < deadline_ms)
-        return pg_blocking_wait(pg, -1, deadline_ms - now_ms);
-    pg_blocking_close(pg);
-    return false;
+/* A step of an answer: how long it may still take, and how many reads. */
+struct step {
+    uint64_t deadline_ms;
+    unsigned reads;
+};
+
+static struct step begin_step(const struct pg_blocking *pg)
+{
+    return (struct step){clock_monotonic_ms() + pg->answer_timeout_ms, 0};
+}
+
+/* Waits for more; closes a connection that is silent, or never stops sending. */
+static bool wait_for_more(struct pg_blocking *pg, struct step *step)
+{
+    uint64_t now_ms = clock_monotonic_ms(), left_ms = step->deadline_ms - now_ms;
+    bool more;
+
+    if (now_ms >= step->deadline_ms || ++step->reads > PG_BLOCKING_READS_MAX) {
+        pg_blocking_close(pg);
+        return false;
+    }
+    if (pg->on_wait == NULL || left_ms <= ON_WAIT_MS)
+        return pg_blocking_wait(pg, -1, left_ms);
+    more = pg_blocking_wait(pg, -1, ON_WAIT_MS);
+    if (clock_monotonic_ms() - now_ms >= ON_WAIT_MS)
+        pg->on_wait(pg);
+    return more;
+}
+
+bool pg_blocking_flush(struct pg_blocking *pg)
+{
+    struct step step = begin_step(pg);
+
+    while (pg->connection != NULL && PQflush(pg->connection) == 1) {
+        if (!wait_for_more(pg, &step))
+            return false;
+    }
+    return pg->connection != NULL;
 }
 
 PGresult *pg_blocking_next_result(struct pg_blocking *pg)
 {
-    uint64_t deadline_ms = clock_monotonic_ms() + pg->answer_timeout_ms;
+    struct step step = begin_step(pg);
 
     if (pg->connection == NULL)
         return NULL;
     while (PQflush(pg->connection) == 1 || PQisBusy(pg->connection)) {
-        if (!wait_for_answer(pg, deadline_ms))
+        if (!wait_for_more(pg, &step))
             return NULL;
     }
     return PQgetResult(pg->connection);
+}
+
+PGresult *pg_blocking_execute(struct pg_blocking *pg, const char *sql)
+{
+    PGresult *last = NULL, *result;
+    unsigned count = 0;
+
+    if (pg->connection == NULL || PQsendQuery(pg->connection, sql) != 1)
+        return NULL;
+    while ((result = pg_blocking_next_result(pg)) != NULL) {
+        if (++count == PG_BLOCKING_RESULTS_MAX)
+            pg_blocking_close(pg);
+        if (last != NULL && PQresultStatus(last) == PGRES_FATAL_ERROR) {
+            PQclear(result);
+        } else {
+            PQclear(last);
+            last = result;
+        }
+    }
+    if (pg->connection == NULL) { /* it was lost */
+        PQclear(last);
+        last = NULL;
+    }
+    return last;
 }
 
 static void explain(const PGresult *result, struct failure *failure)
@@ -107,6 +167,7 @@ bool pg_blocking_query(struct pg_blocking *pg, const char *sql, int count,
     bool sent = pg->connection != NULL &&
                 PQsendQueryParams(pg->connection, sql, count, NULL, values, NULL, NULL, 0) == 1;
     ExecStatusType status;
+    unsigned results = 0;
     bool done;
 
     if (sent)
@@ -115,8 +176,11 @@ bool pg_blocking_query(struct pg_blocking *pg, const char *sql, int count,
     done = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_COPY_OUT;
     if (!done)
         explain(first, failure);
-    while (status != PGRES_COPY_OUT && (rest = pg_blocking_next_result(pg)) != NULL)
+    while (status != PGRES_COPY_OUT && (rest = pg_blocking_next_result(pg)) != NULL) {
         PQclear(rest);
+        if (++results == PG_BLOCKING_RESULTS_MAX)
+            pg_blocking_close(pg);
+    }
     if (done && result != NULL)
         *result = first;
     else
@@ -126,16 +190,16 @@ bool pg_blocking_query(struct pg_blocking *pg, const char *sql, int count,
 
 char *pg_blocking_next_row(struct pg_blocking *pg, size_t *length)
 {
-    uint64_t deadline_ms = 0;
+    struct step step = {0};
     char *row = NULL;
     int got;
 
     if (pg->connection == NULL)
         return NULL;
     while ((got = PQgetCopyData(pg->connection, &row, 1)) == 0) {
-        if (deadline_ms == 0)
-            deadline_ms = clock_monotonic_ms() + pg->answer_timeout_ms;
-        if (!wait_for_answer(pg, deadline_ms))
+        if (step.deadline_ms == 0)
+            step = begin_step(pg);
+        if (!wait_for_more(pg, &step))
             return NULL;
     }
     *length = got > 0 ? (size_t)got : 0;

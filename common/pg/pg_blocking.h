@@ -11,13 +11,17 @@
 #include "common/attributes.h"
 #include "common/failure.h"
 
-/* Zero it and set the first three. */
+#define PG_BLOCKING_READS_MAX   512 /* of some 16 KiB, for one result or row: none is long */
+#define PG_BLOCKING_RESULTS_MAX 64  /* from one string of statements */
+
+/* Zero it and set the first three, and the fourth if wanted. */
 struct pg_blocking {
-    const char *name;           /* in log lines, and in pg_stat_activity after `jotd-` */
-    const char *url;            /* a libpq URI */
-    uint64_t answer_timeout_ms; /* for each step of an answer */
-    PGconn *connection;         /* NULL: not connected */
-    uint64_t notice_ms;         /* monotonic: when a notice was last logged */
+    const char *name;                      /* in log lines, and in pg_stat_activity after `jotd-` */
+    const char *url;                       /* a libpq URI */
+    uint64_t answer_timeout_ms;            /* for each step of an answer */
+    void (*on_wait)(struct pg_blocking *); /* called each second of a wait for an answer; or NULL */
+    PGconn *connection;                    /* NULL: not connected */
+    uint64_t notice_ms;                    /* monotonic: when a notice was last logged */
 };
 
 /* Connects, within 5 s for each address, to the primary if there are several. */
@@ -30,9 +34,19 @@ void pg_blocking_close(struct pg_blocking *pg);
  * has arrived. False when the connection is lost. */
 MUST_USE bool pg_blocking_wait(struct pg_blocking *pg, int fd, uint64_t timeout_ms);
 
+/* Whether it is connected, as far as can be told without asking: reads what has arrived. */
+MUST_USE bool pg_blocking_is_alive(struct pg_blocking *pg);
+
+/* Sends what libpq holds back. False when the connection is lost. */
+MUST_USE bool pg_blocking_flush(struct pg_blocking *pg);
+
 /* The next result of what was sent; the caller owns it. NULL at the end of a statement, or when
  * there is no connection any more. */
 MUST_USE PGresult *pg_blocking_next_result(struct pg_blocking *pg);
+
+/* Runs statements by the simple protocol. Returns the result of the last one, or of the one that
+ * failed; the caller owns it. NULL if there is no connection, or it was lost. */
+MUST_USE PGresult *pg_blocking_execute(struct pg_blocking *pg, const char *sql);
 
 /* Runs one statement with text parameters (NULL is NULL). True when it succeeded; `result`, unless
  * NULL, is then the caller's. */
