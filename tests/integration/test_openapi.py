@@ -15,6 +15,7 @@ from harness.process import ROOT, run_jotd
 
 PLAIN = {"date", "connection", "content-length", "content-type"}  # in every answer
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+STATUS = {"/revocations": 401}  # of GET without credentials, where it is not 200
 
 
 class Document:
@@ -134,7 +135,8 @@ def test_other_methods_and_paths(document, shared):
             document.check(large, method, path, responses["HeadTooLarge"])
             assert large.status_code == 431
             assert set(answer.headers["Allow"].split(", ")) - {"HEAD"} == taken
-        assert shared.request("HEAD", path).status_code == (200 if "GET" in taken else 405)
+        expected = STATUS.get(path, 200) if "GET" in taken else 405
+        assert shared.request("HEAD", path).status_code == expected
     for path in ("/", "/nothing", "/token/", "/metrics/x"):
         answer = document.check(shared.get(path), "GET", path, responses["NotFound"])
         assert answer.status_code == 404
@@ -150,12 +152,23 @@ def test_every_documented_answer_is_given(document, databases, jotd, postgres):
         client = database.client(audience=["https://a.example", "https://b.example"])
         bare = database.client(scope=None)
         uncached = database.client()
+        asker = database.client(tier="unlimited")
+        database.cli("client", "update", client.id, "--claim", 'plan="gold"')
+        database.cli("client", "update", asker.id, "--introspect", "https://a.example")
 
         def token(s, client=client, **form):
             return document.check(s.token(client, **form), "POST", "/token")
 
         def get(s, path, **options):
             return document.check(s.get(path, **options), "GET", path)
+
+        def present(s, path, text, asking=asker):
+            auth = asking and (asking.id, asking.secret)
+            return document.check(s.post(path, {"token": text}, auth=auth), "POST", path)
+
+        def revocations(s, since=None, asking=asker, **more):
+            return get(s, "/revocations", params={"since": since, **more},
+                       auth=asking and (asking.id, asking.secret))
 
         s = stack.enter_context(jotd(database, limiter_timeout_ms=5000))
         for asking, form in ((client, {}), (client, {"scope": "read"}), (bare, {})):
@@ -186,6 +199,33 @@ def test_every_documented_answer_is_given(document, databases, jotd, postgres):
         answers = []
         until(lambda: answers.append(token(s, wrong)) or answers[-1].status_code == 429, interval=0)
         assert answers[-1].json()["error"] == "slow_down"
+
+        of_client, own = s.access_token(client), s.access_token(asker)
+        active = present(s, "/introspect", of_client).json()
+        assert (active["active"], active["plan"]) == (True, "gold")
+        assert present(s, "/introspect", "none").json() == {"active": False}
+        assert present(s, "/revoke", of_client).json()["error"] == "unauthorized_client"
+        assert present(s, "/revoke", own).status_code == 200
+        for path in ("/introspect", "/revoke"):
+            assert present(s, path, None).status_code == 400
+            assert present(s, path, own, None).status_code == 401
+            assert present(s, path, "x" * 17000).status_code == 413
+        page = revocations(s).json()
+        assert [jti for jti, _ in page["revoked"]] == [decode(own.split(".")[1])["jti"]]
+        assert revocations(s, page["cursor"]).status_code == 200
+        assert revocations(s, "9" + page["cursor"]).status_code == 410
+        for answer, status in ((revocations(s, "x"), 400), (revocations(s, limit=1), 400),
+                               (revocations(s, asking=None), 401),
+                               (revocations(s, asking=client), 403)):
+            assert answer.status_code == status
+
+        slow = stack.enter_context(jotd(database, introspect_per_second=1, revocation_stale=1))
+        asking = [lambda: present(slow, "/introspect", slow.access_token(asker)),
+                  lambda: present(slow, "/revoke", slow.access_token(asker)),
+                  lambda: revocations(slow)]
+        for ask in asking:
+            until(lambda ask=ask: ask().status_code == 429, interval=0)
+
         get(s, "/.well-known/oauth-authorization-server")
         get(s, "/.well-known/openid-configuration")
         s.create_key("RS256")
@@ -208,5 +248,7 @@ def test_every_documented_answer_is_given(document, databases, jotd, postgres):
         until(lambda: get(s, "/ready").json()["status"] == "degraded")
         assert token(s, uncached).status_code == 503
         assert token(s).headers["X-Cache-Status"] == "STALE"
+        for ask in asking:
+            until(lambda ask=ask: ask().status_code == 503)
 
     assert document.seen == document.answers()
