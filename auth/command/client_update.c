@@ -127,7 +127,8 @@ const struct cli_command command_client_revoke_tokens = {
     .help = "All tokens that the client has been issued up to now are inactive at /introspect,\n"
             "in every replica within 100 ms. Its secrets stay valid, and it may get new tokens\n"
             "(jotd client disable ID stops that). Services that verify tokens offline do not see\n"
-            "it: for them, the tokens are valid until they expire, unless they keep a denylist.",
+            "it, not even by /revocations, which lists single tokens: for them, the tokens are\n"
+            "valid until they expire.",
     .options = client_options_id,
     .arguments = CLIENT_OPTIONS_ARGUMENT(struct client_id_values),
     .values_size = sizeof(struct client_id_values),
