@@ -15,6 +15,7 @@
 #include <utlist.h>
 
 #include "auth/migrations.h"
+#include "auth/token/revoked_tokens.h"
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -201,14 +202,14 @@ static void read_row(struct feed *feed, const char *row, size_t length)
 
 static bool read_rows(struct feed *feed, uint64_t *rows, struct failure *failure)
 {
-    char *row, sql[256];
+    char *row, sql[320];
     size_t length;
     PGresult *result, *rest;
     bool done;
 
     snprintf(sql, sizeof(sql),
              "COPY (SELECT jti, ceil(extract(epoch FROM expires_at))::bigint FROM revoked_tokens"
-             " WHERE xid >= '%s'::xid8 AND expires_at > now()) TO STDOUT",
+             " WHERE xid >= '%s'::xid8 AND " REVOKED_TOKENS_LIVE_SQL ") TO STDOUT",
              feed->cursor);
     if (!pg_blocking_query(&feed->pg, sql, 0, NULL, NULL, failure))
         return false;

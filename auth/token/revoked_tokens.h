@@ -1,6 +1,10 @@
-/* The table of revoked tokens in pages, as /revocations gives it. */
+/* What is read of the table of revoked tokens, and its pages, as /revocations gives them. */
 #ifndef AUTH_TOKEN_REVOKED_TOKENS_H
 #define AUTH_TOKEN_REVOKED_TOKENS_H
+
+/* Which rows are read: also those that have just expired, since clocks differ and verifiers allow
+ * for that. */
+#define REVOKED_TOKENS_LIVE_SQL "expires_at > now() - interval '10 minutes'"
 
 /* Prepared on the look-up connection. A page of the table, whose order is that of the transactions,
  * after ($1, $2). PostgreSQL writes the JSON text. The identity is of the sequence of transactions:
@@ -8,7 +12,7 @@
 #define REVOKED_TOKENS_PREPARE_SQL                                                                 \
     "PREPARE revoked_tokens AS WITH page AS ("                                                     \
     "SELECT xid, jti, ceil(extract(epoch FROM expires_at))::bigint AS exp FROM revoked_tokens"     \
-    " WHERE (xid, jti) > ($1::xid8, $2::uuid) AND expires_at > now()"                              \
+    " WHERE (xid, jti) > ($1::xid8, $2::uuid) AND " REVOKED_TOKENS_LIVE_SQL                        \
     " ORDER BY xid, jti LIMIT 10000)"                                                              \
     " SELECT (SELECT system_identifier FROM pg_control_system()) || '.' ||"                        \
     "  (SELECT timeline_id FROM pg_control_checkpoint()) || '.' ||"                                \
