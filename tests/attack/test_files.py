@@ -213,7 +213,7 @@ def test_roots_commands_leave_what_the_server_can_use(database, others):
         return done
 
     run("key", "create")
-    assert "by JOTD_TOKEN_TTL and the clients" in run("key", "rotate").stderr
+    assert "by JOTD_TOKEN_TTL, clients and tiers" in run("key", "rotate").stderr
     run("key", "prune")
     assert len(json.loads(run("key", "list", "--json").stdout)) == 2
     run("ledger", "status")
