@@ -27,7 +27,8 @@ K6_VERSION = "v1.3.0"
 K6_BUILD_SECONDS = 600
 SKIPPED = 77  # as for ctest and automake
 SMOKE_RATE = 50
-SECONDS = {"smoke": 5, "load": 30, "stress": 30, "spike": 30, "soak": 600, "mixed": 30}
+SECONDS = {"smoke": 5, "load": 30, "stress": 30, "spike": 30, "soak": 600, "mixed": 30,
+           "introspect": 30}
 GROWTH_KIB = 4096  # that a soak may leave behind
 # k6 needs 0.4 ms of processor time for each request and its checks. The burst of these must exceed
 # jotd's capacity, so it signs with RSA keys of 4,096 bits, at 3 ms each.

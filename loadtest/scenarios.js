@@ -4,7 +4,7 @@
 // with many independent clients. Rates are shares of CAPACITY, in tokens per second.
 import exec from 'k6/execution';
 import { SharedArray } from 'k6/data';
-import { ask, guess } from './token.js';
+import { ask, guess, introspect, revoke } from './token.js';
 
 const clients = new SharedArray('clients', () =>
   open(__ENV.CREDENTIALS).trim().split('\n').map((line) => {
@@ -13,6 +13,7 @@ const clients = new SharedArray('clients', () =>
   }));
 const free = clients.filter((client) => client.tier === 'free');
 const paid = clients.slice(0, clients.length - free.length);
+const ASKING = 100; // clients of `introspect`, each with a token
 const HOT = 400; // with the cache size that load.py sets for `mixed`, these stay cached
 
 const capacity = Number(__ENV.CAPACITY);
@@ -87,6 +88,14 @@ const table = {
       over_quota: ['count>0'],
     },
   },
+  introspect: {
+    scenarios: { introspect: constant(0.3, 0, duration, 'aboutTokens') },
+    thresholds: {
+      http_req_duration: LATENCY,
+      dropped_iterations: MAY_DROP,
+      revocations: ['count>0'],
+    },
+  },
 };
 
 const chosen = table[__ENV.SCENARIO];
@@ -102,6 +111,11 @@ export const options = {
   summaryTrendStats: ['med', 'p(95)', 'p(99)', 'p(99.9)', 'max'],
 };
 
+// Before `introspect`: its tokens.
+export function setup() {
+  return __ENV.SCENARIO === 'introspect' ? paid.slice(0, ASKING).map((client) => ask(client)) : [];
+}
+
 export function anyClient() {
   ask(any(paid));
 }
@@ -114,4 +128,11 @@ export function anyKind() {
   else if (kind < 18) ask(any(paid, HOT));
   else if (kind < 19) guess(any(paid, HOT), any(paid, 0, HOT));
   else ask(any(free), true);
+}
+
+// 19 of 20 ask about a token that is active, 1 gets a new one and revokes it.
+export function aboutTokens(tokens) {
+  const at = Math.floor(Math.random() * ASKING);
+  if (exec.scenario.iterationInTest % 20 !== 0) introspect(paid[at], tokens[at]);
+  else revoke(paid[at], ask(paid[at]));
 }

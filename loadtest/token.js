@@ -1,4 +1,4 @@
-// A token request, and checks of its answer.
+// Requests for and about tokens, and checks of their answers.
 import encoding from 'k6/encoding';
 import http from 'k6/http';
 import { check } from 'k6';
@@ -9,8 +9,8 @@ export const hits = new Counter('cache_hits');
 export const misses = new Counter('cache_misses');
 export const overQuota = new Counter('over_quota');
 export const wrongSecrets = new Counter('wrong_secrets');
+export const revocations = new Counter('revocations');
 
-const URL = `${__ENV.URL}/token`;
 const FORM = { grant_type: 'client_credentials' };
 const PART = /^[A-Za-z0-9_-]+$/;
 
@@ -73,28 +73,49 @@ const refused = {
       r.headers['Retry-After'] !== undefined),
 };
 
-function post(client, secret, headers) {
-  return http.post(URL, FORM, {
+function post(client, secret, headers, path = '/token', form = FORM) {
+  return http.post(`${__ENV.URL}${path}`, form, {
     headers: { Authorization: `Basic ${encoding.b64encode(`${client.id}:${secret}`)}`, ...headers },
     responseCallback: EXPECTED,
   });
 }
 
 // A client with the right secret; if `mayBeLimited`, a refusal for its quota is also accepted.
+// Returns the token, if there is one.
 export function ask(client, mayBeLimited = false) {
   const response = post(client, client.secret);
   if (mayBeLimited && response.status === 429) {
     overQuota.add(1);
     check(response, { ...refusedForQuota, 'quota headers': (r) => tellsQuota(r, client) });
-    return;
+    return undefined;
   }
-  if (!check(response, issued)) return;
+  if (!check(response, issued)) return undefined;
   tokens.add(1);
   (response.headers['X-Cache-Status'] === 'MISS' ? misses : hits).add(1);
   check(response, {
     'an RFC 9068 token of this client': (r) => isToken(r.json('access_token'), client),
     'quota headers': (r) => tellsQuota(r, client),
   });
+  return response.json('access_token');
+}
+
+// A client asks about its own token. RFC 7662 2.2: nothing is said about one that is not active.
+export function introspect(client, token, active = true) {
+  check(post(client, client.secret, {}, '/introspect', { token }), {
+    ...common,
+    'status 200': (r) => r.status === 200,
+    'active or not, as it is': (r) => (active
+      ? r.json('active') === true && r.json('client_id') === client.id && r.json('exp') > 0
+      : r.body === '{"active":false}'),
+  });
+}
+
+// A client revokes its own token, which is then inactive.
+export function revoke(client, token) {
+  const answer = post(client, client.secret, {}, '/revoke', { token });
+  if (check(answer, { 'status 200, no body': (r) => r.status === 200 && !r.body }))
+    revocations.add(1);
+  introspect(client, token, false);
 }
 
 // A well-formed secret of another client, from a random address: failures count by address.

@@ -1,8 +1,10 @@
 """The proxies of deploy/proxies in front of jotd, with the files as shipped except for ports, names
 and certificate paths."""
 
+import base64
 import contextlib
 import http.client
+import json
 import os
 import pathlib
 import re
@@ -162,6 +164,28 @@ def test_a_token_by_way_of_a_proxy(front):
     assert f'"https://{NAME}/token"'.encode() in metadata.body
     assert front.ask("GET", "/ready").status == 200
     assert front.ask("GET", "/metrics").status == 404
+
+
+def test_a_revocation_by_way_of_a_proxy(front, database):
+    """/revocations has its longest answer."""
+    database.cli("client", "update", front.client.id, "--introspect", "*")
+    database.execute("INSERT INTO revoked_tokens (jti, expires_at) SELECT gen_random_uuid(),"
+                     " now() + interval '1 hour' FROM generate_series(1, 10000)")
+    basic = f"{front.client.id}:{front.client.secret}".encode()
+    headers = {**FORM, "Authorization": f"Basic {base64.b64encode(basic).decode()}"}
+    body = f"token={json.loads(token(front).body)['access_token']}"
+    assert json.loads(front.ask("POST", "/introspect", body, **headers).body)["active"]
+    answer = front.ask("GET", "/revocations", **headers)
+    page = json.loads(answer.body)
+    assert (answer.status, len(page["revoked"]), page["more"]) == (200, 10000, True)
+    answer = front.ask("POST", "/revoke", body, **headers)
+    assert (answer.status, answer.body) == (200, b"")
+    answer = front.ask("POST", "/introspect", body, **headers)
+    assert answer.body == b'{"active":false}'
+    assert answer.getheader("Cache-Control") == "no-store"
+    page = json.loads(front.ask("GET", f"/revocations?since={page['cursor']}", **headers).body)
+    assert (len(page["revoked"]), page["more"]) == (1, False)
+    assert front.ask("GET", "/revocations").status == 401
 
 
 def test_refusals_pass_a_proxy_as_they_are(front):

@@ -84,10 +84,13 @@ class Load:
             with self.lock:
                 self.statuses[answer.status] += 1
             if answer.status == 200:
-                self.keep(answer.json()["access_token"])
+                self.take(answer.json())
             self.stopping.wait(self.pause)
             if answer.headers.get("connection") == "close":
                 return
+
+    def take(self, body):
+        self.keep(body["access_token"])
 
     def keep(self, token):
         with self.lock:

@@ -14,6 +14,8 @@ from .services import Service
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
 ROUTES = RULES.with_name("alertmanager.yml")
 SHORTER = 300  # divisor: 5 minutes become a second
+STALE = 3  # JOTD_REVOCATION_STALE in seconds, instead of 60
+AGES = {"_pending_seconds": SHORTER, "_feed_age_seconds": 60 // STALE}  # divisors
 SCRAPE_INTERVAL = "200ms"  # five in the shortest window
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -30,8 +32,10 @@ def shorten(expression):
         return f"[{int(match[1]) * UNITS[match[2]] * 1000 // SHORTER}ms]"
 
     expression = re.sub(r"\[(\d+)([smhd])\]", window, expression)
-    return re.sub(r"(_pending_seconds\S*) > (\d+)",
-                  lambda match: f"{match[1]} > {int(match[2]) / SHORTER}", expression)
+    for age, divisor in AGES.items():
+        expression = re.sub(rf"({age}\S*) > (\d+)",
+                            lambda match: f"{match[1]} > {int(match[2]) / divisor}", expression)
+    return expression
 
 
 def short_rules():

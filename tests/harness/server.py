@@ -213,11 +213,11 @@ class Server:
         return answer
 
     @staticmethod
-    def token_request(client, form="grant_type=client_credentials", headers=""):
+    def token_request(client, form="grant_type=client_credentials", headers="", path="/token"):
         """The bytes of a valid token request. `headers` are lines ending in CRLF."""
         credentials = base64.b64encode(f"{client.id}:{client.secret}".encode()).decode()
         return (
-            f"POST /token HTTP/1.1\r\nHost: jotd\r\nAuthorization: Basic {credentials}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: jotd\r\nAuthorization: Basic {credentials}\r\n"
             f"Content-Type: application/x-www-form-urlencoded\r\n{headers}"
             f"Content-Length: {len(form)}\r\n\r\n{form}"
         ).encode()

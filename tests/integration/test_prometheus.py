@@ -12,7 +12,7 @@ import yaml
 
 from harness import Load, until
 from harness.process import ROOT
-from harness.prometheus import ROUTES, RULES, Alertmanager, Prometheus, alerts
+from harness.prometheus import ROUTES, RULES, STALE, Alertmanager, Prometheus, alerts
 from harness.services import Redis
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "jotd.json"
@@ -106,10 +106,12 @@ def test_alerts_reach_by_their_severity_and_only_when_they_are_news(directory):
             "JotdDown", "JotdLimiterFallback", "JotdPostgresDown", "JotdNoSigningKey")])
         manager.send([alert("JotdLimiterFallback", instance="b"),
                       alert("JotdPostgresDown", instance="c"), alert("JotdLedgerBehind", instance="c"),
-                      alert("JotdErrorBudgetBurnFast"), alert("JotdErrorBudgetBurnSlow")])
+                      alert("JotdErrorBudgetBurnFast"), alert("JotdErrorBudgetBurnSlow"),
+                      alert("JotdIntrospectionErrors"), alert("JotdIntrospectionLatencyHigh")])
         expected = {("pager", "JotdDown", "a"), ("ticket", "JotdLimiterFallback", "b"),
                     ("ticket", "JotdPostgresDown", "c"), ("ticket", "JotdLedgerBehind", "c"),
-                    ("pager", "JotdErrorBudgetBurnFast", None)}
+                    ("pager", "JotdErrorBudgetBurnFast", None),
+                    ("pager", "JotdIntrospectionErrors", None)}
         until(lambda: manager.told() == expected)
     finally:
         manager.stop()
@@ -121,6 +123,18 @@ class Gentle(Load):
     """A few dozen requests a second."""
 
     pause = 0.02
+
+
+class Asking(Gentle):
+    """The same about a token, at /introspect."""
+
+    def __init__(self, server, client):
+        super().__init__([server], client, threads=1)
+        self.requests = [server.token_request(client, f"token={server.access_token(client)}",
+                                              path="/introspect")]
+
+    def take(self, body):
+        assert body["active"]
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +152,8 @@ def watched(directory, databases, jotd):
         redis = running(Redis(homes[0]))
         database = stack.enter_context(databases.migrated())
         # Records are sent one by one, so a second's wait counts as long.
-        server = stack.enter_context(jotd(database, redis_url=redis.url, batch_rows=1))
+        server = stack.enter_context(jotd(database, redis_url=redis.url, batch_rows=1,
+                                          revocation_stale=STALE))
         server.database, server.redis = database, redis
         server.prometheus = running(Prometheus(homes[1], [server.listen]))
         yield server
@@ -150,6 +165,14 @@ def traffic(watched):
     client = watched.database.client(tier="unlimited")
     with Gentle([watched], client, threads=1) as load:
         load.progress(1)
+        yield load
+
+
+@pytest.fixture
+def asking(watched):
+    """A client that asks a few dozen times a second whether its token is active."""
+    with Asking(watched, watched.database.client(tier="unlimited")) as load:
+        load.meets(200)
         yield load
 
 
@@ -182,7 +205,7 @@ def metric_names(expression):
 def dashboard_queries():
     dashboard = json.loads(DASHBOARD.read_text())
     return [(panel["title"], target["expr"]) for panel in dashboard["panels"]
-            for target in panel["targets"]]
+            for target in panel.get("targets", ())]  # a heading has none
 
 
 def test_rules_and_dashboard_name_only_metrics_that_exist(watched):
@@ -204,7 +227,7 @@ def limited(watched):
         yield load
 
 
-def test_every_query_of_the_dashboard_returns_data(watched, traffic, limited):
+def test_every_query_of_the_dashboard_returns_data(watched, traffic, asking, limited):
     client = watched.database.client()
     unknown = (f"made-up-{number}" for number in itertools.count())
 
@@ -217,6 +240,8 @@ def test_every_query_of_the_dashboard_returns_data(watched, traffic, limited):
     for title, expression in dashboard_queries():
         def has_data():
             watched.token(client_id=next(unknown), client_secret=client.secret)
+            watched.post("/revoke", {"token": "x"}, auth=(client.id, client.secret))
+            watched.post("/introspect", auth=(client.id, client.secret))
             return shown(expression)
 
         try:
@@ -238,20 +263,26 @@ def test_the_dashboard_does_not_overlap_itself():
 
 # The first looks back for hours, so earlier failures still count. The others measure times, which a
 # sanitizer and a busy machine lengthen.
-RESTLESS = ["JotdErrorBudgetBurnSlow", "JotdLatencyHigh", "JotdLoopLag"]
+RESTLESS = ["JotdErrorBudgetBurnSlow", "JotdLatencyHigh", "JotdIntrospectionLatencyHigh", "JotdLoopLag"]
 
 
-def test_alerts_while_postgres_is_away(watched, traffic, postgres):
-    """An uncached client is refused, and issued tokens wait in the spool."""
+def test_alerts_while_postgres_is_away(watched, traffic, asking, postgres):
+    """An uncached client is refused, issued tokens wait in the spool, and after a while nobody
+    knows what has been revoked."""
     uncached = watched.database.client()
     wait_for_alerts(watched, but=RESTLESS)
     postgres.stop()
     with Gentle([watched], uncached, threads=1) as refused:
         firing = wait_for_alerts(watched, "JotdPostgresDown", "JotdLedgerBehind",
-                                 "JotdErrorBudgetBurnFast", but=RESTLESS)
+                                 "JotdErrorBudgetBurnFast", "JotdRevocationsStale",
+                                 "JotdIntrospectionErrors",
+                                 but=[*RESTLESS, "JotdCacheMissRateHigh"])  # which comes later
+        assert asking.statuses[503] > 0
         assert refused.statuses[503] > 0
     assert watched.listen in firing["JotdLedgerBehind"]["annotations"]["summary"]
-    assert "%" in firing["JotdErrorBudgetBurnFast"]["annotations"]["description"]
+    assert watched.listen in firing["JotdRevocationsStale"]["annotations"]["summary"]
+    for name in ("JotdErrorBudgetBurnFast", "JotdIntrospectionErrors"):
+        assert "%" in firing[name]["annotations"]["description"]
     postgres.start()
     wait_for_alerts(watched, but=RESTLESS)
 
