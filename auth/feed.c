@@ -27,6 +27,8 @@
 #define BACKOFF_MIN_MS    50
 #define BACKOFF_MAX_MS    2000
 #define REVOKE_AT_ONCE    1000 /* in one statement */
+#define CLOCK_STEP_MS     1000 /* the clock is set back, not slewed */
+#define CURSOR_SIZE       sizeof(((struct feed *)0)->cursor)
 
 static void wake(int fd)
 {
@@ -42,73 +44,73 @@ static void take_wake(int fd)
     (void)!read(fd, &count, sizeof(count));
 }
 
-/* Results */
+/* Jobs */
 
-/* Hands the revocations back to the workers that asked. */
-static void finish(struct feed *feed, struct feed_revocation **revocations, bool recorded)
+/* Hands jobs back to the workers that asked. */
+static void finish(struct feed *feed, struct feed_job **jobs)
 {
-    struct feed_revocation *revocation;
+    struct feed_job *job;
 
     pthread_mutex_lock(&feed->mutex);
-    while ((revocation = *revocations) != NULL) {
-        DL_DELETE(*revocations, revocation);
-        revocation->recorded = recorded;
-        DL_APPEND(revocation->port->done, revocation);
-        wake(revocation->port->fd);
+    while ((job = *jobs) != NULL) {
+        DL_DELETE(*jobs, job);
+        DL_APPEND(job->port->done, job);
+        wake(job->port->fd);
     }
     pthread_mutex_unlock(&feed->mutex);
 }
 
-static void on_results(struct watch *watch)
+static void on_done(struct watch *watch)
 {
     struct feed_port *port = H2O_STRUCT_FROM_MEMBER(struct feed_port, watch, watch);
-    struct feed_revocation *done, *revocation;
+    struct feed_job *done, *job;
 
     take_wake(port->fd);
     pthread_mutex_lock(&port->feed->mutex);
     done = port->done;
     port->done = NULL;
     pthread_mutex_unlock(&port->feed->mutex);
-    while ((revocation = done) != NULL) {
-        DL_DELETE(done, revocation);
-        revocation->on_done(revocation);
+    while ((job = done) != NULL) {
+        DL_DELETE(done, job);
+        job->on_done(job);
     }
 }
 
 bool feed_port_open(struct feed_port *port, struct feed *feed, h2o_loop_t *loop)
 {
     *port = (struct feed_port){.feed = feed, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-    port->watch.on_ready = on_results;
+    port->watch.on_ready = on_done;
     return port->fd != -1 && watch_open(&port->watch, loop, port->fd);
 }
 
 void feed_port_close(struct feed_port *port)
 {
-    struct feed_revocation *revocation;
+    struct feed_job *job;
 
     if (port->feed == NULL)
         return;
     watch_close(&port->watch);
     if (port->fd != -1)
         close(port->fd);
-    while ((revocation = port->done) != NULL) {
-        DL_DELETE(port->done, revocation);
-        free(revocation);
+    while ((job = port->done) != NULL) {
+        DL_DELETE(port->done, job);
+        job->on_done(job);
     }
     port->feed = NULL;
 }
 
-bool feed_port_revoke(struct feed_port *port, struct feed_revocation *revocation)
+static bool add_job(struct feed_port *port, struct feed_job *job, struct feed_job **queue,
+                    size_t *count, size_t max)
 {
     struct feed *feed = port->feed;
     bool taken;
 
-    revocation->port = port;
+    job->port = port;
     pthread_mutex_lock(&feed->mutex);
-    taken = feed->connected && feed->queued != FEED_QUEUE_MAX;
+    taken = feed->connected && *count != max;
     if (taken) {
-        DL_APPEND(feed->queue, revocation);
-        ++feed->queued;
+        DL_APPEND(*queue, job);
+        ++*count;
     }
     pthread_mutex_unlock(&feed->mutex);
     if (taken)
@@ -116,19 +118,46 @@ bool feed_port_revoke(struct feed_port *port, struct feed_revocation *revocation
     return taken;
 }
 
-/* Up to REVOKE_AT_ONCE revocations off the queue. */
-static struct feed_revocation *take_some(struct feed *feed)
+bool feed_port_revoke(struct feed_port *port, struct feed_revocation *revocation)
 {
-    struct feed_revocation *taken = NULL, *revocation;
+    struct feed *feed = port->feed;
+
+    revocation->recorded = false;
+    return add_job(port, &revocation->job, &feed->revocations, &feed->revocation_count,
+                   FEED_QUEUE_MAX);
+}
+
+bool feed_port_read(struct feed_port *port, struct feed_page *page)
+{
+    struct feed *feed = port->feed;
+
+    page->result = NULL;
+    return add_job(port, &page->job, &feed->pages, &feed->page_count, FEED_PAGES_MAX);
+}
+
+/* Up to `max` jobs off a queue. */
+static struct feed_job *take(struct feed *feed, struct feed_job **queue, size_t *count, size_t max)
+{
+    struct feed_job *taken = NULL, *job;
 
     pthread_mutex_lock(&feed->mutex);
-    for (size_t i = 0; i != REVOKE_AT_ONCE && (revocation = feed->queue) != NULL; ++i) {
-        DL_DELETE(feed->queue, revocation);
-        --feed->queued;
-        DL_APPEND(taken, revocation);
+    for (size_t i = 0; i != max && (job = *queue) != NULL; ++i) {
+        DL_DELETE(*queue, job);
+        --*count;
+        DL_APPEND(taken, job);
     }
     pthread_mutex_unlock(&feed->mutex);
     return taken;
+}
+
+static struct feed_job *take_revocations(struct feed *feed)
+{
+    return take(feed, &feed->revocations, &feed->revocation_count, REVOKE_AT_ONCE);
+}
+
+static struct feed_job *take_page(struct feed *feed)
+{
+    return take(feed, &feed->pages, &feed->page_count, 1);
 }
 
 static void set_connected(struct feed *feed, bool connected)
@@ -138,31 +167,14 @@ static void set_connected(struct feed *feed, bool connected)
     pthread_mutex_unlock(&feed->mutex);
 }
 
-static void add(struct feed *feed, const struct uuid *jti, int64_t expires_at)
-{
-    if (!denylist_add(&feed->denylist, jti, expires_at, clock_unix_ms() / 1000))
-        feed->overflowed = true;
-}
-
 /* Notifications */
-
-static void hear_revocation(struct feed *feed, const char *payload)
-{
-    struct uuid jti;
-
-    /* jti, space, expiry. Anything else, such as *, asks for a look at the table. */
-    if (strlen(payload) > UUID_TEXT_LENGTH && payload[UUID_TEXT_LENGTH] == ' ' &&
-        uuid_parse((struct slice){payload, UUID_TEXT_LENGTH}, &jti))
-        add(feed, &jti, strtoll(payload + UUID_TEXT_LENGTH, NULL, 10));
-    else
-        feed->is_behind = true;
-}
 
 /* What was committed before our own notification was sent has been heard before it. */
 static void hear_beat(struct feed *feed)
 {
     if (feed->beat_sent_ms != 0 && !feed->is_behind)
-        atomic_store(&feed->denylist.complete_ms, feed->beat_sent_ms);
+        atomic_store_explicit(&feed->denylist.complete_ms, feed->beat_sent_ms,
+                              memory_order_release);
     feed->beat_sent_ms = 0;
     feed->beat_at_ms = clock_monotonic_ms() + feed->beat_every_ms;
 }
@@ -176,7 +188,7 @@ static void hear(struct feed *feed)
         if (strcmp(notification->relname, feed->beat_channel) == 0)
             hear_beat(feed);
         else
-            hear_revocation(feed, notification->extra);
+            feed->is_behind = true;
         PQfreemem(notification);
     }
 }
@@ -191,68 +203,65 @@ static bool send_beat(struct feed *feed, struct failure *failure)
 
 /* The table */
 
-/* A row of the COPY: jti, tab, expiry, line end. */
-static void read_row(struct feed *feed, const char *row, size_t length)
+static void add(struct feed *feed, const struct uuid *jti, int64_t expires_at)
 {
+    if (!denylist_add(&feed->denylist, jti, expires_at, clock_unix_ms() / 1000))
+        feed->overflowed = true;
+}
+
+/* The oldest transaction that may still commit, then jti and expiry, or \\N for both when there is
+ * nothing new. All from one snapshot. */
+#define READ_SQL                                                                                   \
+    "COPY (SELECT pg_snapshot_xmin(pg_current_snapshot()), r.jti,"                                 \
+    " ceil(extract(epoch FROM r.expires_at))::bigint FROM (SELECT) AS one"                         \
+    " LEFT JOIN revoked_tokens r ON r.xid >= '%s'::xid8 AND r." REVOKED_TOKENS_LIVE_SQL            \
+    ") TO STDOUT"
+
+/* Reads a row of that: adds a revocation, and notes the cursor. False when it is none. */
+static bool read_row(struct feed *feed, const char *row, size_t length, char cursor[CURSOR_SIZE])
+{
+    size_t digits = strspn(row, "0123456789");
+    const char *rest = row + digits + 1;
     struct uuid jti;
 
-    if (length > UUID_TEXT_LENGTH + 1 && uuid_parse((struct slice){row, UUID_TEXT_LENGTH}, &jti))
-        add(feed, &jti, strtoll(row + UUID_TEXT_LENGTH, NULL, 10));
-}
-
-static bool read_rows(struct feed *feed, uint64_t *rows, struct failure *failure)
-{
-    char *row, sql[320];
-    size_t length;
-    PGresult *result, *rest;
-    bool done;
-
-    snprintf(sql, sizeof(sql),
-             "COPY (SELECT jti, ceil(extract(epoch FROM expires_at))::bigint FROM revoked_tokens"
-             " WHERE xid >= '%s'::xid8 AND " REVOKED_TOKENS_LIVE_SQL ") TO STDOUT",
-             feed->cursor);
-    if (!pg_blocking_query(&feed->pg, sql, 0, NULL, NULL, failure))
+    if (digits == 0 || digits >= CURSOR_SIZE || row[digits] != '\t')
         return false;
-    while ((row = pg_blocking_next_row(&feed->pg, &length)) != NULL) {
-        read_row(feed, row, length);
-        PQfreemem(row);
-        ++*rows;
-    }
-    result = pg_blocking_next_result(&feed->pg);
-    done = PQresultStatus(result) == PGRES_COMMAND_OK;
-    if (!done)
-        failure_set(failure, "%s",
-                    result != NULL ? PQresultErrorMessage(result)
-                                   : "PostgreSQL is lost or does not answer");
-    PQclear(result);
-    while ((rest = pg_blocking_next_result(&feed->pg)) != NULL)
-        PQclear(rest);
-    return done;
+    memcpy(cursor, row, digits);
+    cursor[digits] = '\0';
+    if (strcmp(rest, "\\N\t\\N\n") == 0)
+        return true;
+    if (length < digits + 1 + UUID_TEXT_LENGTH + 2 ||
+        !uuid_parse((struct slice){rest, UUID_TEXT_LENGTH}, &jti) || rest[UUID_TEXT_LENGTH] != '\t')
+        return false;
+    add(feed, &jti, strtoll(rest + UUID_TEXT_LENGTH, NULL, 10));
+    return true;
 }
 
-/* Adds what was revoked by transactions from the cursor on. The new cursor is the oldest
- * transaction that may still commit: what it adds is read next time. */
+/* Adds what was revoked by transactions from the cursor on. What a transaction adds that may still
+ * commit is read next time. */
 static bool read_table(struct feed *feed, uint64_t *rows, struct failure *failure)
 {
     uint64_t began_ms = clock_monotonic_ms();
-    PGresult *snapshot = NULL;
-    char cursor[sizeof(feed->cursor)];
+    char cursor[CURSOR_SIZE] = "0", sql[512], *row;
+    bool sound = true;
+    size_t length;
 
     feed->is_behind = false;
     *rows = 0;
-    if (!pg_blocking_query(&feed->pg, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, NULL,
-                           NULL, failure) ||
-        !pg_blocking_query(&feed->pg, "SELECT pg_snapshot_xmin(pg_current_snapshot())", 0, NULL,
-                           &snapshot, failure))
+    snprintf(sql, sizeof(sql), READ_SQL, feed->cursor);
+    if (!pg_blocking_copy(&feed->pg, sql, failure))
         return false;
-    snprintf(cursor, sizeof(cursor), "%s",
-             PQntuples(snapshot) == 1 ? PQgetvalue(snapshot, 0, 0) : "0");
-    PQclear(snapshot);
-    if (!read_rows(feed, rows, failure) ||
-        !pg_blocking_query(&feed->pg, "COMMIT", 0, NULL, NULL, failure))
+    while ((row = pg_blocking_next_row(&feed->pg, &length)) != NULL) {
+        sound = sound && read_row(feed, row, length, cursor);
+        PQfreemem(row);
+        ++*rows;
+    }
+    if (!pg_blocking_end_copy(&feed->pg, failure))
         return false;
-    snprintf(feed->cursor, sizeof(feed->cursor), "%s", cursor);
-    atomic_store(&feed->denylist.complete_ms, began_ms);
+    if (!sound || *rows == 0)
+        return failure_set(failure, "revoked_tokens is not as it should be");
+    memcpy(feed->cursor, cursor, sizeof(cursor));
+    atomic_store_explicit(&feed->denylist.complete_ms, began_ms, memory_order_release);
     return true;
 }
 
@@ -263,7 +272,10 @@ static bool read_all(struct feed *feed, struct failure *failure)
 
     snprintf(feed->cursor, sizeof(feed->cursor), "0");
     feed->overflowed = false;
-    if (!read_table(feed, &rows, failure))
+    /* A million rows may take longer than other statements. */
+    if (!pg_blocking_query(&feed->pg, "SET statement_timeout = '60s'", 0, NULL, NULL, failure) ||
+        !read_table(feed, &rows, failure) ||
+        !pg_blocking_query(&feed->pg, "SET statement_timeout = '4s'", 0, NULL, NULL, failure))
         return false;
     if (!feed->overflowed)
         atomic_store(&feed->denylist.full, false);
@@ -274,16 +286,22 @@ static bool read_all(struct feed *feed, struct failure *failure)
 
 /* Revocations */
 
+static struct feed_revocation *revocation_of(struct feed_job *job)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct feed_revocation, job, job);
+}
+
 /* The values as three arrays of PostgreSQL, which need no quoting here. */
-static bool insert(struct feed *feed, const struct feed_revocation *revocations,
-                   struct failure *failure)
+static bool insert(struct feed *feed, struct feed_job *jobs, struct failure *failure)
 {
     struct buffer jtis = {0}, clients = {0}, expiries = {0};
-    const struct feed_revocation *revocation;
     const char *separator = "{", *values[3];
+    struct feed_job *job;
     bool inserted;
 
-    DL_FOREACH (revocations, revocation) {
+    DL_FOREACH (jobs, job) {
+        const struct feed_revocation *revocation = revocation_of(job);
+
         buffer_append_text(&jtis, separator);
         uuid_format(&revocation->jti, buffer_reserve(&jtis, UUID_TEXT_LENGTH));
         jtis.size += UUID_TEXT_LENGTH;
@@ -310,24 +328,43 @@ static bool insert(struct feed *feed, const struct feed_revocation *revocations,
     return inserted;
 }
 
-/* Writes what is in the queue. Here they count from the commit on, before anybody is told. */
+/* Writes what is in the queue. Here they count from the commit on, before anybody is told. An error
+ * costs only those who asked. False when the connection is lost. */
 static bool write_revocations(struct feed *feed, struct failure *failure)
 {
-    struct feed_revocation *revocations, *revocation;
+    struct feed_job *jobs, *job;
 
-    while ((revocations = take_some(feed)) != NULL) {
-        bool recorded = insert(feed, revocations, failure);
+    while (feed->pg.connection != NULL && (jobs = take_revocations(feed)) != NULL) {
+        bool recorded = insert(feed, jobs, failure);
 
-        DL_FOREACH (revocations, revocation) {
+        DL_FOREACH (jobs, job) {
+            struct feed_revocation *revocation = revocation_of(job);
+
+            revocation->recorded = recorded;
             if (recorded)
                 add(feed, &revocation->jti, revocation->expires_at);
         }
-        finish(feed, &revocations, recorded);
         if (!recorded)
-            return false;
+            log_warn("revocations.not_recorded", log_str("reason", failure->reason));
+        finish(feed, &jobs);
         hear(feed);
     }
-    return true;
+    return feed->pg.connection != NULL;
+}
+
+/* Reads one page; the next waits until the rest of a turn is done. */
+static bool read_page(struct feed *feed, struct failure *failure)
+{
+    struct feed_job *job = take_page(feed);
+    struct feed_page *page = H2O_STRUCT_FROM_MEMBER(struct feed_page, job, job);
+
+    if (job == NULL)
+        return true;
+    if (!pg_blocking_query(&feed->pg, REVOKED_TOKENS_PAGE_SQL, 2,
+                           (const char *const[]){page->xid, page->jti}, &page->result, failure))
+        log_warn("revocations.not_read", log_str("reason", failure->reason));
+    finish(feed, &job);
+    return feed->pg.connection != NULL;
 }
 
 /* The connection */
@@ -375,11 +412,47 @@ static bool set_up(struct feed *feed, struct failure *failure)
              arc4random());
     snprintf(listen, sizeof(listen), "LISTEN %s", feed->beat_channel);
     return pg_blocking_connect(&feed->pg, failure) && check_schema(feed, failure) &&
-           pg_blocking_query(&feed->pg, "SET statement_timeout = '60s'", 0, NULL, NULL, failure) &&
+           pg_blocking_query(&feed->pg, "SET lock_timeout = '1s'", 0, NULL, NULL, failure) &&
            pg_blocking_query(&feed->pg, "SET synchronous_commit = on", 0, NULL, NULL, failure) &&
            pg_blocking_query(&feed->pg, "LISTEN jotd_revoked", 0, NULL, NULL, failure) &&
            pg_blocking_query(&feed->pg, listen, 0, NULL, NULL, failure) &&
            hear_own(feed, failure) && read_all(feed, failure);
+}
+
+/* Whether the wall clock was set back since the last call: what seemed expired before that, and was
+ * not kept, has to be read again. */
+static bool was_set_back(struct feed *feed)
+{
+    int64_t clocks_ms = clock_unix_ms() - (int64_t)clock_monotonic_ms();
+    bool set_back = clocks_ms < feed->clocks_ms - CLOCK_STEP_MS;
+
+    feed->clocks_ms = clocks_ms;
+    return set_back;
+}
+
+/* Forgets what has expired, and reads everything again if it did not fit before, or when the clock
+ * was set back. */
+static bool sweep(struct feed *feed, uint64_t now_ms, struct failure *failure)
+{
+    bool read = was_set_back(feed);
+
+    if (now_ms >= feed->sweep_at_ms) {
+        feed->sweep_at_ms = now_ms + SWEEP_EVERY_MS;
+        denylist_sweep(&feed->denylist, clock_unix_ms() / 1000);
+        read |= atomic_load(&feed->denylist.full);
+    }
+    return !read || read_all(feed, failure);
+}
+
+/* Whether there is more to do than to wait. */
+static bool is_busy(struct feed *feed)
+{
+    bool busy;
+
+    pthread_mutex_lock(&feed->mutex);
+    busy = feed->is_behind || feed->pages != NULL || feed->revocations != NULL;
+    pthread_mutex_unlock(&feed->mutex);
+    return busy;
 }
 
 /* Does what is due on a connection; false when it is lost. */
@@ -388,22 +461,16 @@ static bool turn(struct feed *feed, struct failure *failure)
     uint64_t now_ms = clock_monotonic_ms(), rows, at_ms;
 
     hear(feed);
-    if (feed->is_behind && !read_table(feed, &rows, failure))
+    if ((feed->is_behind && !read_table(feed, &rows, failure)) ||
+        !write_revocations(feed, failure) || !read_page(feed, failure) ||
+        !sweep(feed, now_ms, failure))
         return false;
-    if (!write_revocations(feed, failure))
-        return false;
-    if (now_ms >= feed->sweep_at_ms) {
-        feed->sweep_at_ms = now_ms + SWEEP_EVERY_MS;
-        denylist_sweep(&feed->denylist, clock_unix_ms() / 1000);
-        if (atomic_load(&feed->denylist.full) && !read_all(feed, failure))
-            return false;
-    }
     if (feed->beat_sent_ms != 0 && now_ms - feed->beat_sent_ms > ANSWER_TIMEOUT_MS)
         return failure_set(failure, "its own notification did not come back in time");
     if (feed->beat_sent_ms == 0 && now_ms >= feed->beat_at_ms && !send_beat(feed, failure))
         return false;
     hear(feed);
-    if (feed->is_behind)
+    if (is_busy(feed))
         return true;
     at_ms = feed->beat_sent_ms != 0 ? feed->beat_sent_ms + ANSWER_TIMEOUT_MS + 1 : feed->beat_at_ms;
     if (!pg_blocking_wait(&feed->pg, feed->fd, at_ms > now_ms ? at_ms - now_ms : 0))
@@ -440,15 +507,15 @@ static void pause_for(struct feed *feed, uint64_t duration_ms)
 
 static void lose(struct feed *feed, const struct failure *failure)
 {
-    struct feed_revocation *revocations;
+    struct feed_job *jobs;
 
     set_connected(feed, false);
     pg_blocking_close(&feed->pg);
-    while ((revocations = take_some(feed)) != NULL)
-        finish(feed, &revocations, false);
+    while ((jobs = take_revocations(feed)) != NULL || (jobs = take_page(feed)) != NULL)
+        finish(feed, &jobs);
     feed->beat_sent_ms = 0;
     atomic_store(&feed->settled, true);
-    if (strcmp(failure->reason, feed->last.reason) != 0)
+    if (!atomic_load(&feed->stopping) && strcmp(failure->reason, feed->last.reason) != 0)
         log_warn("feed.lost", log_str("reason", failure->reason));
     feed->last = *failure;
 }
@@ -483,7 +550,7 @@ static void *run(void *data)
         if (!atomic_load(&feed->stopping))
             pause_for(feed, backoff_pause_ms(&feed->backoff));
     }
-    pg_blocking_close(&feed->pg);
+    lose(feed, &(struct failure){"the server is stopping"});
     atomic_store(&feed->ended, true);
     return NULL;
 }
@@ -495,6 +562,7 @@ bool feed_open(struct feed *feed, const char *url, uint64_t stale_ms, struct fai
     feed->pg =
         (struct pg_blocking){.name = "feed", .url = url, .answer_timeout_ms = ANSWER_TIMEOUT_MS};
     feed->stale_ms = stale_ms;
+    feed->clocks_ms = clock_unix_ms() - (int64_t)clock_monotonic_ms();
     feed->beat_every_ms = stale_ms / 3 < BEAT_EVERY_MS ? stale_ms / 3 : BEAT_EVERY_MS;
     feed->backoff = (struct backoff){.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS};
     return (feed->fd != -1 && denylist_open(&feed->denylist)) ||
@@ -531,14 +599,8 @@ bool feed_stop(struct feed *feed, uint64_t deadline_ms)
 
 void feed_close(struct feed *feed)
 {
-    struct feed_revocation *revocation;
-
     if (feed->pg.name == NULL)
         return;
-    while ((revocation = feed->queue) != NULL) {
-        DL_DELETE(feed->queue, revocation);
-        free(revocation);
-    }
     denylist_close(&feed->denylist);
     if (feed->fd != -1)
         close(feed->fd);

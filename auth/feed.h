@@ -1,12 +1,12 @@
 /* The feed: the thread that hears PostgreSQL for all workers, over a connection of its own.
  *
  * It keeps the set of revoked tokens (token/denylist.h): reads the table after LISTEN is in effect
- * and after each loss of the connection, and then adds what the notifications of jotd_revoked tell.
- * Its own notification, sent every few seconds, must come back: what was committed before it has
- * been heard by then.
+ * and after each loss of the connection, and then, whenever jotd_revoked is notified, what is new
+ * in it. A notification only wakes it, since anybody who can connect may send one. Its own, sent
+ * every few seconds, must come back: what was committed before it has been heard by then.
  *
- * It also writes revocations, so that a commit holds up no look-up: those that arrive while one
- * statement runs go together in the next.
+ * It also writes revocations and reads pages of the table, so that these hold up no look-up.
+ * Revocations that arrive while one statement runs go together in the next.
  */
 #ifndef AUTH_FEED_H
 #define AUTH_FEED_H
@@ -27,17 +27,31 @@
 #include "common/watch.h"
 
 #define FEED_QUEUE_MAX 10000 /* revocations that wait; further ones are refused */
+#define FEED_PAGES_MAX 64    /* the same for pages */
 
-/* A token to be revoked. The requester makes it with malloc, and the callback frees it. */
-struct feed_revocation {
-    struct feed_revocation *prev, *next; /* private, as is `port` */
+/* Something that a worker asks for. It makes it with malloc, and the callback frees it. */
+struct feed_job {
+    struct feed_job *prev, *next; /* private, as is `port` */
     struct feed_port *port;
+    /* On the requester's loop, once. */
+    void (*on_done)(struct feed_job *);
+};
+
+/* A token to be revoked. */
+struct feed_revocation {
+    struct feed_job job;
     struct uuid jti;
     char client_id[CLIENT_ID_MAX + 1];
     int64_t expires_at; /* epoch seconds */
     bool recorded;      /* committed, or known to be revoked already */
-    /* On the requester's loop, once. */
-    void (*on_done)(struct feed_revocation *);
+};
+
+/* A page of the table, after (xid, jti); see token/revoked_tokens.h. */
+struct feed_page {
+    struct feed_job job;
+    char xid[24];
+    char jti[UUID_TEXT_LENGTH + 1];
+    PGresult *result; /* NULL: it could not be read; otherwise the callback clears it */
 };
 
 /* A worker's end. */
@@ -45,7 +59,7 @@ struct feed_port {
     struct feed *feed;
     int fd; /* an eventfd: there are results */
     struct watch watch;
-    struct feed_revocation *done; /* under the feed's mutex */
+    struct feed_job *done; /* under the feed's mutex */
 };
 
 struct feed {
@@ -56,9 +70,9 @@ struct feed {
     atomic_bool stopping;
     atomic_bool ended;     /* the thread has finished */
     int fd;                /* an eventfd: there are revocations, or it is to stop */
-    pthread_mutex_t mutex; /* guards these three */
-    struct feed_revocation *queue;
-    size_t queued;
+    pthread_mutex_t mutex; /* guards these */
+    struct feed_job *revocations, *pages;
+    size_t revocation_count, page_count;
     bool connected;
 
     /* Of the thread. */
@@ -73,6 +87,7 @@ struct feed {
     bool is_behind;        /* the table has to be read from the cursor on */
     bool overflowed;       /* since the table was last read from the start */
     bool is_stale;         /* logged as such */
+    int64_t clocks_ms;     /* how far the wall clock is ahead of the monotonic one */
     struct backoff backoff;
     struct failure last; /* failure to connect; logged when it changes */
 };
@@ -99,5 +114,8 @@ void feed_port_close(struct feed_port *port);
 /* Has a token revoked in PostgreSQL, then here. False when PostgreSQL is away or too many wait: the
  * revocation stays the caller's. */
 MUST_USE bool feed_port_revoke(struct feed_port *port, struct feed_revocation *revocation);
+
+/* Has a page read; false likewise. */
+MUST_USE bool feed_port_read(struct feed_port *port, struct feed_page *page);
 
 #endif

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "auth/migrations.h"
-#include "auth/token/revoked_tokens.h"
 #include "common/clock.h"
 #include "common/http/recycled.h"
 #include "common/http/reply.h"
@@ -69,7 +68,6 @@ static void make_setup(struct worker *worker)
         {.sql = TIERS_SQL, .check = know_tiers, .once = true},
         {.sql = CLIENT_PREPARE_SQL},
         {.sql = CLIENT_BATCH_PREPARE_SQL},
-        {.sql = REVOKED_TOKENS_PREPARE_SQL},
         /* Warming the cache is optional, so it gets less time. */
         {.sql = "SET statement_timeout = '1s'", .once = true},
         {.sql = worker->warm_sql, .check = warm, .once = true},

@@ -25,7 +25,7 @@
 #include "common/pg/pg.h"
 #include "common/spool/spool.h"
 
-#define WORKER_PG_SETUP 11 /* statements and the terminator */
+#define WORKER_PG_SETUP 10 /* statements and the terminator */
 
 struct worker {
     struct process *process;
@@ -49,7 +49,6 @@ struct worker {
     struct issue issue;
     struct verification verification;
     struct feed_port feed;
-    unsigned revocation_queries; /* in flight (endpoint/revocations.h) */
     struct auth_log auth_log;
     struct timer wipe;       /* wipes request data that libh2o keeps */
     uint64_t changes_second; /* monotonic second in which … */

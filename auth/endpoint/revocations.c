@@ -36,19 +36,19 @@ struct revocations_request {
     h2o_req_t *req;
     struct worker *worker;
     struct authentication authentication;
+    struct client *client; /* referenced; NULL: not authenticated */
     struct cursor cursor;
-    struct revocations_query *query; /* in flight; NULL: none */
+    struct page *page; /* being read; NULL: none */
 };
 
-/* Outlives the request: it is the connection's until its result. */
-struct revocations_query {
-    struct pg_query pg;
-    struct worker *worker;
+/* Outlives the request: the feed has it until it is read. */
+struct page {
+    struct feed_page feed;
     struct revocations_request *request; /* NULL: gone */
 };
 
 static void on_client(struct authentication *authentication, struct client *client);
-static void on_result(struct pg_query *pg, const PGresult *result, const char *reason);
+static void on_page(struct feed_job *job);
 static void on_gone(void *data);
 
 /* Takes what stands before the next hyphen, which must not be the end, or all. False when it is
@@ -85,7 +85,7 @@ static bool read_cursor(struct slice text, struct cursor *cursor)
     memcpy(cursor->xid, "0", sizeof("0"));
     if (text.length == 0)
         return true;
-    if (!take(&text, "0123456789.", cursor->identity, IDENTITY_MAX) ||
+    if (!take(&text, "0123456789ABCDEF.", cursor->identity, IDENTITY_MAX) ||
         !take_number(&text, cursor->next))
         return false;
     memcpy(cursor->xid, cursor->next, sizeof(cursor->xid));
@@ -140,22 +140,22 @@ void revocations_handle(h2o_req_t *req)
     authenticate_begin(&request->authentication, req, &none);
 }
 
-static bool send_query(struct revocations_request *request)
+static bool read_page(struct revocations_request *request)
 {
-    struct revocations_query *query = calloc(1, sizeof(*query));
-    const char *const values[] = {request->cursor.xid, request->cursor.jti};
+    struct page *page = calloc(1, sizeof(*page));
 
-    if (query == NULL)
+    if (page == NULL)
         return false;
-    query->pg.on_result = on_result;
-    query->worker = request->worker;
-    query->request = request;
-    if (!pg_send(&request->worker->pg, &query->pg, "revoked_tokens", 2, values)) {
-        free(query);
+    page->feed.job.on_done = on_page;
+    memcpy(page->feed.xid, request->cursor.xid, sizeof(request->cursor.xid));
+    memcpy(page->feed.jti, request->cursor.jti, sizeof(request->cursor.jti));
+    page->request = request;
+    if (!feed_port_read(&request->worker->feed, &page->feed)) {
+        free(page);
         return false;
     }
-    ++request->worker->revocation_queries;
-    request->query = query;
+    request->client->is_paging = true;
+    request->page = page;
     return true;
 }
 
@@ -167,15 +167,16 @@ static void on_client(struct authentication *authentication, struct client *clie
         H2O_STRUCT_FROM_MEMBER(struct revocations_request, authentication, authentication);
     struct worker *worker = request->worker;
 
+    client_keep(client);
+    request->client = client;
     if (client->introspect.length == 0)
         oauth_reply_error_with_status(
             request->req, OAUTH_UNAUTHORIZED_CLIENT, 403,
             "Only clients that may introspect get this: `jotd client update ID --introspect URI`.");
-    else if (!client_rate_take(&worker->process->introspections, client->id,
-                               clock_monotonic_ms()) ||
-             worker->revocation_queries == REVOCATIONS_MAX_QUERIES)
+    else if (client->is_paging ||
+             !client_rate_take(&worker->process->introspections, client->id, clock_monotonic_ms()))
         oauth_reply_too_often(request->req);
-    else if (!send_query(request))
+    else if (!read_page(request))
         oauth_reply_try_later(request->req, away);
 }
 
@@ -221,17 +222,17 @@ static void reply_result(struct revocations_request *request, const PGresult *re
         reply_page(request, result);
 }
 
-static void on_result(struct pg_query *pg, const PGresult *result, const char *reason)
+static void on_page(struct feed_job *job)
 {
-    struct revocations_query *query = H2O_STRUCT_FROM_MEMBER(struct revocations_query, pg, pg);
+    struct page *page = H2O_STRUCT_FROM_MEMBER(struct page, feed.job, job);
 
-    (void)reason; /* the connection logs its loss */
-    --query->worker->revocation_queries;
-    if (query->request != NULL) {
-        query->request->query = NULL;
-        reply_result(query->request, result);
+    if (page->request != NULL) {
+        page->request->client->is_paging = false;
+        page->request->page = NULL;
+        reply_result(page->request, page->feed.result);
     }
-    free(query);
+    PQclear(page->feed.result);
+    free(page);
 }
 
 static void on_gone(void *data)
@@ -239,6 +240,10 @@ static void on_gone(void *data)
     struct revocations_request *request = data;
 
     authenticate_stop(&request->authentication);
-    if (request->query != NULL)
-        request->query->request = NULL;
+    if (request->page != NULL) {
+        request->client->is_paging = false;
+        request->page->request = NULL;
+    }
+    if (request->client != NULL)
+        client_release(request->client);
 }

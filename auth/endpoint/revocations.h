@@ -4,8 +4,6 @@
 
 #include <h2o.h>
 
-#define REVOCATIONS_MAX_QUERIES 4 /* in flight per worker; more are answered 429 */
-
 void revocations_handle(h2o_req_t *req);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/endpoint/oauth_form.h"
 #include "auth/endpoint/oauth_reply.h"
 #include "auth/endpoint/presented_token.h"
 #include "auth/feed.h"
@@ -25,7 +26,7 @@ struct revocation {
 
 static void on_token(struct presented_token *presented, enum access_token_state state,
                      struct access_token *token);
-static void on_done(struct feed_revocation *feed);
+static void on_done(struct feed_job *job);
 static void on_gone(void *data);
 
 void revoke_handle(h2o_req_t *req)
@@ -44,6 +45,12 @@ static void reply_done(h2o_req_t *req)
     reply(req, 200, SLICE(""), SLICE(""));
 }
 
+static void reply_not_recorded(h2o_req_t *req)
+{
+    request_wipe(req);
+    oauth_reply_try_later(req, "The revocation cannot be recorded at the moment; try again later.");
+}
+
 static void begin(struct revoke_request *request, const struct access_token *token)
 {
     struct revocation *revocation = calloc(1, sizeof(*revocation));
@@ -51,7 +58,7 @@ static void begin(struct revoke_request *request, const struct access_token *tok
     if (revocation != NULL) {
         revocation->feed.jti = token->jti;
         revocation->feed.expires_at = token->expires_at;
-        revocation->feed.on_done = on_done;
+        revocation->feed.job.on_done = on_done;
         revocation->request = request;
         memcpy(revocation->feed.client_id, token->client_id.bytes, token->client_id.length);
         if (feed_port_revoke(&request->presented.worker->feed, &revocation->feed)) {
@@ -60,8 +67,7 @@ static void begin(struct revoke_request *request, const struct access_token *tok
         }
     }
     free(revocation);
-    oauth_reply_try_later(request->presented.req,
-                          "The revocation cannot be recorded at the moment; try again later.");
+    reply_not_recorded(request->presented.req);
 }
 
 static void note_token(h2o_req_t *req, const struct access_token *token)
@@ -88,27 +94,25 @@ static void on_token(struct presented_token *presented, enum access_token_state 
     if (slice_equal(presented->client->id, token->client_id))
         begin(request, token);
     else
-        oauth_reply_error(presented->req, OAUTH_UNAUTHORIZED_CLIENT,
+        oauth_form_refuse(presented->req, OAUTH_UNAUTHORIZED_CLIENT,
                           "A client may revoke only tokens of its own; operators use `jotd token "
                           "revoke`.");
 }
 
-static void on_done(struct feed_revocation *feed)
+static void on_done(struct feed_job *job)
 {
-    struct revocation *revocation = H2O_STRUCT_FROM_MEMBER(struct revocation, feed, feed);
+    struct revocation *revocation = H2O_STRUCT_FROM_MEMBER(struct revocation, feed.job, job);
     struct revoke_request *request = revocation->request;
 
     if (request != NULL) {
         struct worker *worker = request->presented.worker;
 
         request->revocation = NULL;
-        if (feed->recorded) {
+        if (revocation->feed.recorded) {
             counter_add(&worker->counters.revocations, 1);
             reply_done(request->presented.req);
         } else {
-            oauth_reply_try_later(
-                request->presented.req,
-                "The revocation cannot be recorded at the moment; try again later.");
+            reply_not_recorded(request->presented.req);
         }
     }
     free(revocation);

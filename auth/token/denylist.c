@@ -6,7 +6,7 @@
 #include "common/clock.h"
 #include "common/siphash.h"
 
-#define LIFE_S   86400 /* the longest that a token lives */
+#define LIFE_S   (86400 + 3600) /* the longest that a token lives, and what clocks may differ */
 #define CHANGING 1
 
 bool denylist_open(struct denylist *denylist)
@@ -152,8 +152,8 @@ bool denylist_has(const struct denylist *denylist, const struct uuid *jti)
 
 bool denylist_is_current(const struct denylist *denylist, uint64_t stale_ms)
 {
-    uint64_t complete_ms = atomic_load_explicit(&denylist->complete_ms, memory_order_relaxed);
+    uint64_t complete_ms = atomic_load_explicit(&denylist->complete_ms, memory_order_acquire);
 
-    return complete_ms != 0 && !atomic_load_explicit(&denylist->full, memory_order_relaxed) &&
+    return complete_ms != 0 && !atomic_load_explicit(&denylist->full, memory_order_acquire) &&
            clock_monotonic_ms() - complete_ms <= stale_ms;
 }

@@ -6,20 +6,20 @@
  * for that. */
 #define REVOKED_TOKENS_LIVE_SQL "expires_at > now() - interval '10 minutes'"
 
-/* Prepared on the look-up connection. A page of the table, whose order is that of the transactions,
- * after ($1, $2). PostgreSQL writes the JSON text. The identity is of the sequence of transactions:
- * in another database, or after a restore, the same numbers mean others. */
-#define REVOKED_TOKENS_PREPARE_SQL                                                                 \
-    "PREPARE revoked_tokens AS WITH page AS ("                                                     \
+/* A page, whose order is that of the transactions, after ($1, $2). PostgreSQL writes the JSON text.
+ * The identity is of the sequence of transactions: in another database, or after a restore or a
+ * fail-over, the same numbers mean others. */
+#define REVOKED_TOKENS_PAGE_SQL                                                                    \
+    "WITH page AS ("                                                                               \
     "SELECT xid, jti, ceil(extract(epoch FROM expires_at))::bigint AS exp FROM revoked_tokens"     \
     " WHERE (xid, jti) > ($1::xid8, $2::uuid) AND " REVOKED_TOKENS_LIVE_SQL                        \
-    " ORDER BY xid, jti LIMIT 10000)"                                                              \
+    " ORDER BY xid, jti LIMIT 2000)"                                                               \
     " SELECT (SELECT system_identifier FROM pg_control_system()) || '.' ||"                        \
-    "  (SELECT timeline_id FROM pg_control_checkpoint()) || '.' ||"                                \
+    "  left(pg_walfile_name(pg_current_wal_lsn()), 8) || '.' ||"                                   \
     "  (SELECT oid FROM pg_database WHERE datname = current_database()),"                          \
     " pg_snapshot_xmin(pg_current_snapshot()), (SELECT count(*) FROM page),"                       \
     " (SELECT string_agg('[\"' || jti || '\",' || exp || ']', ',') FROM page),"                    \
     " (SELECT xid || '-' || jti FROM page ORDER BY xid DESC, jti DESC LIMIT 1)"
-#define REVOKED_TOKENS_PAGE 10000
+#define REVOKED_TOKENS_PAGE 2000
 
 #endif

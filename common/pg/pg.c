@@ -6,13 +6,13 @@
  */
 #include "common/pg/pg.h"
 
-#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/pg/pg_consume.h"
 #include "common/pg/pg_parameters.h"
 
 #define SETUP_MAX     2048 /* bytes of a set-up statement, with the NUL */
@@ -319,25 +319,12 @@ static void read_notifications(struct pg *pg)
     }
 }
 
-/* Reads what has arrived. A TLS record may hold more than libpq reads at once (never from
- * PostgreSQL itself, but from a proxy); the rest stays in OpenSSL, where the loop does not see
- * it. */
-static bool consume(PGconn *conn)
-{
-    const SSL *tls = PQsslStruct(conn, "OpenSSL");
-    bool read = PQconsumeInput(conn);
-
-    while (read && tls != NULL && SSL_pending(tls) > 0)
-        read = PQconsumeInput(conn);
-    return read;
-}
-
 static void on_ready(struct watch *watch)
 {
     struct pg *pg = H2O_STRUCT_FROM_MEMBER(struct pg, watch, watch);
     uint64_t began_us = clock_thread_cpu_us();
 
-    if (!consume(pg->conn)) {
+    if (!pg_consume(pg->conn)) {
         lose(pg, PQerrorMessage(pg->conn));
         return;
     }

@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/pg/pg_consume.h"
 #include "common/pg/pg_parameters.h"
 
 #define NOTICE_EVERY_MS 1000 /* at most one is logged */
@@ -60,7 +61,7 @@ bool pg_blocking_wait(struct pg_blocking *pg, int fd, uint64_t timeout_ms)
 
     if (unflushed >= 0 && fds[0].fd >= 0) {
         poll(fds, 2, (int)timeout_ms);
-        if (PQconsumeInput(pg->connection) == 1)
+        if (pg_consume(pg->connection))
             return true;
     }
     pg_blocking_close(pg);
@@ -160,32 +161,67 @@ static void explain(const PGresult *result, struct failure *failure)
                                   : "unexpected answer");
 }
 
+static bool succeeded(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+
+    return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
+}
+
+/* The commit may fail after the statement has succeeded: then a second result says so. Anything
+ * else that follows is no answer of PostgreSQL's. */
+static bool end(struct pg_blocking *pg, struct failure *failure)
+{
+    PGresult *result = pg_blocking_next_result(pg);
+
+    if (result != NULL) {
+        explain(result, failure);
+        if (PQresultStatus(result) != PGRES_FATAL_ERROR)
+            pg_blocking_close(pg);
+        PQclear(result);
+        result = pg_blocking_next_result(pg);
+        if (result != NULL)
+            pg_blocking_close(pg);
+        PQclear(result);
+        return false;
+    }
+    if (pg->connection == NULL)
+        explain(NULL, failure);
+    return pg->connection != NULL;
+}
+
 bool pg_blocking_query(struct pg_blocking *pg, const char *sql, int count,
                        const char *const *values, PGresult **result, struct failure *failure)
 {
-    PGresult *first = NULL, *rest;
     bool sent = pg->connection != NULL &&
                 PQsendQueryParams(pg->connection, sql, count, NULL, values, NULL, NULL, 0) == 1;
-    ExecStatusType status;
-    unsigned results = 0;
-    bool done;
+    PGresult *first = sent ? pg_blocking_next_result(pg) : NULL;
+    struct failure unused;
+    bool done = succeeded(first);
 
-    if (sent)
-        first = pg_blocking_next_result(pg);
-    status = PQresultStatus(first);
-    done = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_COPY_OUT;
     if (!done)
         explain(first, failure);
-    while (status != PGRES_COPY_OUT && (rest = pg_blocking_next_result(pg)) != NULL) {
-        PQclear(rest);
-        if (++results == PG_BLOCKING_RESULTS_MAX)
-            pg_blocking_close(pg);
-    }
+    done &= end(pg, done ? failure : &unused);
     if (done && result != NULL)
         *result = first;
     else
         PQclear(first);
     return done;
+}
+
+bool pg_blocking_copy(struct pg_blocking *pg, const char *sql, struct failure *failure)
+{
+    bool sent = pg->connection != NULL && PQsendQuery(pg->connection, sql) == 1;
+    PGresult *first = sent ? pg_blocking_next_result(pg) : NULL;
+    bool begun = PQresultStatus(first) == PGRES_COPY_OUT;
+    struct failure unused;
+
+    if (!begun) {
+        explain(first, failure);
+        (void)!end(pg, &unused);
+    }
+    PQclear(first);
+    return begun;
 }
 
 char *pg_blocking_next_row(struct pg_blocking *pg, size_t *length)
@@ -204,4 +240,16 @@ char *pg_blocking_next_row(struct pg_blocking *pg, size_t *length)
     }
     *length = got > 0 ? (size_t)got : 0;
     return got > 0 ? row : NULL;
+}
+
+bool pg_blocking_end_copy(struct pg_blocking *pg, struct failure *failure)
+{
+    PGresult *result = pg_blocking_next_result(pg);
+    struct failure unused;
+    bool done = succeeded(result);
+
+    if (!done)
+        explain(result, failure);
+    PQclear(result);
+    return end(pg, done ? failure : &unused) && done;
 }

@@ -48,14 +48,19 @@ MUST_USE PGresult *pg_blocking_next_result(struct pg_blocking *pg);
  * failed; the caller owns it. NULL if there is no connection, or it was lost. */
 MUST_USE PGresult *pg_blocking_execute(struct pg_blocking *pg, const char *sql);
 
-/* Runs one statement with text parameters (NULL is NULL). True when it succeeded; `result`, unless
- * NULL, is then the caller's. */
+/* Runs one statement with text parameters (NULL is NULL). True when it succeeded and, outside of a
+ * transaction, was committed; `result`, unless NULL, is then the caller's. */
 MUST_USE bool pg_blocking_query(struct pg_blocking *pg, const char *sql, int count,
                                 const char *const *values, PGresult **result,
                                 struct failure *failure);
 
-/* The next row of a COPY TO STDOUT that has begun; free it with PQfreemem. NULL at its end, after
- * which pg_blocking_next_result tells how it went, or when the connection is lost. */
+/* Begins a COPY TO STDOUT. */
+MUST_USE bool pg_blocking_copy(struct pg_blocking *pg, const char *sql, struct failure *failure);
+
+/* Its next row; free it with PQfreemem. NULL at its end, or when the connection is lost. */
 MUST_USE char *pg_blocking_next_row(struct pg_blocking *pg, size_t *length);
+
+/* Call after the last row: whether it was the last. */
+MUST_USE bool pg_blocking_end_copy(struct pg_blocking *pg, struct failure *failure);
 
 #endif

@@ -66,7 +66,7 @@ def test_what_was_revoked_before_the_start(database, jotd, asker):
 def test_what_expired_is_not_kept(database, jotd, asker):
     """Whatever expiry the row has: no token lives longer than a day from its jti on."""
     import datetime
-    old = uuid7(datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1))
+    old = uuid7(datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=26))
     database.execute("INSERT INTO revoked_tokens (jti, expires_at) VALUES (%s, now() + interval"
                      " '1 year'), (gen_random_uuid(), now() + interval '1 year'),"
                      " (%s, now() - interval '1 minute'), (%s, now() + interval '1 hour')",
@@ -196,17 +196,17 @@ def test_pages(database, jotd, asker):
         found, cursor, pages = [], None, 0
         while True:
             page = revocations(s, asker, cursor).json()
-            assert len(page["revoked"]) <= 10000
+            assert len(page["revoked"]) <= 2000
             found += [jti for jti, _ in page["revoked"]]
             cursor, pages = page["cursor"], pages + 1
             if not page["more"]:
                 break
         assert sorted(found) == sorted(jtis)
-        assert pages == 3
+        assert pages == 13
 
 
 def test_a_transaction_that_commits_late_is_not_missed(database, jotd, asker):
-    late, early = str(uuid7_now()), [str(uuid7_now()) for _ in range(10001)]
+    late, early = str(uuid7_now()), [str(uuid7_now()) for _ in range(2001)]
     with contextlib.closing(psycopg2.connect(database.url)) as slow, jotd(database) as s:
         cursor = slow.cursor()
         cursor.execute(INSERT, ([late],))  # has its number, and is not committed
