@@ -184,7 +184,7 @@ def test_a_revocation_by_way_of_a_proxy(front, database):
     assert answer.body == b'{"active":false}'
     assert answer.getheader("Cache-Control") == "no-store"
     page = json.loads(front.ask("GET", f"/revocations?since={page['cursor']}", **headers).body)
-    assert (len(page["revoked"]), page["more"]) == (1, False)
+    assert (len(page["revoked"]), page["more"]) == (2, False)
     assert front.ask("GET", "/revocations").status == 401
 
 
