@@ -14,12 +14,6 @@
 
 #define TOKEN_MAX 65536 /* bytes */
 
-/* The token as it was given: its id, and the claims that its text may have. */
-struct given_token {
-    struct token_named named;
-    json_t *claims; /* owns `named.client_id`; NULL: only the jti was given */
-};
-
 /* The claims in the middle part of a token, which is not verified. NULL if it is none. */
 static json_t *read_claims(struct slice text)
 {
@@ -40,34 +34,36 @@ static json_t *read_claims(struct slice text)
     return claims;
 }
 
-static bool read_text(struct slice text, struct given_token *given)
+static bool read_text(struct slice text, struct uuid *jti)
 {
-    const char *jti;
+    json_t *claims = NULL;
+    const char *claimed;
+    bool read = uuid_parse(text, jti);
 
-    if (uuid_parse(text, &given->named.jti))
-        return true;
-    given->claims = read_claims(text);
-    jti = json_string_value(json_object_get(given->claims, "jti"));
-    given->named.client_id = json_string_value(json_object_get(given->claims, "client_id"));
-    given->named.expires_at = json_integer_value(json_object_get(given->claims, "exp"));
-    return jti != NULL && uuid_parse(slice_of(jti), &given->named.jti);
+    if (!read) {
+        claims = read_claims(text);
+        claimed = json_string_value(json_object_get(claims, "jti"));
+        read = claimed != NULL && uuid_parse(slice_of(claimed), jti);
+    }
+    json_decref(claims);
+    return read;
 }
 
 /* A line of stdin, without its end. */
-static bool read_line(struct given_token *given)
+static bool read_line(struct uuid *jti)
 {
     char *line = OPENSSL_zalloc(TOKEN_MAX + 2);
     bool read = line != NULL && fgets(line, TOKEN_MAX + 2, stdin) != NULL &&
-                read_text(slice_trim_end(slice_of(line), '\n'), given);
+                read_text(slice_trim_end(slice_trim_end(slice_of(line), '\n'), '\r'), jti);
 
     OPENSSL_clear_free(line, TOKEN_MAX + 2);
     return read;
 }
 
-/* Reads a jti or a token; `-` stands for a line of stdin. */
-static bool read_token(const char *text, struct given_token *given, struct store_failure *failure)
+/* Reads a jti, or the one in a token; `-` stands for a line of stdin. */
+static bool read_token(const char *text, struct uuid *jti, struct store_failure *failure)
 {
-    bool read = strcmp(text, "-") == 0 ? read_line(given) : read_text(slice_of(text), given);
+    bool read = strcmp(text, "-") == 0 ? read_line(jti) : read_text(slice_of(text), jti);
 
     return read || store_fail(failure, STORE_INVALID, "/jti",
                               "this is neither a jti, such as 0192f1a5-7c3e-7d10-9f3b-"
@@ -75,18 +71,17 @@ static bool read_token(const char *text, struct given_token *given, struct store
 }
 
 static int with_token(const struct cli_command *command, const char *text, const void *values,
-                      bool (*act)(PGconn *connection, const struct token_named *token,
-                                  const void *values, struct store_failure *failure))
+                      bool (*act)(PGconn *connection, const struct uuid *jti, const void *values,
+                                  struct store_failure *failure))
 {
-    struct given_token given = {.claims = NULL};
     struct store_failure failure;
     PGconn *connection = NULL;
-    bool done = read_token(text, &given, &failure) && token_store_check(&given.named, &failure) &&
+    struct uuid jti;
+    bool done = read_token(text, &jti, &failure) && token_store_check(&jti, &failure) &&
                 (connection = database_connect(&failure)) != NULL &&
-                act(connection, &given.named, values, &failure);
+                act(connection, &jti, values, &failure);
 
     PQfinish(connection);
-    json_decref(given.claims);
     return done ? CLI_DONE : database_fail(command, &failure, NULL);
 }
 
@@ -154,11 +149,11 @@ static void print_token(const struct token_values *token)
     }
 }
 
-static bool show(PGconn *connection, const struct token_named *token, const void *given,
+static bool show(PGconn *connection, const struct uuid *jti, const void *given,
                  struct store_failure *failure)
 {
     const struct show_values *values = given;
-    PGresult *found = token_store_find(connection, token, failure);
+    PGresult *found = token_store_find(connection, jti, failure);
     struct token_values shown;
     bool done = found != NULL;
 
@@ -232,11 +227,11 @@ static bool print_revoked(const struct token_revocation_values *token, bool json
     return true;
 }
 
-static bool revoke(PGconn *connection, const struct token_named *token, const void *given,
+static bool revoke(PGconn *connection, const struct uuid *jti, const void *given,
                    struct store_failure *failure)
 {
     const struct revoke_values *values = given;
-    PGresult *result = token_store_revoke(connection, token, values->reason, failure);
+    PGresult *result = token_store_revoke(connection, jti, values->reason, failure);
     struct token_revocation_values revoked;
     bool done = result != NULL;
 

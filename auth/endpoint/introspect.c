@@ -11,7 +11,7 @@
 #include "auth/endpoint/presented_token.h"
 #include "auth/introspection.h"
 #include "auth/worker.h"
-#include "common/http/access_log.h"
+#include "common/clock.h"
 #include "common/http/reply.h"
 #include "common/http/request.h"
 
@@ -71,15 +71,20 @@ static enum introspection_result result_of(enum access_token_state state)
     }
 }
 
+/* How old what is known may be: of revoked tokens, and of the token's client. */
+static uint64_t stale_ms(const struct worker *worker)
+{
+    return (uint64_t)worker->process->settings.revocation_stale_s * 1000;
+}
+
 static void on_token(struct presented_token *presented, enum access_token_state state,
                      struct access_token *token)
 {
     struct introspect_request *request =
         H2O_STRUCT_FROM_MEMBER(struct introspect_request, presented, presented);
     struct worker *worker = presented->worker;
-    uint64_t stale_ms = (uint64_t)worker->process->settings.revocation_stale_s * 1000;
 
-    if (!denylist_is_current(&worker->process->feed.denylist, stale_ms)) {
+    if (!denylist_is_current(&worker->process->feed.denylist, stale_ms(worker))) {
         answer(request, INTROSPECTION_UNAVAILABLE);
         return;
     }
@@ -117,10 +122,12 @@ static void on_client(struct client_waiter *waiter, enum client_status status,
 {
     struct introspect_request *request =
         H2O_STRUCT_FROM_MEMBER(struct introspect_request, waiter, waiter);
+    bool unknown =
+        status == CLIENT_UNAVAILABLE ||
+        (source == CLIENT_STALE &&
+         clock_monotonic_ms() > client->fresh_until_ms + stale_ms(request->presented.worker));
 
-    (void)source;
-    answer(request,
-           status == CLIENT_UNAVAILABLE ? INTROSPECTION_UNAVAILABLE : judge(request, client));
+    answer(request, unknown ? INTROSPECTION_UNAVAILABLE : judge(request, client));
 }
 
 static void on_gone(void *data)

@@ -1,20 +1,15 @@
 #include "auth/store/token_store.h"
 
-#include <string.h>
-
-#include "auth/client/client.h"
-#include "common/integer.h"
-
-bool token_store_check(const struct token_named *token, struct store_failure *failure)
+bool token_store_check(const struct uuid *jti, struct store_failure *failure)
 {
-    return token->jti.bytes[6] >> 4 == 7 ||
+    return jti->bytes[6] >> 4 == 7 ||
            store_fail(failure, STORE_INVALID, "/jti",
                       "this is not the jti of a token: those are UUIDs of version 7");
 }
 
-static void format_jti(const struct token_named *token, char text[UUID_TEXT_LENGTH + 1])
+static void format_jti(const struct uuid *jti, char text[UUID_TEXT_LENGTH + 1])
 {
-    uuid_format(&token->jti, text);
+    uuid_format(jti, text);
     text[UUID_TEXT_LENGTH] = '\0';
 }
 
@@ -33,15 +28,15 @@ enum {
     REASON
 };
 
-PGresult *token_store_find(PGconn *connection, const struct token_named *token,
+PGresult *token_store_find(PGconn *connection, const struct uuid *jti,
                            struct store_failure *failure)
 {
-    char jti[UUID_TEXT_LENGTH + 1];
-    const char *const values[] = {jti};
+    char text[UUID_TEXT_LENGTH + 1];
+    const char *const values[] = {text};
     PGresult *found;
 
-    format_jti(token, jti);
-    if (!token_store_check(token, failure))
+    format_jti(jti, text);
+    if (!token_store_check(jti, failure))
         return NULL;
     found = store_query(
         connection,
@@ -56,7 +51,7 @@ PGresult *token_store_find(PGconn *connection, const struct token_named *token,
     store_fail(failure, STORE_NOT_FOUND, "/jti",
                "the ledger has no token %s: it is recorded some seconds after it was issued, "
                "and for as long as its month is kept",
-               jti);
+               text);
     return NULL;
 }
 
@@ -78,38 +73,35 @@ struct token_values token_store_values(const PGresult *tokens)
     };
 }
 
-/* What the ledger says counts before what the token's text says, which nobody has verified. No
- * token lives longer than a day. */
+/* A token that is not in the ledger yet may live for a day: what its text says of itself, nobody
+ * has verified. */
 #define REVOKE_SQL                                                                                 \
-    "WITH token AS (SELECT $1::uuid AS jti, coalesce(l.client_id, $2, '') AS client_id,"           \
-    "  coalesce(l.expires_at, least(to_timestamp($3::bigint), day.later), day.later)"              \
-    "   AS expires_at"                                                                             \
-    "  FROM (SELECT uuid_v7_time($1::uuid) + interval '1 day' AS later) day"                       \
+    "WITH token AS (SELECT $1::uuid AS jti, coalesce(l.client_id, '') AS client_id,"               \
+    "  coalesce(l.expires_at, uuid_v7_time($1::uuid) + interval '1 day') AS expires_at"            \
+    "  FROM (SELECT) AS one"                                                                       \
     "  LEFT JOIN LATERAL (SELECT client_id, expires_at FROM issued_token($1::uuid) LIMIT 1) l"     \
     "   ON true),"                                                                                 \
     " made AS (INSERT INTO revoked_tokens (jti, client_id, expires_at, reason)"                    \
-    "  SELECT jti, client_id, expires_at, coalesce($4, '') FROM token WHERE expires_at > now()"    \
+    "  SELECT jti, client_id, expires_at, coalesce($2, '') FROM token WHERE expires_at > now()"    \
     "  ON CONFLICT DO NOTHING RETURNING 1)"                                                        \
     " SELECT jti, client_id, " STORE_TIME("expires_at") ", expires_at <= now(),"                   \
                                                         "  EXISTS (SELECT FROM made) FROM token"
 
-PGresult *token_store_revoke(PGconn *connection, const struct token_named *token,
-                             const char *reason, struct store_failure *failure)
+PGresult *token_store_revoke(PGconn *connection, const struct uuid *jti, const char *reason,
+                             struct store_failure *failure)
 {
-    char jti[UUID_TEXT_LENGTH + 1], expiry[INTEGER_LENGTH_MAX + 1] = "";
-    bool known = token->client_id != NULL && client_id_is_valid(slice_of(token->client_id));
-    const char *const values[] = {jti, known ? token->client_id : NULL,
-                                  token->expires_at != 0 ? expiry : NULL, reason};
+    char text[UUID_TEXT_LENGTH + 1];
+    const char *const values[] = {text, reason};
 
-    if (!token_store_check(token, failure))
+    if (!token_store_check(jti, failure))
         return NULL;
-    if (reason != NULL && !store_check_text(reason, 0, 200))
-        return store_fail(failure, STORE_INVALID, "/reason",
-                          "a reason is at most 200 characters of UTF-8 without control characters"),
-               NULL;
-    format_jti(token, jti);
-    integer_write(token->expires_at, expiry);
-    return store_query(connection, REVOKE_SQL, 4, values, failure);
+    if (reason != NULL && !store_check_text(reason, 0, 200)) {
+        store_fail(failure, STORE_INVALID, "/reason",
+                   "a reason is at most 200 characters of UTF-8 without control characters");
+        return NULL;
+    }
+    format_jti(jti, text);
+    return store_query(connection, REVOKE_SQL, 2, values, failure);
 }
 
 struct token_revocation_values token_store_revocation(const PGresult *revoked)

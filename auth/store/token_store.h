@@ -10,13 +10,6 @@
 #include "common/attributes.h"
 #include "common/uuid.h"
 
-/* Which token, and what its text says, for one that is not in the ledger yet. */
-struct token_named {
-    struct uuid jti;
-    const char *client_id; /* NULL: unknown */
-    int64_t expires_at;    /* epoch seconds; 0: unknown */
-};
-
 /* Views into the PGresult they were read from; times in RFC 3339. */
 struct token_values {
     const char *jti;
@@ -33,10 +26,10 @@ struct token_values {
 };
 
 /* Fails unless the jti is a UUID of version 7, as all are. */
-MUST_USE bool token_store_check(const struct token_named *token, struct store_failure *failure);
+MUST_USE bool token_store_check(const struct uuid *jti, struct store_failure *failure);
 
 /* A row of the ledger; NULL on failure, also when it has none. */
-MUST_USE PGresult *token_store_find(PGconn *connection, const struct token_named *token,
+MUST_USE PGresult *token_store_find(PGconn *connection, const struct uuid *jti,
                                     struct store_failure *failure);
 struct token_values token_store_values(const PGresult *tokens);
 
@@ -50,12 +43,12 @@ enum token_revoked {
 struct token_revocation_values {
     enum token_revoked state;
     const char *jti;
-    const char *client_id;  /* empty: unknown */
+    const char *client_id;  /* empty: not in the ledger yet */
     const char *expires_at; /* of the token; a day after its issue when that is unknown */
 };
 
 /* `reason` is at most 200 characters; NULL: none. NULL on failure. */
-MUST_USE PGresult *token_store_revoke(PGconn *connection, const struct token_named *token,
+MUST_USE PGresult *token_store_revoke(PGconn *connection, const struct uuid *jti,
                                       const char *reason, struct store_failure *failure);
 struct token_revocation_values token_store_revocation(const PGresult *revoked);
 
