@@ -456,6 +456,23 @@ def test_without_postgresql(database, jotd, postgres):
         assert introspect(s, uncached, token).status_code == 200
 
 
+def test_a_client_that_cannot_be_looked_up(database, jotd):
+    """Its record may be stale for long at /token, but not here, though the feed is there."""
+    client = database.client()
+    with jotd(database, revocation_stale=1) as s:
+        token = s.access_token(client)
+        assert is_active(s, client, token)
+        database.execute("ALTER TABLE clients RENAME TO gone")  # no look-up connection is set up
+        database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                         " WHERE application_name = 'jotd'")
+        until(lambda: s.metric("jotd_postgres_up") == 0)
+        until(lambda: introspect(s, client, token).status_code == 503)
+        assert s.metric("jotd_revocation_feed_age_seconds") < 1
+        assert s.token(client).headers["X-Cache-Status"] == "STALE"
+        database.execute("ALTER TABLE gone RENAME TO clients")
+        until(lambda: introspect(s, client, token).status_code == 200)
+
+
 def test_before_postgresql_was_ever_there(database, jotd, postgres):
     with Proxy(postgres) as proxy:
         proxy.freeze()

@@ -169,6 +169,48 @@ def test_a_revocation_that_cannot_be_committed(database, jotd, asker):
         assert not is_active(s, asker, token)
 
 
+def test_a_commit_that_fails_is_no_revocation(database, jotd, asker):
+    """The statement succeeds, and the transaction does not."""
+    database.execute("CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+                     " $$ BEGIN RAISE 'not now'; END $$;"
+                     "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON revoked_tokens"
+                     " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail()")
+    with jotd(database) as s:
+        token = s.access_token(asker)
+        assert revoke(s, asker, token).status_code == 503
+        assert "not now" in s.wait_log("revocations.not_recorded")["reason"]
+        assert is_active(s, asker, token)
+        assert database.execute("SELECT count(*) FROM revoked_tokens") == [(0,)]
+        database.execute("DROP TRIGGER late ON revoked_tokens")
+        assert revoke(s, asker, token).status_code == 200
+
+
+def test_a_notification_revokes_nothing_by_itself(database, jotd, asker):
+    """Anybody who can connect may send one."""
+    with jotd(database) as s:
+        token, other = s.access_token(asker), s.access_token(asker)
+        for payload in (f"{jti_of(token)} 99999999999", "*", "", "x"):
+            database.execute("SELECT pg_notify('jotd_revoked', %s)", (payload,))
+        database.execute(INSERT, ([jti_of(other)],))
+        until(lambda: not is_active(s, asker, other))
+        assert is_active(s, asker, token)
+
+
+def test_a_locked_table_holds_up_no_look_up(database, jotd, asker):
+    uncached = database.client()
+    with contextlib.closing(psycopg2.connect(database.owner_url)) as locking, jotd(database) as s:
+        token = s.access_token(asker)
+        locking.cursor().execute("LOCK TABLE revoked_tokens IN ACCESS EXCLUSIVE MODE")
+        page = threading.Thread(target=revocations, args=(s, asker))
+        page.start()
+        assert s.token(uncached).status_code == 200
+        assert revoke(s, asker, token).status_code == 503
+        page.join()
+        locking.rollback()
+        until(lambda: revoke(s, asker, token).status_code == 200)
+        assert not any(line["event"] == "pg.lost" for line in s.log)
+
+
 # GET /revocations
 
 def test_verifiers_follow_the_revocations(database, jotd, asker):
