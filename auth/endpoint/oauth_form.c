@@ -21,33 +21,26 @@ static const char *complaint(enum form_error error)
     }
 }
 
-void oauth_form_refuse(h2o_req_t *req, enum oauth_error error, const char *description)
-{
-    request_wipe(req);
-    oauth_reply_error(req, error, description);
-}
-
 bool oauth_form_read(h2o_req_t *req, const char *when_empty, struct form *form)
 {
     enum form_error error;
 
     if (req->entity.len > OAUTH_FORM_MAX) {
-        request_wipe(req);
         oauth_reply_error_with_status(req, OAUTH_INVALID_REQUEST, 413, CONNECTION_BODY_COMPLAINT);
         return false;
     }
     if (!request_has_type(req, SLICE("application/x-www-form-urlencoded"))) {
-        oauth_form_refuse(req, OAUTH_INVALID_REQUEST,
+        oauth_reply_error(req, OAUTH_INVALID_REQUEST,
                           "Send one Content-Type: application/x-www-form-urlencoded.");
         return false;
     }
     if (req->entity.len == 0) {
-        oauth_form_refuse(req, OAUTH_INVALID_REQUEST, when_empty);
+        oauth_reply_error(req, OAUTH_INVALID_REQUEST, when_empty);
         return false;
     }
     error = form_parse(req->entity.base, req->entity.len, repeatable, form);
     if (error != FORM_OK) {
-        oauth_form_refuse(req, OAUTH_INVALID_REQUEST, complaint(error));
+        oauth_reply_error(req, OAUTH_INVALID_REQUEST, complaint(error));
         return false;
     }
     return true;

@@ -5,17 +5,13 @@
 #include <h2o.h>
 #include <stdbool.h>
 
-#include "auth/oauth_error.h"
 #include "common/attributes.h"
 #include "common/http/form.h"
 
 #define OAUTH_FORM_MAX 16384 /* bytes */
 
-/* Parses the body; `form` points into it. On failure answers the request, wipes what was sent and
- * returns false. `when_empty` is the error description for an empty body. */
+/* Parses the body; `form` points into it. On failure answers the request and returns false.
+ * `when_empty` is the error description for an empty body. */
 MUST_USE bool oauth_form_read(h2o_req_t *req, const char *when_empty, struct form *form);
-
-/* Refuses a form for its content: answers with the error and wipes what was sent. */
-void oauth_form_refuse(h2o_req_t *req, enum oauth_error error, const char *description);
 
 #endif

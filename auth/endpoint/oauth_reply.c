@@ -6,11 +6,13 @@
 #include "auth/worker.h"
 #include "common/clock.h"
 #include "common/http/reply.h"
+#include "common/http/request.h"
 
 void oauth_reply_error_with_status(h2o_req_t *req, enum oauth_error error, int status,
                                    const char *description)
 {
     counter_add(&worker_of(req)->counters.oauth_errors[error], 1);
+    request_wipe(req);
     reply_error(req, status, oauth_error_name(error), description);
 }
 

@@ -11,8 +11,8 @@
 #include "auth/oauth_error.h"
 #include "common/slice.h"
 
-/* Replies with the error's own status, or with another. `description` lives as long as the
- * request. */
+/* Replies with the error's own status, or with another, and wipes the body and the Authorization
+ * header. `description` lives as long as the request. */
 void oauth_reply_error(h2o_req_t *req, enum oauth_error error, const char *description);
 void oauth_reply_error_with_status(h2o_req_t *req, enum oauth_error error, int status,
                                    const char *description);

@@ -31,7 +31,7 @@ void presented_token_begin(struct presented_token *presented, h2o_req_t *req)
         return;
     presented->verification.text = form_get(&form, SLICE("token")); /* points into the body */
     if (!has_token(&form))
-        oauth_form_refuse(req, OAUTH_INVALID_REQUEST, "token is missing; send it in the body.");
+        oauth_reply_error(req, OAUTH_INVALID_REQUEST, "token is missing; send it in the body.");
     else
         authenticate_begin(&presented->authentication, req, &form);
 }

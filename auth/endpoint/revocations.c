@@ -131,7 +131,6 @@ void revocations_handle(h2o_req_t *req)
                                             .worker = worker_of(req),
                                             .authentication.on_client = on_client};
     if (!read_query(req, &since) || !read_cursor(since, &request->cursor)) {
-        request_wipe(req);
         oauth_reply_error(req, OAUTH_INVALID_REQUEST,
                           "The only parameter is since: send the cursor of an earlier answer, as "
                           "it was, or none to get all.");

@@ -47,7 +47,6 @@ static void reply_done(h2o_req_t *req)
 
 static void reply_not_recorded(h2o_req_t *req)
 {
-    request_wipe(req);
     oauth_reply_try_later(req, "The revocation cannot be recorded at the moment; try again later.");
 }
 
@@ -94,7 +93,7 @@ static void on_token(struct presented_token *presented, enum access_token_state 
     if (slice_equal(presented->client->id, token->client_id))
         begin(request, token);
     else
-        oauth_form_refuse(presented->req, OAUTH_UNAUTHORIZED_CLIENT,
+        oauth_reply_error(presented->req, OAUTH_UNAUTHORIZED_CLIENT,
                           "A client may revoke only tokens of its own; operators use `jotd token "
                           "revoke`.");
 }

@@ -80,13 +80,13 @@ static bool read_form(struct token_request *request, const struct form *form)
     struct slice grant_type = form_get(form, SLICE("grant_type"));
 
     if (grant_type.length == 0)
-        oauth_form_refuse(request->req, OAUTH_INVALID_REQUEST,
+        oauth_reply_error(request->req, OAUTH_INVALID_REQUEST,
                           "grant_type is missing; send client_credentials.");
     else if (!slice_equal(grant_type, SLICE("client_credentials")))
-        oauth_form_refuse(request->req, OAUTH_UNSUPPORTED_GRANT_TYPE,
+        oauth_reply_error(request->req, OAUTH_UNSUPPORTED_GRANT_TYPE,
                           "The only grant_type here is client_credentials.");
     else if (!read_resources(request, form))
-        oauth_form_refuse(request->req, OAUTH_INVALID_REQUEST, "The body has too many parameters.");
+        oauth_reply_error(request->req, OAUTH_INVALID_REQUEST, "The body has too many parameters.");
     else
         return true;
     return false;
