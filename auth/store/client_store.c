@@ -240,11 +240,14 @@ static bool insert_client(PGconn *connection, const char *client_id,
         made->client = store_query(
             connection,
             "INSERT INTO clients (client_id, name, tier, scopes, audiences, token_ttl,"
-            "  organization, introspect, labels, claims)"
+            "  organization, introspect, labels, claims, tokens_valid_from)"
             " VALUES ($1, $2, coalesce($3, '" DEFAULT_TIER "'),"
             "  coalesce(string_to_array($4, ' '), '{}'), coalesce(string_to_array($5, ' '), '{}'),"
             "  nullif($6::int, 0), nullif($7, ''), coalesce(string_to_array($8, ' '), '{}'),"
-            "  " NEW_LABELS_SQL ", " NEW_CLAIMS_SQL ")"
+            "  " NEW_LABELS_SQL ", " NEW_CLAIMS_SQL ", (SELECT now() WHERE EXISTS ("
+            /* One of this name was deleted: its tokens must not live again. */
+            "    SELECT FROM issued_tokens WHERE client_id = $1"
+            "    AND issued_at > now() - interval '1 day')))"
             " ON CONFLICT (client_id) DO NOTHING RETURNING " COLUMNS,
             PARAMETERS, values, failure);
     }

@@ -358,6 +358,25 @@ def test_all_tokens_of_a_client(database, jotd):
             assert is_active(s, client, forge.with_claim(jti=jti)) == active
 
 
+def test_a_client_that_is_made_again(database, jotd):
+    """Its tokens of before stay inactive."""
+    def make():
+        done = database.cli("client", "create", "--id", "again", "--name", "again", "--tier",
+                            "unlimited", "--json")
+        return types.SimpleNamespace(id="again", secret=json.loads(done.stdout)["client_secret"])
+
+    with jotd(database, batch_rows=1) as s:
+        client = make()
+        old = s.access_token(client)
+        assert is_active(s, client, old)
+        until(lambda: database.execute("SELECT count(*) FROM issued_tokens") == [(1,)])
+        database.cli("client", "delete", "again")
+        client = make()
+        until(lambda: s.token(client).status_code == 200)
+        assert not is_active(s, client, old)
+        assert is_active(s, client, s.access_token(client))
+
+
 def test_a_disabled_organization(database, jotd):
     database.execute("INSERT INTO organizations (organization_id, name) VALUES ('acme', 'Acme')")
     member, gateway = database.client(), database.client()
