@@ -51,11 +51,12 @@ static struct histogram merge(const struct process *process, size_t offset)
 /* The offset of element `i` of an array field. */
 #define OFFSET_AT(field, i) (OFFSET(field) + (i) * sizeof(((struct counters *)0)->field[0]))
 
-/* All codes of /token appear from the start, since a rate does not see the step from no series to
- * the first count. Other series appear once they count something. */
+/* All codes of /token and /introspect appear from the start, since a rate does not see the step
+ * from no series to the first count. Other series appear once they count something. */
 static bool is_shown(enum endpoint endpoint, int code, uint64_t count)
 {
-    return count != 0 || (endpoint == ENDPOINT_TOKEN && code != 0);
+    return count != 0 ||
+           (code != 0 && (endpoint == ENDPOINT_TOKEN || endpoint == ENDPOINT_INTROSPECT));
 }
 
 static void write_connections(struct buffer *text, const struct process *process)
