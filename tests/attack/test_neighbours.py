@@ -122,6 +122,49 @@ def rows(answer):
     return answer[:at] + answer[at:end] * (80 * 2**20 // (end - at)) + answer[end:]
 
 
+def copying(*messages):
+    """These in place of the rows of a COPY to jotd; only the feed of revoked tokens asks for one."""
+    def rewrite(answer):
+        at, kept = 0, []
+        while answer.startswith(b"H") and at < len(answer):
+            end = at + 1 + struct.unpack_from(">i", answer, at + 1)[0]
+            kept += messages if answer[at:at + 1] == b"H" else \
+                [] if answer[at:at + 1] == b"d" else [answer[at:end]]
+            at = end
+        return b"".join(kept) or answer
+    return rewrite
+
+
+COPY_OUT, COPY_IN = (message(kind, b"\0\0\x03" + b"\0\0" * 3) for kind in (b"H", b"G"))
+REVOKED = "1\t0192f1a5-7c3e-7d10-9f3b-2a6b1c4d5e6f\t"
+
+
+@pytest.mark.parametrize("rewrite", [
+    pytest.param(copying(COPY_IN), id="copy in"),
+    pytest.param(copying(COPY_OUT), id="no rows"),
+    pytest.param(copying(COPY_OUT, COPY_OUT), id="copy in copy"),
+    *(pytest.param(copying(COPY_OUT, message(b"d", row.encode())), id=name) for name, row in {
+        "empty": "", "line": "\n", "no number": "\t\\N\t\\N\n", "number": "12", "half": "12\t",
+        "long number": "1" * 5000 + "\t\\N\t\\N\n", "short jti": REVOKED[:-2],
+        "no expiry": REVOKED[:-1], "jti": REVOKED.replace("7d10", "7D1x") + "1\n",
+        "NUL": REVOKED[:20] + "\0" * 30}.items()),
+])
+def test_a_database_that_lies_about_revoked_tokens(database, jotd, postgres, rewrite):
+    client = database.client(tier="unlimited")
+    with Proxy(postgres) as proxy:
+        proxy.rewrite = rewrite
+        with jotd(proxy.url(database), ready=False) as s:
+            assert s.wait_log("feed.lost")["reason"] in (
+                "unexpected answer", "revoked_tokens is not as it should be")
+            until(lambda: s.token(client).status_code == 200)
+            assert s.metric("jotd_revoked_tokens") == 0
+            form = {"token": s.access_token(client)}
+            auth = (client.id, client.secret)
+            assert s.post("/introspect", form, auth=auth).status_code == 503
+            proxy.rewrite = lambda answer: answer
+            until(lambda: s.post("/introspect", form, auth=auth).status_code == 200)
+
+
 @pytest.mark.parametrize("flood, is_lost", [(parameters, True), (notices, False), (rows, True)])
 def test_a_database_that_talks_without_end(database, jotd, postgres, flood, is_lost):
     known, new = database.client(tier="unlimited"), database.client(tier="unlimited")

@@ -67,6 +67,10 @@ def test_a_row_says_for_whom_and_by_which_secret(database, jotd):
         "SELECT jti::text, organization, credential FROM issued_tokens")}
     assert first != made["secret_id"]
     assert expected.items() <= rows.items()
+    shown = json.loads(database.cli("client", "show", member.id, "--json").stdout)["secrets"]
+    (today,), = database.execute("SELECT (max(issued_at) AT TIME ZONE 'UTC')::date::text"
+                                 " FROM issued_tokens")
+    assert [secret["last_used_on"] for secret in shown] == [today, today]
 
 
 def test_an_answered_token_is_in_a_file_already(database, jotd):

@@ -4,11 +4,9 @@ import collections
 import concurrent.futures
 import contextlib
 import json
-import os
 import re
 import statistics
 import struct
-import subprocess
 import time
 import types
 
@@ -16,6 +14,7 @@ import pytest
 import redis
 
 from harness import Load, Proxy, Redis, claims_of, long_test, until
+from harness.clock import Clock
 from harness.process import free_port, has_sanitizer
 from harness.server import receive
 from harness.wire import parse_answers, take_answer
@@ -523,45 +522,19 @@ def test_redis_becomes_read_only_under_load(database, jotd, own_redis, wording):
         assert set(load.statuses) == {200}
 
 
-WALL_CLOCK = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <time.h>
-
-/* The wall clock is ahead by as many seconds as a file has bytes. */
-int clock_gettime(clockid_t clock, struct timespec *now)
-{
-    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
-    int result = real(clock, now);
-    struct stat status;
-
-    if (clock == CLOCK_REALTIME && stat(getenv("AHEAD"), &status) == 0)
-        now->tv_sec += status.st_size;
-    return result;
-}
-"""
-
-
 def test_a_step_of_the_clock_gives_no_fresh_quota(database, jotd, tmp_path):
-    ahead, library = tmp_path / "ahead", tmp_path / "clock.so"
-    ahead.touch()
-    (tmp_path / "clock.c").write_text(WALL_CLOCK)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "clock.c"], check=True)
-    environ = {"LD_PRELOAD": str(library), "AHEAD": str(ahead),
-               "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    clock = Clock(tmp_path)
     minute = database.client(tier=tier(database, "minute", minute=2))
     month = database.client(tier=tier(database, "month", month=2))
-    with jotd(database, limiter="local", environ=environ) as s:
+    with jotd(database, limiter="local", environ=clock.environ) as s:
         for seconds in (0, 40 * 86400):
-            os.truncate(ahead, seconds)
+            clock.set_ahead(seconds)
             assert s.token(minute).status_code == 200
             assert s.token(month).status_code == 200
             issued = claims_of(s.access_token(database.client(tier="unlimited")))["iat"]
             assert abs(issued - time.time() - seconds) < 60
         assert {s.token(minute).status_code, s.token(month).status_code} == {429}
-        os.truncate(ahead, 0)
+        clock.set_ahead(0)
         assert_refused(s.token(minute))
         assert_refused(s.token(month), "month")
 

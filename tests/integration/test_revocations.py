@@ -10,7 +10,10 @@ import psycopg2
 import pytest
 
 from harness import Proxy, claims_of, long_test, until
+from harness.clock import Clock
 from harness.ledger import uuid7
+from harness.proxy import TlsProxy, self_signed
+from harness.services import Standby
 from test_introspection import introspect, is_active, revoke, uuid7_now
 
 INSERT = ("INSERT INTO revoked_tokens (jti, client_id, expires_at)"
@@ -61,6 +64,7 @@ def test_what_was_revoked_before_the_start(database, jotd, asker):
             until(lambda: introspect(other, asker, token).status_code == 200)
             assert not is_active(other, asker, token)
             assert other.wait_log("revocations.loaded")["tokens"] == 1
+        assert s.wait_log("revocations.loaded")["tokens"] == 0
 
 
 def test_what_expired_is_not_kept(database, jotd, asker):
@@ -211,6 +215,36 @@ def test_a_locked_table_holds_up_no_look_up(database, jotd, asker):
         assert not any(line["event"] == "pg.lost" for line in s.log)
 
 
+def test_a_clock_that_is_set_back(database, jotd, asker, tmp_path):
+    """What seemed expired was not kept, and is needed again."""
+    clock = Clock(tmp_path)
+    with jotd(database, environ=clock.environ) as s:
+        token, other = s.access_token(asker), s.access_token(asker)
+        clock.set_ahead(7200)
+        database.execute(INSERT, ([jti_of(token)],))
+        later = s.access_token(asker)
+        database.execute("INSERT INTO revoked_tokens (jti, expires_at)"
+                         " VALUES (%s, now() + interval '5 hours')", (jti_of(later),))
+        until(lambda: not is_active(s, asker, later))
+        assert s.metric("jotd_revoked_tokens") == 1
+        clock.set_ahead(0)
+        until(lambda: not is_active(s, asker, token))
+        assert is_active(s, asker, other)
+
+
+def test_records_of_tls_are_read_whole(database, jotd, postgres, asker, tmp_path):
+    others = [str(uuid7_now()) for _ in range(3000)]
+    database.execute(INSERT, (others,))
+    with TlsProxy(postgres, self_signed(tmp_path / "tls.pem")) as proxy, \
+            jotd(proxy.url(database)) as s:
+        token = s.access_token(asker)
+        assert s.wait_log("revocations.loaded")["tokens"] == 3000
+        assert is_active(s, asker, token)
+        database.execute(INSERT, ([jti_of(token)],))
+        until(lambda: not is_active(s, asker, token))
+        assert not any(line["event"] == "feed.lost" for line in s.log)
+
+
 # GET /revocations
 
 def test_verifiers_follow_the_revocations(database, jotd, asker):
@@ -285,6 +319,27 @@ def test_who_may_follow_and_with_what(database, databases, jotd, asker):
             client = elsewhere.client()
             elsewhere.execute("UPDATE clients SET introspect = '{*}'")
             assert revocations(s2, client, cursor).status_code == 410
+
+
+def test_a_cursor_ends_with_a_fail_over(database, postgres, jotd, asker, directory):
+    """A standby that is promoted gives numbers of transactions again that the old primary gave."""
+    home = directory / f"standby of {database.name}"
+    home.mkdir()
+    database.execute(INSERT, ([str(uuid7_now())],))
+    standby = Standby(home, postgres)
+    standby.start()
+    try:
+        with jotd(database) as s:
+            page = revocations(s, asker).json()
+        with contextlib.closing(standby.connect(database.name)) as connection, \
+                connection.cursor() as cursor:
+            cursor.execute("SELECT pg_promote()")
+        url = database.url.replace(f":{postgres.port}", f":{standby.port}")
+        with jotd(url) as s:
+            assert revocations(s, asker, page["cursor"]).status_code == 410
+            assert revocations(s, asker).json()["revoked"] == page["revoked"]
+    finally:
+        standby.stop()
 
 
 # jotd token
