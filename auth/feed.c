@@ -30,6 +30,8 @@
 #define REVOKE_AT_ONCE    1000 /* in one statement */
 #define NICE              10   /* workers go first, while a million revoked tokens are read too */
 #define CLOCK_STEP_MS     1000 /* the clock is set back, not slewed */
+#define LOOK_EVERY_MS     1000 /* whether it was */
+#define RETRY_MS          2000 /* for which revocations of a failed statement are tried alone */
 #define CURSOR_SIZE       sizeof(((struct feed *)0)->cursor)
 
 static void wake(int fd)
@@ -171,14 +173,35 @@ static void set_connected(struct feed *feed, bool connected)
 
 /* Notifications */
 
+/* False when it is no transaction id. */
+static bool copy_cursor(char cursor[CURSOR_SIZE], const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+
+    if (digits == 0 || digits >= CURSOR_SIZE || text[digits] != '\0')
+        return false;
+    memcpy(cursor, text, digits + 1);
+    return true;
+}
+
 /* What was committed before our own notification was sent has been heard before it. */
 static void hear_beat(struct feed *feed)
 {
-    if (feed->beat_sent_ms != 0 && !feed->is_behind)
-        atomic_store_explicit(&feed->denylist.complete_ms, feed->beat_sent_ms,
-                              memory_order_release);
+    feed->heard_ms = feed->beat_sent_ms;
     feed->beat_sent_ms = 0;
     feed->beat_at_ms = clock_monotonic_ms() + feed->beat_every_ms;
+}
+
+/* The payload is a jti and an expiry. Any other asks for everything that may be new, as `*` does.
+ */
+static void hear_revoked(struct feed *feed, const char *payload)
+{
+    struct slice jti = {payload, strnlen(payload, UUID_TEXT_LENGTH)};
+
+    if (feed->told_count != FEED_TOLD_MAX && uuid_parse(jti, feed->told + feed->told_count))
+        ++feed->told_count;
+    else
+        feed->is_behind = true;
 }
 
 static void hear(struct feed *feed)
@@ -190,17 +213,27 @@ static void hear(struct feed *feed)
         if (strcmp(notification->relname, feed->beat_channel) == 0)
             hear_beat(feed);
         else
-            feed->is_behind = true;
+            hear_revoked(feed, notification->extra);
         PQfreemem(notification);
     }
 }
 
+/* Transactions before the oldest that has not ended have notified before this does. */
 static bool send_beat(struct feed *feed, struct failure *failure)
 {
     const char *const values[] = {feed->beat_channel};
+    PGresult *result = NULL;
+    bool sound;
 
     feed->beat_sent_ms = clock_monotonic_ms();
-    return pg_blocking_query(&feed->pg, "SELECT pg_notify($1, '')", 1, values, NULL, failure);
+    if (!pg_blocking_query(&feed->pg,
+                           "SELECT pg_notify($1, ''), pg_snapshot_xmin(pg_current_snapshot())", 1,
+                           values, &result, failure))
+        return false;
+    sound = PQntuples(result) == 1 && PQnfields(result) == 2 &&
+            copy_cursor(feed->beat_cursor, PQgetvalue(result, 0, 1));
+    PQclear(result);
+    return sound || failure_set(failure, "PostgreSQL says no transaction id");
 }
 
 /* The table */
@@ -251,6 +284,7 @@ static bool read_table(struct feed *feed, uint64_t *tokens, struct failure *fail
     size_t length;
 
     feed->is_behind = false;
+    feed->told_count = 0; /* they are in the table by now */
     *tokens = 0;
     snprintf(sql, sizeof(sql), READ_SQL, feed->cursor);
     if (!pg_blocking_copy(&feed->pg, sql, failure))
@@ -265,6 +299,57 @@ static bool read_table(struct feed *feed, uint64_t *tokens, struct failure *fail
         return failure_set(failure, "revoked_tokens is not as it should be");
     memcpy(feed->cursor, cursor, sizeof(cursor));
     atomic_store_explicit(&feed->denylist.complete_ms, began_ms, memory_order_release);
+    return true;
+}
+
+/* Reads what the rows of notified tokens say. */
+static bool read_told(struct feed *feed, struct failure *failure)
+{
+    struct buffer jtis = {0};
+    PGresult *result = NULL;
+    bool read;
+
+    for (size_t i = 0; i != feed->told_count; ++i) {
+        buffer_append_text(&jtis, i == 0 ? "{" : ",");
+        uuid_format(feed->told + i, buffer_reserve(&jtis, UUID_TEXT_LENGTH));
+        jtis.size += UUID_TEXT_LENGTH;
+    }
+    buffer_append(&jtis, "}", sizeof("}"));
+    feed->told_count = 0;
+    read = pg_blocking_query(&feed->pg,
+                             "SELECT jti, ceil(extract(epoch FROM expires_at))::bigint"
+                             " FROM revoked_tokens WHERE jti = ANY ($1::uuid[])",
+                             1, (const char *const[]){jtis.bytes}, &result, failure);
+    buffer_dispose(&jtis);
+    for (int row = 0; read && row != PQntuples(result); ++row) {
+        struct uuid jti;
+
+        if (PQnfields(result) == 2 && uuid_parse(slice_of(PQgetvalue(result, row, 0)), &jti))
+            add(feed, &jti, strtoll(PQgetvalue(result, row, 1), NULL, 10));
+        else
+            read = failure_set(failure, "revoked_tokens is not as it should be");
+    }
+    PQclear(result);
+    return read;
+}
+
+/* Reads what was heard of. Once that is done, all is known that was committed before the last beat,
+ * and the next read of the table goes on from there. */
+static bool catch_up(struct feed *feed, struct failure *failure)
+{
+    uint64_t tokens;
+
+    if (feed->is_behind) {
+        feed->heard_ms = 0; /* the table tells more */
+        return read_table(feed, &tokens, failure);
+    }
+    if (feed->told_count != 0 && !read_told(feed, failure))
+        return false;
+    if (feed->heard_ms != 0) {
+        atomic_store_explicit(&feed->denylist.complete_ms, feed->heard_ms, memory_order_release);
+        memcpy(feed->cursor, feed->beat_cursor, sizeof(feed->cursor));
+    }
+    feed->heard_ms = 0;
     return true;
 }
 
@@ -331,23 +416,47 @@ static bool insert(struct feed *feed, struct feed_job *jobs, struct failure *fai
     return inserted;
 }
 
-/* Writes what is in the queue. Here they count from the commit on, before anybody is told. An error
- * costs only those who asked. False when the connection is lost. */
+/* Here they count from the commit on, before anybody is told. */
+static bool record(struct feed *feed, struct feed_job *jobs, struct failure *failure)
+{
+    struct feed_job *job;
+
+    if (feed->pg.connection == NULL || !insert(feed, jobs, failure))
+        return false;
+    DL_FOREACH (jobs, job) {
+        revocation_of(job)->recorded = true;
+        add(feed, &revocation_of(job)->jti, revocation_of(job)->expires_at);
+    }
+    return true;
+}
+
+/* One whose row is locked, or refused, costs the others of its statement no more than time. */
+static bool record_alone(struct feed *feed, struct feed_job **jobs, struct failure *failure)
+{
+    uint64_t until_ms = clock_monotonic_ms() + RETRY_MS;
+    struct feed_job *tried = NULL, *alone = NULL, *job;
+    bool all = true;
+
+    while ((job = *jobs) != NULL && clock_monotonic_ms() < until_ms) {
+        DL_DELETE(*jobs, job);
+        DL_APPEND(alone, job);
+        all &= record(feed, alone, failure);
+        DL_DELETE(alone, job);
+        DL_APPEND(tried, job);
+    }
+    all &= *jobs == NULL;
+    DL_CONCAT(*jobs, tried);
+    return all;
+}
+
+/* Writes what is in the queue. False when the connection is lost. */
 static bool write_revocations(struct feed *feed, struct failure *failure)
 {
-    struct feed_job *jobs, *job;
+    struct feed_job *jobs;
 
     while (feed->pg.connection != NULL && (jobs = take_revocations(feed)) != NULL) {
-        bool recorded = insert(feed, jobs, failure);
-
-        DL_FOREACH (jobs, job) {
-            struct feed_revocation *revocation = revocation_of(job);
-
-            revocation->recorded = recorded;
-            if (recorded)
-                add(feed, &revocation->jti, revocation->expires_at);
-        }
-        if (!recorded)
+        if (!record(feed, jobs, failure) &&
+            (feed->pg.connection == NULL || !record_alone(feed, &jobs, failure)))
             log_warn("revocations.not_recorded", log_str("reason", failure->reason));
         finish(feed, &jobs);
         hear(feed);
@@ -392,13 +501,14 @@ static bool hear_own(struct feed *feed, struct failure *failure)
     if (!send_beat(feed, failure))
         return false;
     until_ms = clock_monotonic_ms() + BEAT_WITHIN_MS;
-    feed->is_behind = true; /* nothing is complete yet */
     for (;;) {
         uint64_t now_ms = clock_monotonic_ms();
 
         hear(feed);
-        if (feed->beat_sent_ms == 0)
+        if (feed->beat_sent_ms == 0) {
+            feed->heard_ms = 0; /* nothing is complete before the table is read */
             return true;
+        }
         if (now_ms >= until_ms)
             return failure_set(failure, "its own notification does not come back: connect to "
                                         "PostgreSQL itself, not to a pooler");
@@ -453,7 +563,8 @@ static bool is_busy(struct feed *feed)
     bool busy;
 
     pthread_mutex_lock(&feed->mutex);
-    busy = feed->is_behind || feed->pages != NULL || feed->revocations != NULL;
+    busy = feed->is_behind || feed->told_count != 0 || feed->pages != NULL ||
+           feed->revocations != NULL;
     pthread_mutex_unlock(&feed->mutex);
     return busy;
 }
@@ -461,12 +572,11 @@ static bool is_busy(struct feed *feed)
 /* Does what is due on a connection; false when it is lost. */
 static bool turn(struct feed *feed, struct failure *failure)
 {
-    uint64_t now_ms = clock_monotonic_ms(), tokens, at_ms;
+    uint64_t now_ms = clock_monotonic_ms(), at_ms;
 
     hear(feed);
-    if ((feed->is_behind && !read_table(feed, &tokens, failure)) ||
-        !write_revocations(feed, failure) || !read_page(feed, failure) ||
-        !sweep(feed, now_ms, failure))
+    if (!catch_up(feed, failure) || !write_revocations(feed, failure) ||
+        !read_page(feed, failure) || !sweep(feed, now_ms, failure))
         return false;
     if (feed->beat_sent_ms != 0 && now_ms - feed->beat_sent_ms > ANSWER_TIMEOUT_MS)
         return failure_set(failure, "its own notification did not come back in time");
@@ -476,6 +586,8 @@ static bool turn(struct feed *feed, struct failure *failure)
     if (is_busy(feed))
         return true;
     at_ms = feed->beat_sent_ms != 0 ? feed->beat_sent_ms + ANSWER_TIMEOUT_MS + 1 : feed->beat_at_ms;
+    if (at_ms > now_ms + LOOK_EVERY_MS)
+        at_ms = now_ms + LOOK_EVERY_MS;
     if (!pg_blocking_wait(&feed->pg, feed->fd, at_ms > now_ms ? at_ms - now_ms : 0))
         return failure_set(failure, "PostgreSQL is lost");
     take_wake(feed->fd);

@@ -1,9 +1,10 @@
 /* The feed: the thread that hears PostgreSQL for all workers, over a connection of its own.
  *
  * It keeps the set of revoked tokens (token/denylist.h): reads the table after LISTEN is in effect
- * and after each loss of the connection, and then, whenever jotd_revoked is notified, what is new
- * in it. A notification only wakes it, since anybody who can connect may send one. Its own, sent
- * every few seconds, must come back: what was committed before it has been heard by then.
+ * and after each loss of the connection, and then the rows whose jti is notified on jotd_revoked,
+ * or after a `*` all that may be new. A notification only tells where to look, since anybody who
+ * can connect may send one. The feed's own, sent every few seconds, must come back: what was
+ * committed before it has been heard by then.
  *
  * It also writes revocations and reads pages of the table, so that these hold up no look-up.
  * Revocations that arrive while one statement runs go together in the next.
@@ -28,6 +29,7 @@
 
 #define FEED_QUEUE_MAX 10000 /* revocations that wait; further ones are refused */
 #define FEED_PAGES_MAX 64    /* the same for pages */
+#define FEED_TOLD_MAX  1000  /* tokens looked up at once; when more are notified, all is read */
 
 /* Something that a worker asks for. It makes it with malloc, and the callback frees it. */
 struct feed_job {
@@ -82,12 +84,16 @@ struct feed {
     char beat_channel[32];
     uint64_t beat_sent_ms; /* monotonic; 0: none is out */
     uint64_t beat_at_ms;   /* monotonic: when to send the next */
+    uint64_t heard_ms;     /* monotonic: what was committed by then has been heard; 0: unknown */
     uint64_t sweep_at_ms;  /* monotonic */
     char cursor[24];       /* a transaction id: all before it has been read */
-    bool is_behind;        /* the table has to be read from the cursor on */
-    bool overflowed;       /* since the table was last read from the start */
-    bool is_stale;         /* logged as such */
-    int64_t clocks_ms;     /* how far the wall clock is ahead of the monotonic one */
+    char beat_cursor[24];  /* the same, once the beat that is out has been heard */
+    struct uuid told[FEED_TOLD_MAX]; /* notified, and to be looked up */
+    size_t told_count;
+    bool is_behind;    /* the table has to be read from the cursor on */
+    bool overflowed;   /* since the table was last read from the start */
+    bool is_stale;     /* logged as such */
+    int64_t clocks_ms; /* how far the wall clock is ahead of the monotonic one */
     struct backoff backoff;
     struct failure last; /* failure to connect; logged when it changes */
 };

@@ -200,6 +200,63 @@ def test_a_notification_revokes_nothing_by_itself(database, jotd, asker):
         assert is_active(s, asker, token)
 
 
+def rows_read(database):
+    return database.execute("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables"
+                            " WHERE relname = 'revoked_tokens'")[0][0]
+
+
+def test_an_old_transaction_makes_no_revocation_dear(database, postgres, jotd, asker):
+    """Cursors stop at the oldest one of the cluster, but what is notified is found by its jti."""
+    with contextlib.closing(psycopg2.connect(postgres.url("postgres"))) as old, jotd(database) as s:
+        old.cursor().execute("SELECT pg_current_xact_id()")
+        token = s.access_token(asker)
+        database.execute(INSERT, ([str(uuid7_now()) for _ in range(3000)],))
+        until(lambda: s.metric("jotd_revoked_tokens") == 3000)
+        for text in [s.access_token(asker) for _ in range(5)]:
+            database.execute(INSERT, ([jti_of(text)],))
+            until(lambda text=text: not is_active(s, asker, text))
+        until(lambda: rows_read(database) >= 3000 + 5)  # counts come a second late
+        assert rows_read(database) < 2 * 3000
+        assert is_active(s, asker, token)
+
+
+def test_a_transaction_that_commits_late(database, jotd, asker):
+    """Its rows have lower numbers than what was read meanwhile."""
+    with contextlib.closing(psycopg2.connect(database.url)) as late, jotd(
+            database, revocation_stale=3) as s:
+        tokens = [s.access_token(asker) for _ in range(60)]
+        late.cursor().execute(INSERT, ([jti_of(token) for token in tokens[:55]],))
+        for token in tokens[55:]:  # beats come and go meanwhile
+            age = s.metric("jotd_revocation_feed_age_seconds")
+            database.execute(INSERT, ([jti_of(token)],))
+            until(lambda token=token: not is_active(s, asker, token))
+            until(lambda age=age: s.metric("jotd_revocation_feed_age_seconds") != age)
+        late.commit()  # notifies *
+        until(lambda: not any(is_active(s, asker, token) for token in tokens))
+
+
+def test_a_locked_row_costs_others_no_revocation(database, jotd, asker):
+    with contextlib.closing(psycopg2.connect(database.owner_url)) as locking, jotd(
+            database, introspect_per_second=100000) as s:
+        locked, *others = (s.access_token(asker) for _ in range(11))
+        locking.cursor().execute(INSERT, ([jti_of(locked)],))
+        statuses = {}
+
+        def run(token):
+            statuses[token] = revoke(s, asker, token).status_code
+
+        threads = [threading.Thread(target=run, args=(locked,))]
+        threads[0].start()
+        until(lambda: database.execute("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(1,)])
+        threads += [threading.Thread(target=run, args=(token,)) for token in [*others, locked]]
+        for thread in threads[1:]:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert statuses == {locked: 503} | {token: 200 for token in others}
+        assert not any(is_active(s, asker, token) for token in others)
+
+
 def test_a_locked_table_holds_up_no_look_up(database, jotd, asker):
     uncached = database.client()
     with contextlib.closing(psycopg2.connect(database.owner_url)) as locking, jotd(database) as s:
@@ -379,6 +436,7 @@ def test_a_token_that_is_not_on_record(database, jotd, asker):
 @pytest.mark.parametrize("given, complaint", [
     ("x", "neither"), ("", "neither"), ("a.b.c", "neither"), ("..", "neither"),
     ("0192f1a5-7c3e-4d10-9f3b-2a6b1c4d5e6f", "version 7"),
+    ("ffffffff-ffff-7000-8000-000000000001", "of the future"),
 ])
 def test_what_is_no_token(database, given, complaint):
     for command in ("show", "revoke"):
