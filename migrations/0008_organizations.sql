@@ -56,7 +56,8 @@ ALTER TABLE clients
         REFERENCES organizations ON UPDATE CASCADE ON DELETE RESTRICT,
     ADD COLUMN claims jsonb NOT NULL DEFAULT '{}' CHECK (are_static_claims(claims)),
     ADD COLUMN introspect text[] NOT NULL DEFAULT '{}'
-        CHECK (are_tokens(introspect, 512) AND cardinality(introspect) <= 16),
+        CHECK (are_tokens(introspect, 512) AND cardinality(introspect) <= 16
+               AND (cardinality(introspect) = 1 OR '*' <> ALL (introspect))),
     ADD COLUMN labels jsonb NOT NULL DEFAULT '{}' CHECK (are_labels(labels)),
     ADD COLUMN tokens_valid_from timestamptz CHECK (isfinite(tokens_valid_from));
 
@@ -68,6 +69,64 @@ COMMENT ON COLUMN clients.introspect IS
 COMMENT ON COLUMN clients.labels IS 'For people and their tools';
 COMMENT ON COLUMN clients.tokens_valid_from IS
     'Its tokens whose jti is from before then are inactive; NULL: none is';
+
+-- A client may be made under the id of one that was deleted. The tokens of that one must not become
+-- active again, though some may not be recorded yet.
+CREATE TABLE deleted_clients (
+    client_id  text PRIMARY KEY,
+    deleted_at timestamptz NOT NULL DEFAULT now()
+);
+
+COMMENT ON TABLE deleted_clients IS
+    'Ids that clients have had in the last days, when the tokens may still live; * is all';
+
+CREATE FUNCTION note_deleted_client() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    AS $$
+BEGIN
+    INSERT INTO deleted_clients (client_id)
+    VALUES (CASE WHEN TG_OP = 'TRUNCATE' THEN '*' ELSE OLD.client_id END)
+    ON CONFLICT (client_id) DO UPDATE SET deleted_at = excluded.deleted_at;
+    RETURN NULL;
+END
+$$;
+
+-- After the insert, which may have waited for the transaction that deleted the other one.
+CREATE FUNCTION distrust_earlier_tokens() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    AS $$
+BEGIN
+    IF EXISTS (SELECT FROM deleted_clients WHERE client_id IN (NEW.client_id, '*')
+               AND deleted_at > now() - interval '2 days') THEN
+        UPDATE clients
+        SET tokens_valid_from = greatest(tokens_valid_from, interval '1 millisecond'
+                                         + date_trunc('milliseconds', clock_timestamp()))
+        WHERE client_id = NEW.client_id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER clients_deleted AFTER DELETE ON clients
+    FOR EACH ROW EXECUTE FUNCTION note_deleted_client();
+CREATE TRIGGER clients_renamed AFTER UPDATE OF client_id ON clients
+    FOR EACH ROW WHEN (NEW.client_id <> OLD.client_id) EXECUTE FUNCTION note_deleted_client();
+CREATE TRIGGER clients_all_deleted AFTER TRUNCATE ON clients
+    FOR EACH STATEMENT EXECUTE FUNCTION note_deleted_client();
+CREATE TRIGGER clients_made AFTER INSERT ON clients
+    FOR EACH ROW EXECUTE FUNCTION distrust_earlier_tokens();
+CREATE TRIGGER clients_given_an_id AFTER UPDATE OF client_id ON clients
+    FOR EACH ROW WHEN (NEW.client_id <> OLD.client_id) EXECUTE FUNCTION distrust_earlier_tokens();
+
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION note_deleted_client() SET search_path = %I, pg_temp',
+                   current_schema());
+    EXECUTE format('ALTER FUNCTION distrust_earlier_tokens() SET search_path = %I, pg_temp',
+                   current_schema());
+END
+$$;
+REVOKE ALL ON FUNCTION note_deleted_client(), distrust_earlier_tokens() FROM PUBLIC;
 
 -- A constant default, so no row is rewritten.
 ALTER TABLE issued_tokens

@@ -54,10 +54,14 @@ CREATE TRIGGER revoked_tokens_told AFTER INSERT OR UPDATE ON revoked_tokens
 ALTER TABLE revoked_tokens ENABLE ALWAYS TRIGGER revoked_tokens_xid;
 ALTER TABLE revoked_tokens ENABLE ALWAYS TRIGGER revoked_tokens_told;
 
--- Removes tokens that expired an hour ago or earlier; returns how many.
+-- Removes tokens that expired an hour ago or earlier, and returns how many; also the ids of clients
+-- whose tokens must have expired.
 CREATE FUNCTION forget_revoked_tokens(at_most bigint) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
     BEGIN ATOMIC
+        DELETE FROM deleted_clients WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM deleted_clients
+            WHERE deleted_at < now() - interval '2 days' LIMIT at_most));
         WITH forgotten AS (
             DELETE FROM revoked_tokens WHERE ctid = ANY (ARRAY(
                 SELECT ctid FROM revoked_tokens
@@ -113,7 +117,8 @@ BEGIN
     -- Reads everything except the digests of secrets. Monthly partitions are read through
     -- issued_tokens.
     GRANT SELECT ON schema_migrations, tiers, organizations, clients, issued_tokens,
-        issued_tokens_default, flushed_batches, ledger_state, revoked_tokens TO jotd_reader;
+        issued_tokens_default, flushed_batches, ledger_state, revoked_tokens, deleted_clients
+        TO jotd_reader;
     GRANT SELECT (client_id, secret_id, created_at, expires_at) ON client_secrets TO jotd_reader;
     GRANT EXECUTE ON FUNCTION issued_token(uuid), uuid_v7_time(uuid) TO jotd_reader;
 END

@@ -240,14 +240,11 @@ static bool insert_client(PGconn *connection, const char *client_id,
         made->client = store_query(
             connection,
             "INSERT INTO clients (client_id, name, tier, scopes, audiences, token_ttl,"
-            "  organization, introspect, labels, claims, tokens_valid_from)"
+            "  organization, introspect, labels, claims)"
             " VALUES ($1, $2, coalesce($3, '" DEFAULT_TIER "'),"
             "  coalesce(string_to_array($4, ' '), '{}'), coalesce(string_to_array($5, ' '), '{}'),"
             "  nullif($6::int, 0), nullif($7, ''), coalesce(string_to_array($8, ' '), '{}'),"
-            "  " NEW_LABELS_SQL ", " NEW_CLAIMS_SQL ", (SELECT now() WHERE EXISTS ("
-            /* One of this name was deleted: its tokens must not live again. */
-            "    SELECT FROM issued_tokens WHERE client_id = $1"
-            "    AND issued_at > now() - interval '1 day')))"
+            "  " NEW_LABELS_SQL ", " NEW_CLAIMS_SQL ")"
             " ON CONFLICT (client_id) DO NOTHING RETURNING " COLUMNS,
             PARAMETERS, values, failure);
     }
@@ -255,6 +252,15 @@ static bool insert_client(PGconn *connection, const char *client_id,
     if (made->client != NULL && PQntuples(made->client) == 0)
         return store_fail(failure, STORE_CONFLICT, "/client_id", "there is a client %.64s already",
                           client_id);
+    return made->client != NULL;
+}
+
+/* A trigger may have changed it. */
+static bool reread_client(PGconn *connection, const char *client_id, struct client_made *made,
+                          struct store_failure *failure)
+{
+    PQclear(made->client);
+    made->client = client_store_find(connection, client_id, failure);
     return made->client != NULL;
 }
 
@@ -275,6 +281,7 @@ bool client_store_create(PGconn *connection, const char *client_id,
            organization_store_check_exists(connection, change->organization, failure) &&
            store_execute(connection, "BEGIN", failure) &&
            insert_client(connection, client_id, change, made, failure) &&
+           reread_client(connection, client_id, made, failure) &&
            secret_store_add(connection, client_id, made->secret, made->secret_id, failure) &&
            store_execute(connection, "COMMIT", failure);
 }

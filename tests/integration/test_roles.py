@@ -53,6 +53,7 @@ READER = {
     "flushed_batches SELECT",
     "ledger_state SELECT",
     "revoked_tokens SELECT",
+    "deleted_clients SELECT",
     "issued_token(uuid) EXECUTE",
     "uuid_v7_time(uuid) EXECUTE",
 }
@@ -60,6 +61,7 @@ READER = {
 DEFINERS = {
     "active_clients(integer)", "make_issued_tokens_partitions()", "forget_flushed_batches(bigint)",
     "ledger_watermark()", "forget_revoked_tokens(bigint)", "drop_issued_tokens_partition(regclass)",
+    "note_deleted_client()", "distrust_earlier_tokens()",
 }
 
 
