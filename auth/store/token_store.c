@@ -1,10 +1,17 @@
 #include "auth/store/token_store.h"
 
+#include "common/clock.h"
+
+#define DAY_MS 86400000
+
 bool token_store_check(const struct uuid *jti, struct store_failure *failure)
 {
-    return jti->bytes[6] >> 4 == 7 ||
+    if (jti->bytes[6] >> 4 != 7)
+        return store_fail(failure, STORE_INVALID, "/jti",
+                          "this is not the jti of a token: those are UUIDs of version 7");
+    return uuid_v7_unix_ms(jti) <= clock_unix_ms() + DAY_MS ||
            store_fail(failure, STORE_INVALID, "/jti",
-                      "this is not the jti of a token: those are UUIDs of version 7");
+                      "no token has this jti yet: by the time inside, it is of the future");
 }
 
 static void format_jti(const struct uuid *jti, char text[UUID_TEXT_LENGTH + 1])

@@ -25,7 +25,7 @@ struct token_values {
     const char *reason;     /* NULL: not revoked */
 };
 
-/* Fails unless the jti is a UUID of version 7, as all are. */
+/* Fails unless the jti is a UUID of version 7, as all are, and not of the future. */
 MUST_USE bool token_store_check(const struct uuid *jti, struct store_failure *failure);
 
 /* A row of the ledger; NULL on failure, also when it has none. */

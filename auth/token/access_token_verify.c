@@ -7,6 +7,7 @@
 
 #include "auth/client/client.h"
 #include "auth/client/scope.h"
+#include "auth/token/denylist.h"
 #include "common/base64.h"
 
 /* header.payload.signature, each in base64url (RFC 7515 3.1). */
@@ -133,7 +134,9 @@ static enum access_token_state read_claims(const json_t *payload, const char *is
     if (claims->expires_at <= now ||
         (nbf != NULL && (!json_is_integer(nbf) || json_integer_value(nbf) > now)))
         return ACCESS_TOKEN_EXPIRED;
-    return ACCESS_TOKEN_VALID;
+    /* Not made here, though signed by a key of ours. A revocation would be forgotten before. */
+    return claims->expires_at <= denylist_latest(&claims->jti, now) ? ACCESS_TOKEN_VALID
+                                                                    : ACCESS_TOKEN_MALFORMED;
 }
 
 /* RFC 7662 2.2: the token's claims, with two of our own. Static claims of these names give way. */

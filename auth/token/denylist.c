@@ -64,12 +64,11 @@ static void fill(struct denylist_slot *slot, const uint64_t words[2], int64_t ex
     atomic_store_explicit(&slot->expires_at, expires_at, memory_order_release);
 }
 
-static int64_t clamp(const struct uuid *jti, int64_t expires_at, int64_t now)
+int64_t denylist_latest(const struct uuid *jti, int64_t now)
 {
     int64_t made = uuid_v7_unix_ms(jti) / 1000;
-    int64_t latest = (made < now ? made : now) + LIFE_S;
 
-    return expires_at < latest ? expires_at : latest;
+    return (made < now ? made : now) + LIFE_S;
 }
 
 bool denylist_add(struct denylist *denylist, const struct uuid *jti, int64_t expires_at,
@@ -80,7 +79,8 @@ bool denylist_add(struct denylist *denylist, const struct uuid *jti, int64_t exp
     size_t at = first_slot(jti);
     int64_t expiry;
 
-    expires_at = clamp(jti, expires_at, now);
+    if (expires_at > denylist_latest(jti, now))
+        expires_at = denylist_latest(jti, now);
     if (expires_at <= now)
         return true;
     split(jti, words);

@@ -38,11 +38,15 @@ struct denylist {
 MUST_USE bool denylist_open(struct denylist *denylist);
 void denylist_close(struct denylist *denylist);
 
-/* The writing thread. `now` and `expires_at` are epoch seconds. A token lives at most a day, so an
- * entry does too, counted from the time inside its jti. False when there is no room: then `full` is
+/* The writing thread. `now` and `expires_at` are epoch seconds. An entry is kept no longer than
+ * denylist_latest. False when there is no room: then `full` is
  * set, which the caller takes back once everything fits. */
 bool denylist_add(struct denylist *denylist, const struct uuid *jti, int64_t expires_at,
                   int64_t now);
+
+/* The latest expiry, in epoch seconds, of a token with this jti: that after a day, and an hour by
+ * which clocks may differ, from when it was made, or from now if that is still to come. */
+int64_t denylist_latest(const struct uuid *jti, int64_t now);
 
 /* The writing thread: frees what has expired. Takes some milliseconds when many slots are used. */
 void denylist_sweep(struct denylist *denylist, int64_t now);

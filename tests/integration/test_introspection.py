@@ -1,14 +1,17 @@
 """POST /introspect and /revoke: who may ask, what is inactive, and what happens without PostgreSQL."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
+import threading
 import time
 import types
 import uuid
 
 import jwt as pyjwt
+import psycopg2
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -240,6 +243,10 @@ def inactive_tokens(server, token):
     yield "another issuer", forge.with_claim(iss="https://evil.example.com")
     yield "issuer with a slash", forge.with_claim(iss=forge.claims["iss"] + "/")
     yield "expired", forge.with_claim(exp=int(time.time()) - 1)
+    yield "for two days", forge.with_claim(exp=int(time.time()) + 2 * 86400)
+    yield "made in ten years", forge.with_claim(
+        exp=int(time.time()) + 10 * 366 * 86400,
+        jti=str(uuid7(int((time.time() + 10 * 366 * 86400) * 1000))))
     for exp in (b'"9999999999"', b"9999999999.5", b"1e400", b"1e10", b"-1", b"0", b"null", b"true",
                 b"99999999999999999999"):
         claims = json.dumps({**forge.claims, "exp": "EXP"}).encode().replace(b'"EXP"', exp)
@@ -358,23 +365,67 @@ def test_all_tokens_of_a_client(database, jotd):
             assert is_active(s, client, forge.with_claim(jti=jti)) == active
 
 
-def test_a_client_that_is_made_again(database, jotd):
-    """Its tokens of before stay inactive."""
+REMADE = [
+    "DELETE FROM clients WHERE client_id = 'again'",
+    "UPDATE clients SET client_id = 'other' WHERE client_id = 'again'",
+    "TRUNCATE clients CASCADE",
+]
+
+
+@pytest.mark.parametrize("gone", REMADE)
+@pytest.mark.parametrize("by", ["command", "insert", "rename"])
+def test_a_client_that_is_made_again(database, jotd, gone, by):
+    """Its tokens of before stay inactive, though they are not in the ledger yet."""
     def make():
         done = database.cli("client", "create", "--id", "again", "--name", "again", "--tier",
                             "unlimited", "--json")
         return types.SimpleNamespace(id="again", secret=json.loads(done.stdout)["client_secret"])
 
-    with jotd(database, batch_rows=1) as s:
+    with jotd(database, batch_interval=3600) as s:
         client = make()
         old = s.access_token(client)
         assert is_active(s, client, old)
-        until(lambda: database.execute("SELECT count(*) FROM issued_tokens") == [(1,)])
-        database.cli("client", "delete", "again")
-        client = make()
+        database.execute(gone)
+        if by == "command":
+            client = make()
+        elif by == "insert":
+            database.execute("INSERT INTO clients (client_id, name, tier)"
+                             " VALUES ('again', 'again', 'unlimited')")
+        else:
+            new = database.client()
+            database.execute("UPDATE clients SET client_id = 'again' WHERE client_id = %s", (new.id,))
+        if by != "command":
+            secret = json.loads(database.cli("client", "rotate", "again", "--json").stdout)
+            client = types.SimpleNamespace(id="again", secret=secret["client_secret"])
         until(lambda: s.token(client).status_code == 200)
         assert not is_active(s, client, old)
         assert is_active(s, client, s.access_token(client))
+
+
+def test_a_client_that_is_made_while_another_is_deleted(database, jotd):
+    client = database.client(id="again", tier="unlimited")
+    with contextlib.closing(psycopg2.connect(database.owner_url)) as deleting, jotd(database) as s:
+        old = s.access_token(client)
+        deleting.cursor().execute("DELETE FROM clients WHERE client_id = 'again'")
+        making = threading.Thread(target=database.cli, args=(
+            "client", "create", "--id", "again", "--name", "again"))
+        making.start()
+        until(lambda: database.execute("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(1,)])
+        deleting.commit()
+        making.join()
+        gateway = database.client()
+        database.execute("UPDATE clients SET introspect = '{*}' WHERE client_id = %s", (gateway.id,))
+        assert not is_active(s, gateway, old)
+
+
+def test_ids_of_deleted_clients_are_forgotten(database, jotd):
+    database.client(id="again")
+    database.cli("client", "delete", "again")
+    database.execute("UPDATE deleted_clients SET deleted_at = now() - interval '49 hours'")
+    database.client(id="again")
+    assert database.execute("SELECT tokens_valid_from FROM clients") == [(None,)]
+    with jotd(database):
+        until(lambda: database.execute("SELECT count(*) FROM deleted_clients") == [(0,)])
 
 
 def test_a_disabled_organization(database, jotd):
