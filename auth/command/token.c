@@ -114,39 +114,43 @@ static const struct cli_option show_options[] = {
 
 static json_t *token_json(const struct token_values *token)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:s?}", "jti",
-                     token->jti, "client_id", token->client_id, "organization", token->organization,
-                     "credential", token->credential, "tier", token->tier, "scope", token->scope,
-                     "audience", token->audience, "kid", token->kid, "issued_at", token->issued_at,
-                     "expires_at", token->expires_at, "revoked_at", token->revoked_at, "reason",
-                     token->reason);
+    return json_pack(
+        "{s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:s?}", "jti",
+        token->jti, "client_id", token->client_id, "organization", token->organization,
+        "credential", token->credential, "tier", token->tier, "scope", token->scope, "audience",
+        token->audience, "kid", token->kid, "issued_at", token->issued_at, "expires_at",
+        token->expires_at, "revoked_at", token->revoked_at, "reason", token->reason, "active",
+        token->inactive_because == NULL, "inactive_because", token->inactive_because);
 }
 
 static void print_token(const struct token_values *token)
 {
+    bool is_recorded = token->issued_at != NULL;
     const struct {
         const char *label, *value, *empty;
     } lines[] = {
         {"jti", token->jti, ""},
-        {"client_id", token->client_id, ""},
+        {"client_id", token->client_id, "not recorded"},
         {"organization", token->organization, "none"},
         {"credential", token->credential, "not recorded"},
-        {"tier", token->tier, ""},
+        {"tier", token->tier, "not recorded"},
         {"scope", token->scope, "none"},
-        {"audience", token->audience, ""},
-        {"kid", token->kid, ""},
-        {"issued_at", token->issued_at, ""},
-        {"expires_at", token->expires_at, ""},
+        {"audience", token->audience, "not recorded"},
+        {"kid", token->kid, "not recorded"},
+        {"issued_at", token->issued_at, "not recorded"},
+        {"expires_at", token->expires_at, "not recorded"},
         {"revoked_at", token->revoked_at, "not revoked"},
         {"reason", token->reason, "none"},
     };
 
     for (size_t i = 0; i != COUNT_OF(lines); ++i) {
-        const char *value = lines[i].value;
+        bool is_of_ledger = i != 0 && i < COUNT_OF(lines) - 2;
+        const char *empty = is_of_ledger && !is_recorded ? "not recorded" : lines[i].empty;
 
-        printf("%-14s%s\n", lines[i].label,
-               value != NULL && *value != '\0' ? value : lines[i].empty);
+        printf("%-14s%s\n", lines[i].label, lines[i].value != NULL ? lines[i].value : empty);
     }
+    printf("%-14s%s%s\n", "active", token->inactive_because == NULL ? "yes" : "no: ",
+           token->inactive_because != NULL ? token->inactive_because : "");
 }
 
 static bool show(PGconn *connection, const struct uuid *jti, const void *given,
@@ -175,8 +179,10 @@ static int run_show(const struct cli_command *command, const void *given)
 static const struct cli_command command_show = {
     .path = "jotd token show",
     .summary = "show what is on record about a token",
-    .help = "Shows a token's row in the ledger, and whether it was revoked. The token itself is\n"
-            "stored nowhere. It is recorded some seconds after it was issued.",
+    .help =
+        "Shows a token's row in the ledger, whether it was revoked, and whether it is active or\n"
+        "why not, as far as the database tells: it does not know which keys are published.\n"
+        "The token itself is stored nowhere. It is recorded some seconds after it was issued.",
     .options = show_options,
     .notes = TOKEN_NOTES,
     .arguments = TOKEN_ARGUMENT(struct show_values),
@@ -214,10 +220,13 @@ static bool print_revoked(const struct token_revocation_values *token, bool json
         [TOKEN_EXPIRED] = "expired",
     };
 
+    if (token->client_id == NULL)
+        fputs("The ledger has no such token, or not yet, so whether there is one is not known.\n",
+              stderr);
     if (json)
-        return print_json(json_pack("{s:s, s:s, s:s, s:s}", "jti", token->jti, "state",
-                                    states[token->state], "client_id", token->client_id,
-                                    "expires_at", token->expires_at),
+        return print_json(json_pack("{s:s, s:s, s:b, s:s?, s:s}", "jti", token->jti, "state",
+                                    states[token->state], "recorded", token->client_id != NULL,
+                                    "client_id", token->client_id, "expires_at", token->expires_at),
                           failure);
     if (token->state == TOKEN_EXPIRED)
         printf("%s expired at %s: there is nothing to revoke\n", token->jti, token->expires_at);
@@ -251,9 +260,11 @@ static int run_revoke(const struct cli_command *command, const void *given)
 static const struct cli_command command_revoke = {
     .path = "jotd token revoke",
     .summary = "make a token inactive before it expires",
-    .help = "Revokes one token: /introspect answers that it is inactive, in every server within\n"
-            "100 ms, and /revocations lists it. Services that verify tokens by the keys alone do\n"
-            "not see it. `jotd client revoke-tokens ID` revokes all of a client's.",
+    .help =
+        "Revokes one token: /introspect answers that it is inactive, in every server within\n"
+        "100 ms, and /revocations lists it. Services that verify tokens offline do not see it,\n"
+        "unless they follow /revocations. A token that the ledger does not have (yet) is\n"
+        "taken to live for a day. `jotd client revoke-tokens ID` revokes all of a client's.",
     .options = revoke_options,
     .notes = TOKEN_NOTES,
     .arguments = TOKEN_ARGUMENT(struct revoke_values),

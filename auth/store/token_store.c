@@ -32,8 +32,33 @@ enum {
     ISSUED_AT,
     EXPIRES_AT,
     REVOKED_AT,
-    REASON
+    REASON,
+    INACTIVE,
+    IS_KNOWN,
 };
+
+/* The order is that in which people would want to know. */
+#define INACTIVE_SQL                                                                               \
+    "CASE WHEN coalesce(t.expires_at, r.expires_at) <= now() THEN 'it has expired'"                \
+    " WHEN r.jti IS NOT NULL THEN 'it was revoked'"                                                \
+    " WHEN c.client_id IS NULL THEN 'its client was deleted'"                                      \
+    " WHEN NOT c.enabled THEN 'its client is disabled'"                                            \
+    " WHEN NOT o.enabled THEN 'the organization of its client is disabled'"                        \
+    " WHEN c.tokens_valid_from > uuid_v7_time($1) THEN"                                            \
+    "  'the tokens of its client from before ' || " STORE_TIME_MS(                                 \
+        "c.tokens_valid_from") " || '"                                                             \
+                               " were revoked' END"
+#define FIND_SQL                                                                                   \
+    "SELECT $1::uuid, coalesce(t.client_id, nullif(r.client_id, '')),"                             \
+    " nullif(t.organization, ''), nullif(credential, ''), t.tier, nullif(scope, ''), audience,"    \
+    " kid, " STORE_TIME("issued_at") ", " STORE_TIME("t.expires_at") ", " STORE_TIME(              \
+        "revoked_at") ", nullif(reason, ''), " INACTIVE_SQL                                        \
+                      ", t.jti IS NOT NULL OR r.jti IS NOT NULL"                                   \
+                      " FROM (SELECT) AS one"                                                      \
+                      " LEFT JOIN LATERAL (SELECT * FROM issued_token($1) LIMIT 1) t ON true"      \
+                      " LEFT JOIN revoked_tokens r ON r.jti = $1"                                  \
+                      " LEFT JOIN clients c ON c.client_id = t.client_id"                          \
+                      " LEFT JOIN organizations o ON o.organization_id = c.organization"
 
 PGresult *token_store_find(PGconn *connection, const struct uuid *jti,
                            struct store_failure *failure)
@@ -45,14 +70,8 @@ PGresult *token_store_find(PGconn *connection, const struct uuid *jti,
     format_jti(jti, text);
     if (!token_store_check(jti, failure))
         return NULL;
-    found = store_query(
-        connection,
-        "SELECT t.jti, t.client_id, organization, credential, tier, scope,"
-        " audience, kid, " STORE_TIME("issued_at") ", " STORE_TIME("t.expires_at") ", " STORE_TIME(
-            "revoked_at") ", reason"
-                          " FROM issued_token($1) t LEFT JOIN revoked_tokens r USING (jti)",
-        1, values, failure);
-    if (found == NULL || PQntuples(found) != 0)
+    found = store_query(connection, FIND_SQL, 1, values, failure);
+    if (found == NULL || *PQgetvalue(found, 0, IS_KNOWN) == 't')
         return found;
     PQclear(found);
     store_fail(failure, STORE_NOT_FOUND, "/jti",
@@ -77,6 +96,7 @@ struct token_values token_store_values(const PGresult *tokens)
         .expires_at = store_text(tokens, 0, EXPIRES_AT),
         .revoked_at = store_text(tokens, 0, REVOKED_AT),
         .reason = store_text(tokens, 0, REASON),
+        .inactive_because = store_text(tokens, 0, INACTIVE),
     };
 }
 
@@ -120,7 +140,7 @@ struct token_revocation_values token_store_revocation(const PGresult *revoked)
                  : made  ? TOKEN_REVOKED
                          : TOKEN_REVOKED_BEFORE,
         .jti = store_text(revoked, 0, 0),
-        .client_id = store_text(revoked, 0, 1),
+        .client_id = *PQgetvalue(revoked, 0, 1) != '\0' ? store_text(revoked, 0, 1) : NULL,
         .expires_at = store_text(revoked, 0, 2),
     };
 }

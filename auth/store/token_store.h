@@ -10,25 +10,28 @@
 #include "common/attributes.h"
 #include "common/uuid.h"
 
-/* Views into the PGresult they were read from; times in RFC 3339. */
+/* Views into the PGresult they were read from; times in RFC 3339. NULL: none, or not recorded. One
+ * that is revoked, and not in the ledger yet, has only a jti, what its revocation says, and perhaps
+ * a client. */
 struct token_values {
     const char *jti;
     const char *client_id;
-    const char *organization; /* empty: none */
-    const char *credential;   /* empty: not recorded */
+    const char *organization;
+    const char *credential;
     const char *tier;
-    const char *scope;    /* separated by spaces; empty: none */
+    const char *scope;    /* separated by spaces */
     const char *audience; /* as `scope` */
     const char *kid;
     const char *issued_at, *expires_at;
     const char *revoked_at; /* NULL: not revoked */
-    const char *reason;     /* NULL: not revoked */
+    const char *reason;
+    const char *inactive_because; /* in words; NULL: it is active, if its key is still published */
 };
 
 /* Fails unless the jti is a UUID of version 7, as all are, and not of the future. */
 MUST_USE bool token_store_check(const struct uuid *jti, struct store_failure *failure);
 
-/* A row of the ledger; NULL on failure, also when it has none. */
+/* What is on record; NULL on failure, also when nothing is. */
 MUST_USE PGresult *token_store_find(PGconn *connection, const struct uuid *jti,
                                     struct store_failure *failure);
 struct token_values token_store_values(const PGresult *tokens);
@@ -43,7 +46,7 @@ enum token_revoked {
 struct token_revocation_values {
     enum token_revoked state;
     const char *jti;
-    const char *client_id;  /* empty: not in the ledger yet */
+    const char *client_id;  /* NULL: it is not in the ledger, or not yet */
     const char *expires_at; /* of the token; a day after its issue when that is unknown */
 };
 

@@ -411,24 +411,68 @@ def test_the_commands(database, jotd, asker, jotd_cli):
         assert shown["scope"] == claims["scope"]
         assert "not revoked" in database.cli("token", "show", token).stdout
         done = database.cli("token", "revoke", token, "--reason", "leaked", "--json")
-        assert json.loads(done.stdout) == {"jti": jti, "state": "revoked", "client_id": asker.id,
+        assert json.loads(done.stdout) == {"jti": jti, "state": "revoked", "recorded": True,
+                                           "client_id": asker.id,
                                            "expires_at": shown["expires_at"]}
+        assert done.stderr == ""
         until(lambda: not is_active(s, asker, token))
         assert "was revoked before" in database.cli("token", "revoke", jti).stdout
         shown = json.loads(database.cli("token", "show", jti, "--json").stdout)
         assert shown["reason"] == "leaked" and shown["revoked_at"]
+        assert (shown["active"], shown["inactive_because"]) == (False, "it was revoked")
+
+
+def test_show_tells_why_a_token_is_inactive(database, jotd):
+    """The same as /introspect does not tell."""
+    database.execute("INSERT INTO organizations (organization_id, name) VALUES ('acme', 'Acme')")
+    client, gateway = database.client(tier="unlimited"), database.client()
+    database.execute("UPDATE clients SET introspect = '{*}' WHERE client_id = %s", (gateway.id,))
+
+    def told():
+        shown = json.loads(database.cli("token", "show", jti_of(token), "--json").stdout)
+        until(lambda: is_active(s, gateway, token) == shown["active"])
+        text = database.cli("token", "show", jti_of(token)).stdout.splitlines()[-1]
+        assert text.split(None, 1) == ["active", "yes" if shown["active"] else
+                                       f"no: {shown['inactive_because']}"]
+        return shown["inactive_because"]
+
+    with jotd(database, batch_rows=1) as s:
+        token = s.access_token(client)
+        until(lambda: database.execute("SELECT count(*) FROM issued_tokens") == [(1,)])
+        assert told() is None
+        database.cli("client", "update", client.id, "--organization", "acme")
+        database.cli("organization", "disable", "acme")
+        assert told() == "the organization of its client is disabled"
+        database.cli("client", "disable", client.id)
+        assert told() == "its client is disabled"
+        database.cli("organization", "enable", "acme")
+        database.cli("client", "enable", client.id)
+        assert told() is None
+        database.cli("client", "revoke-tokens", client.id)
+        assert re.fullmatch(r"the tokens of its client from before \S+ were revoked", told())
+        database.cli("client", "delete", client.id)
+        assert told() == "its client was deleted"
+        database.execute("UPDATE issued_tokens SET expires_at = now()")
+        assert json.loads(database.cli("token", "show", jti_of(token), "--json").stdout)[
+            "inactive_because"] == "it has expired"
 
 
 def test_a_token_that_is_not_on_record(database, jotd, asker):
     """What its text says is not believed: it counts for a day."""
     with jotd(database, batch_interval=3600, batch_rows=1000) as s:
         token, other = s.access_token(asker), s.access_token(asker)
-        done = json.loads(database.cli("token", "revoke", token, "--json").stdout)
-        assert (done["state"], done["client_id"]) == ("revoked", "")
+        done = database.cli("token", "revoke", token, "--json")
+        assert "The ledger has no such token" in done.stderr
+        done = json.loads(done.stdout)
+        assert (done["state"], done["client_id"], done["recorded"]) == ("revoked", None, False)
         assert database.execute("SELECT expires_at = uuid_v7_time(jti) + interval '1 day'"
                                 " FROM revoked_tokens") == [(True,)]
         done = json.loads(database.cli("token", "revoke", jti_of(other), "--json").stdout)
-        assert (done["state"], done["client_id"]) == ("revoked", "")
+        assert (done["state"], done["client_id"]) == ("revoked", None)
+        shown = json.loads(database.cli("token", "show", jti_of(other), "--json").stdout)
+        assert shown["revoked_at"] and shown["issued_at"] is None
+        assert (shown["active"], shown["inactive_because"]) == (False, "it was revoked")
+        assert "issued_at     not recorded" in database.cli("token", "show", token).stdout
         until(lambda: not is_active(s, asker, token) and not is_active(s, asker, other))
         database.execute("TRUNCATE revoked_tokens")
 
