@@ -373,15 +373,17 @@ static int serve(const struct cli_command *command, const void *values)
 const struct cli_command serve_command = {
     .path = "jotd serve",
     .summary = "issue tokens until SIGTERM",
-    .help = "Serves POST /token, the discovery documents, /openapi.json, /health, /ready and\n"
-            "/metrics. Configured by environment variables only: `jotd config list` explains "
-            "them,\n"
-            "`jotd config check` prints the values in effect. Needs DATABASE_URL, a schema\n"
-            "(`jotd migrate`) and a signing key (`jotd key create`).\n"
-            "\n"
-            "Signals: SIGTERM and SIGINT answer the requests in flight and exit; a second one "
-            "exits\n"
-            "at once. SIGHUP rereads the key directory and JOTD_LOG_LEVEL_FILE, at most once a\n"
-            "second.",
+    .help =
+        "Serves POST /token, /introspect and /revoke, GET /revocations, the discovery documents,\n"
+        "/openapi.json, /health, /ready and /metrics. Configured by environment variables only: "
+        "`jotd config list` explains "
+        "them,\n"
+        "`jotd config check` prints the values in effect. Needs DATABASE_URL, a schema\n"
+        "(`jotd migrate`) and a signing key (`jotd key create`).\n"
+        "\n"
+        "Signals: SIGTERM and SIGINT answer the requests in flight and exit; a second one "
+        "exits\n"
+        "at once. SIGHUP rereads the key directory and JOTD_LOG_LEVEL_FILE, at most once a\n"
+        "second.",
     .run = serve,
 };

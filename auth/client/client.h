@@ -45,7 +45,7 @@ struct client {
     struct slice organization; /* empty: none */
     bool organization_enabled; /* true without one */
     bool has_authenticated;    /* since it was looked up */
-    bool is_paging;            /* a page of /revocations is being read for it */
+    unsigned pages;            /* of /revocations that are being read for it */
     int64_t token_ttl_s;       /* its own, or its tier's; 0: server default */
     int64_t valid_from_ms;     /* Unix milliseconds: its tokens from before then are inactive */
     struct slice claims;       /* of its tokens: members of a JSON object, without the braces */

@@ -95,8 +95,8 @@ static const struct cli_option create_options[] = {
      .offset = AT(client.token_ttl),
      .value = "SECONDS",
      .max = CLIENT_MAX_TTL_S,
-     .help = "lifetime of its tokens, up to 86400; default: 0, as the server\n"
-             "says"},
+     .help = "lifetime of its tokens, up to 86400; default: 0, as its tier\n"
+             "says, else as the server does"},
     CLIENT_OPTIONS(struct create_values),
     {.name = "json", .kind = CLI_FLAG, .offset = AT(json), .help = "print a JSON object"},
     {0},
@@ -155,7 +155,7 @@ static const struct cli_option rotate_options[] = {
      .offset = offsetof(struct rotate_values, overlap),
      .value = "SECONDS",
      .max = CLIENT_STORE_OVERLAP_MAX_S,
-     .help = "up to 31536000; default: 86400, a day; 0 ends the old one now"},
+     .help = "up to 31536000; default: 86400, a day; 0 ends the old ones now"},
     {.name = "json",
      .kind = CLI_FLAG,
      .offset = offsetof(struct rotate_values, json),

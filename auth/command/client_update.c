@@ -59,7 +59,7 @@ static const struct cli_option update_options[] = {
      .offset = AT(client.token_ttl),
      .value = "SECONDS",
      .max = CLIENT_MAX_TTL_S,
-     .help = "lifetime of its tokens; 0: as the server says"},
+     .help = "lifetime of its tokens; 0: as its tier says, else the server"},
     CLIENT_OPTIONS(struct update_values),
     {.name = "json",
      .kind = CLI_FLAG,
@@ -126,7 +126,9 @@ const struct cli_command command_client_revoke_tokens = {
     .summary = "make all tokens that a client has inactive",
     .help = "All tokens that the client has been issued up to now are inactive at /introspect,\n"
             "in every replica within 100 ms. Its secrets stay valid, and it may get new tokens\n"
-            "(jotd client disable ID stops that). Services that verify tokens offline do not see\n"
+            "(jotd client disable ID stops that). It compares the clocks of PostgreSQL and the\n"
+            "servers: if these may differ by seconds, run it again some seconds later. Services "
+            "that verify tokens offline do not see\n"
             "it, not even by /revocations, which lists single tokens: for them, the tokens are\n"
             "valid until they expire.",
     .options = client_options_id,
@@ -199,7 +201,10 @@ static int run_delete(const struct cli_command *command, const void *given)
 const struct cli_command command_client_delete = {
     .path = "jotd client delete",
     .summary = "delete a client and its secrets",
-    .help = "Its issued tokens stay on record.",
+    .help =
+        "Its tokens are inactive at /introspect for good, also when a client of the same id is\n"
+        "made later; services that verify tokens offline take them until they expire. Their\n"
+        "records stay.",
     .options = client_options_id,
     .arguments = CLIENT_OPTIONS_ARGUMENT(struct client_id_values),
     .values_size = sizeof(struct client_id_values),

@@ -22,6 +22,7 @@
 
 #define NUMBER_MAX   20 /* digits of a transaction id */
 #define IDENTITY_MAX 64
+#define PAGES_MAX    4 /* of a client, at once */
 
 static const char zero_jti[] = "00000000-0000-0000-0000-000000000000";
 
@@ -153,7 +154,7 @@ static bool read_page(struct revocations_request *request)
         free(page);
         return false;
     }
-    request->client->is_paging = true;
+    ++request->client->pages;
     request->page = page;
     return true;
 }
@@ -172,7 +173,7 @@ static void on_client(struct authentication *authentication, struct client *clie
         oauth_reply_error_with_status(
             request->req, OAUTH_UNAUTHORIZED_CLIENT, 403,
             "Only clients that may introspect get this: `jotd client update ID --introspect URI`.");
-    else if (client->is_paging ||
+    else if (client->pages == PAGES_MAX ||
              !client_rate_take(&worker->process->introspections, client->id, clock_monotonic_ms()))
         oauth_reply_too_often(request->req);
     else if (!read_page(request))
@@ -226,7 +227,7 @@ static void on_page(struct feed_job *job)
     struct page *page = H2O_STRUCT_FROM_MEMBER(struct page, feed.job, job);
 
     if (page->request != NULL) {
-        page->request->client->is_paging = false;
+        --page->request->client->pages;
         page->request->page = NULL;
         reply_result(page->request, page->feed.result);
     }
@@ -240,7 +241,7 @@ static void on_gone(void *data)
 
     authenticate_stop(&request->authentication);
     if (request->page != NULL) {
-        request->client->is_paging = false;
+        --request->client->pages;
         request->page->request = NULL;
     }
     if (request->client != NULL)

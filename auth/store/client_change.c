@@ -95,7 +95,7 @@ static bool join_introspect(const struct client_change *change, struct client_co
                               columns->introspect, failure);
     if (change->introspect_count != 1)
         return store_fail(failure, STORE_INVALID, "/introspect",
-                          "* stands for all audiences, and alone");
+                          "*, which stands for all audiences, cannot be given with others");
     strcpy(columns->introspect, "*");
     return true;
 }

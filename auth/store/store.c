@@ -126,7 +126,13 @@ PGresult *store_check(PGconn *connection, PGresult *result, struct store_failure
 
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
         return result;
-    if (!explain(result, failure))
+    if (PQresultErrorField(result, PG_DIAG_SQLSTATE) != NULL &&
+        strcmp(PQresultErrorField(result, PG_DIAG_SQLSTATE), "42501") == 0)
+        store_fail(failure, STORE_UNAVAILABLE, "",
+                   "PostgreSQL: %s: the role %s may not do this; DATABASE_URL has to name one that "
+                   "may (docs/operate.md, Roles)",
+                   reason_of(connection, result, reason), PQuser(connection));
+    else if (!explain(result, failure))
         store_fail(failure, kind_of(PQresultErrorField(result, PG_DIAG_SQLSTATE)), "",
                    "PostgreSQL: %s", reason_of(connection, result, reason));
     PQclear(result);
