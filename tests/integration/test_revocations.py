@@ -104,13 +104,13 @@ def test_a_lost_connection_is_made_again_and_misses_nothing(database, jotd, aske
 @pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=long_test)])
 def test_connections_cut_while_revocations_commit(database, postgres, jotd, asker, rounds):
     """Nothing that was committed is missed once the connection is back."""
-    stopping, committed = threading.Event(), []
+    stopping, committed, room = threading.Event(), [], threading.Semaphore(0)
 
     def commit():
         with contextlib.closing(psycopg2.connect(database.url)) as connection:
             connection.autocommit = True
             cursor = connection.cursor()
-            while not stopping.is_set():
+            while room.acquire() and not stopping.is_set():
                 several = [str(uuid7_now()) for _ in range(1 + len(committed) % 60)]
                 cursor.execute(INSERT, (several,))
                 committed.append(several[-1])
@@ -122,6 +122,7 @@ def test_connections_cut_while_revocations_commit(database, postgres, jotd, aske
         try:
             for _ in range(rounds):
                 seen = len(committed)
+                room.release(30)
                 until(lambda: len(committed) > seen + 3)
                 before = sum(line["event"] == "feed.connected" for line in s.log)
                 proxy.cut()
@@ -129,6 +130,7 @@ def test_connections_cut_while_revocations_commit(database, postgres, jotd, aske
                       timeout=30)
         finally:
             stopping.set()
+            room.release()
             thread.join()
         count = database.execute("SELECT count(*) FROM revoked_tokens")[0][0]
         until(lambda: s.metric("jotd_revoked_tokens") == count, timeout=20)
