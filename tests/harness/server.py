@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import pathlib
+import signal
 import socket
 import tempfile
 
@@ -76,6 +77,18 @@ class Server:
         """SIGKILL, as when the machine dies."""
         self.process.kill()
         self.wait()
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """SIGSTOP while the block runs, so that all that is sent in it arrives together."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            until(lambda: all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+                              for task in tasks.iterdir()))
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def wait_until(self, path):
         """Waits until `path` answers 200; fails with the log if the process ends."""

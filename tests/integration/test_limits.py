@@ -88,10 +88,9 @@ def test_what_is_asked_for_in_one_pass_is_one_call(database, jotd, own_redis):
         connections = [stack.enter_context(s.connect()) for _ in range(80)]
         until(lambda: s.metric("jotd_http_connections") >= 80)
         before = calls(own_redis)
-        s.process.send_signal(19)  # SIGSTOP: all arrive together
-        for connection in connections:
-            connection.sendall(s.token_request(client))
-        s.process.send_signal(18)
+        with s.stopped():
+            for connection in connections:
+                connection.sendall(s.token_request(client))
         answers = [take_answer(receive(c, timeout=10, answers=1))[0] for c in connections]
         granted = [answer for answer in answers if answer.status == 200]
         assert len(granted) == 49
@@ -111,10 +110,9 @@ def test_each_client_of_a_call_is_told_its_own(database, jotd, own_redis):
         until(lambda: s.metric("jotd_http_connections") >= len(clients))
         for used in 1, 2, 3:
             before = calls(own_redis)
-            s.process.send_signal(19)  # SIGSTOP: all arrive together
-            for connection, client in zip(connections, clients):
-                connection.sendall(s.token_request(client))
-            s.process.send_signal(18)
+            with s.stopped():
+                for connection, client in zip(connections, clients):
+                    connection.sendall(s.token_request(client))
             for connection, n in zip(connections, limits):
                 answer = take_answer(receive(connection, timeout=10, answers=1))[0]
                 assert answer.status == (200 if used <= n else 429)
@@ -607,10 +605,9 @@ def test_a_redis_that_spreads_its_keys(database, jotd, own_redis):
         connections = [stack.enter_context(s.connect()) for _ in clients]
         until(lambda: s.metric("jotd_http_connections") >= len(clients))
         for left in 19, 18:
-            s.process.send_signal(19)  # SIGSTOP: all arrive together
-            for connection, client in zip(connections, clients):
-                connection.sendall(s.token_request(client))
-            s.process.send_signal(18)
+            with s.stopped():
+                for connection, client in zip(connections, clients):
+                    connection.sendall(s.token_request(client))
             for connection in connections:
                 answer = take_answer(receive(connection, timeout=10, answers=1))[0]
                 assert answer.status == 200

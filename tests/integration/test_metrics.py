@@ -1,7 +1,6 @@
 """What /metrics reports about the process itself, and what a scrape costs."""
 
 import contextlib
-import signal
 import time
 
 from harness import until
@@ -42,10 +41,9 @@ def test_a_burst_is_signed_over_several_turns(database, jotd):
         connections = [stack.enter_context(s.connect()) for _ in range(200)]
         until(lambda: s.metric("jotd_http_connections") >= 200)
         before = s.metrics()
-        s.process.send_signal(signal.SIGSTOP)
-        for connection in connections:
-            connection.sendall(s.token_request(client))
-        s.process.send_signal(signal.SIGCONT)
+        with s.stopped():
+            for connection in connections:
+                connection.sendall(s.token_request(client))
         for connection in connections:
             assert take_answer(receive(connection, timeout=30, answers=1))[0].status == 200
         after = s.metrics()

@@ -683,10 +683,9 @@ def test_a_stop_while_more_is_granted_than_can_be_signed(database, jotd, tmp_pat
         assert s.token(client).status_code == 200
         connections = [stack.enter_context(s.connect()) for _ in range(1500)]
         until(lambda: s.metric("jotd_http_connections") >= 1500)
-        s.process.send_signal(signal.SIGSTOP)
-        for connection in connections:
-            connection.sendall(s.token_request(client))
-        s.process.send_signal(signal.SIGCONT)
+        with s.stopped():
+            for connection in connections:
+                connection.sendall(s.token_request(client))
         until(lambda: s.metric("jotd_tokens_issued_total") > 1)
         until(lambda: s.metric("jotd_client_cache_hits_total") == 1500)
         assert s.stop() == 0

@@ -8,7 +8,6 @@ cut connection is a failure, and so is any answer but a token.
 import base64
 import contextlib
 import fcntl
-import pathlib
 import re
 import signal
 import socket
@@ -278,10 +277,8 @@ def test_the_watchdog_is_told_while_every_loop_turns(database, jotd, manager):
                 s.wait_log("worker.stuck", worker=int(number))
                 assert_silent()
             alive()
-        s.process.send_signal(signal.SIGSTOP)
-        until(lambda: pathlib.Path(f"/proc/{s.process.pid}/stat").read_text().split()[2] == "T")
-        assert_silent()
-        s.process.send_signal(signal.SIGCONT)
+        with s.stopped():
+            assert_silent()
         alive()
         assert s.token(client).status_code == 200
 
