@@ -117,7 +117,7 @@ static bool print_client_json(const struct client_values *client, const PGresult
 {
     json_t *object = client_json(client);
 
-    json_object_set_new(object, "secrets", client_json_secrets_used(secrets));
+    json_object_set_new(object, "secrets", secret_store_documents_used(secrets));
     return print_json(object, failure);
 }
 

@@ -1,9 +1,8 @@
-/* Clients and their secrets as the JSON that commands print. */
+/* Clients as the JSON that commands print. */
 #ifndef AUTH_COMMAND_CLIENT_JSON_H
 #define AUTH_COMMAND_CLIENT_JSON_H
 
 #include <jansson.h>
-#include <libpq-fe.h>
 
 #include "auth/store/client_store.h"
 
@@ -13,11 +12,5 @@ json_t *client_json(const struct client_values *client);
 /* Its labels or claims for people: one line of ASCII, so that it cannot change the terminal. NULL
  * if there are none; the caller frees it. */
 char *client_json_line(const char *object);
-
-/* All rows of secret_store_list, as an array. */
-json_t *client_json_secrets(const PGresult *secrets);
-
-/* All rows of secret_store_list_used, each with its last use. */
-json_t *client_json_secrets_used(const PGresult *secrets);
 
 #endif

@@ -19,7 +19,7 @@ static json_t *made_json(const struct client_made *made, const struct client_val
     json_object_update_missing(object, rest);
     json_decref(rest);
     if (made->old != NULL)
-        json_object_set_new(object, "old_secrets", client_json_secrets(made->old));
+        json_object_set_new(object, "old_secrets", secret_store_documents(made->old));
     return object;
 }
 
@@ -107,9 +107,10 @@ static bool create(const struct create_values *values, const struct client_chang
 {
     PGconn *connection = database_connect(failure);
     struct client_made made = {0};
-    bool created = connection != NULL &&
-                   client_store_create(connection, values->id, change, &made, failure) &&
-                   print_made(&made, values->json, &failure->why);
+    bool created =
+        connection != NULL &&
+        client_store_create(connection, NULL, values->id, change, NULL, &made, failure) &&
+        print_made(&made, values->json, &failure->why);
 
     client_store_forget(&made);
     PQfinish(connection);
@@ -168,9 +169,10 @@ static bool rotate(const struct rotate_values *values, struct store_failure *fai
     PGconn *connection = database_connect(failure);
     long long overlap_s = values->overlap.is_given ? values->overlap.value : CLIENT_STORE_OVERLAP_S;
     struct client_made made = {0};
-    bool rotated = connection != NULL &&
-                   client_store_rotate(connection, values->id, overlap_s, &made, failure) &&
-                   print_made(&made, values->json, &failure->why);
+    bool rotated =
+        connection != NULL &&
+        client_store_rotate(connection, NULL, values->id, overlap_s, NULL, &made, failure) &&
+        print_made(&made, values->json, &failure->why);
 
     client_store_forget(&made);
     PQfinish(connection);
@@ -234,7 +236,7 @@ static bool print_left(const struct revoke_values *values, const PGresult *left,
                 values->id);
     if (values->json)
         return print_json(json_pack("{s:s, s:o}", "client_id", values->id, "secrets",
-                                    client_json_secrets(left)),
+                                    secret_store_documents(left)),
                           failure);
     printf("revoked %s\n", values->secret_id);
     return true;
@@ -243,7 +245,7 @@ static bool print_left(const struct revoke_values *values, const PGresult *left,
 static bool revoke(const struct revoke_values *values, struct store_failure *failure)
 {
     PGconn *connection = database_connect(failure);
-    PGresult *left = connection != NULL ? client_store_revoke_secret(connection, values->id,
+    PGresult *left = connection != NULL ? client_store_revoke_secret(connection, NULL, values->id,
                                                                      values->secret_id, failure)
                                         : NULL;
     bool revoked = left != NULL && print_left(values, left, &failure->why);

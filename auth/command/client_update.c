@@ -73,8 +73,8 @@ static bool update(PGconn *connection, const void *given, struct store_failure *
     const struct update_values *values = given;
     struct client_change change = client_options_change(&values->client);
 
-    return print_changed(client_store_update(connection, values->id, &change, failure), "updated",
-                         values->json, failure);
+    return print_changed(client_store_update(connection, NULL, values->id, &change, failure),
+                         "updated", values->json, failure);
 }
 
 static int run_update(const struct cli_command *command, const void *given)
@@ -105,7 +105,7 @@ const struct cli_command command_client_update = {
 static bool revoke_tokens(PGconn *connection, const void *given, struct store_failure *failure)
 {
     const struct client_id_values *values = given;
-    PGresult *clients = client_store_revoke_tokens(connection, values->id, failure);
+    PGresult *clients = client_store_revoke_tokens(connection, NULL, values->id, failure);
 
     if (clients == NULL || values->json)
         return print_changed(clients, "", true, failure);
@@ -188,7 +188,7 @@ static bool delete_client(PGconn *connection, const void *given, struct store_fa
 {
     const struct client_id_values *values = given;
 
-    return print_changed(client_store_delete(connection, values->id, failure), "deleted",
+    return print_changed(client_store_delete(connection, NULL, values->id, failure), "deleted",
                          values->json, failure);
 }
 

@@ -8,7 +8,7 @@ PGconn *database_connect(struct store_failure *failure)
     PGconn *connection = NULL;
 
     failure->kind = STORE_UNAVAILABLE;
-    failure->pointer = "";
+    failure->pointer[0] = '\0';
     if (settings_load(&settings, SETTINGS_NEED_DATABASE, &failure->why))
         connection =
             store_connect(settings.database_url, DATABASE_APPLICATION, true, &failure->why);

@@ -54,15 +54,6 @@ static int with_organization(const struct cli_command *command, const char *id, 
                                                         : "`jotd organization list` shows them");
 }
 
-static json_t *organization_json(const struct organization_values *organization)
-{
-    return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:I}", "organization_id",
-                     organization->organization_id, "name", organization->name, "tier",
-                     organization->tier, "enabled", organization->is_enabled, "created_at",
-                     organization->created_at, "updated_at", organization->updated_at, "version",
-                     (json_int_t)strtoll(organization->version, NULL, 10));
-}
-
 /* Prints the organization that was changed, and frees it. */
 static bool print_changed(PGresult *organizations, const char *done, bool json,
                           struct store_failure *failure)
@@ -74,7 +65,7 @@ static bool print_changed(PGresult *organizations, const char *done, bool json,
         return false;
     organization = organization_store_values(organizations, 0);
     if (json)
-        printed = print_json(organization_json(&organization), &failure->why);
+        printed = print_json(organization_store_document(&organization), &failure->why);
     else
         printf("%s organization %s\n", done, organization.organization_id);
     PQclear(organizations);
@@ -114,7 +105,7 @@ static bool create(PGconn *connection, const void *given, struct store_failure *
 {
     const struct create_values *values = given;
 
-    return print_changed(organization_store_create(connection, values->id, &values->change,
+    return print_changed(organization_store_create(connection, NULL, values->id, &values->change,
                                                    failure),
                          "created", values->json, failure);
 }
@@ -155,7 +146,7 @@ static json_t *row_json(const void *organizations, size_t row)
 {
     struct organization_values organization = organization_store_values(organizations, row);
 
-    return organization_json(&organization);
+    return organization_store_document(&organization);
 }
 
 static bool print_organizations(const PGresult *organizations, struct failure *failure)
@@ -182,7 +173,8 @@ static bool print_organizations(const PGresult *organizations, struct failure *f
 static bool list(PGconn *connection, const void *given, struct store_failure *failure)
 {
     const struct list_values *values = given;
-    PGresult *organizations = organization_store_list(connection, failure);
+    const struct organization_filter filter = {0};
+    PGresult *organizations = organization_store_list(connection, &filter, failure);
     bool done = organizations != NULL;
 
     if (done && values->json)
@@ -215,7 +207,7 @@ static bool print_shown(const struct organization_values *organization, long lon
                         bool json, struct failure *failure)
 {
     if (json) {
-        json_t *object = organization_json(organization);
+        json_t *object = organization_store_document(organization);
 
         json_object_set_new(object, "clients", json_integer(clients));
         return print_json(object, failure);
@@ -369,8 +361,8 @@ static bool delete_organization(PGconn *connection, const void *given,
 {
     const struct id_values *values = given;
 
-    return print_changed(organization_store_delete(connection, values->id, failure), "deleted",
-                         values->json, failure);
+    return print_changed(organization_store_delete(connection, NULL, values->id, failure),
+                         "deleted", values->json, failure);
 }
 
 static int run_delete(const struct cli_command *command, const void *given)

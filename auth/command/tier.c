@@ -14,18 +14,12 @@
 
 #define UNLIMITED "unlimited"
 
-static json_t *number_json(const char *number)
-{
-    return number != NULL ? json_integer(strtoll(number, NULL, 10)) : json_null();
-}
-
 static json_t *tier_json(const struct tier_values *tier)
 {
-    return json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", tier->name, "per_minute",
-                     number_json(tier->limits[QUOTA_MINUTE]), "per_hour",
-                     number_json(tier->limits[QUOTA_HOUR]), "per_month",
-                     number_json(tier->limits[QUOTA_MONTH]), "token_ttl",
-                     number_json(tier->token_ttl));
+    json_t *object = tier_store_document(tier);
+
+    json_object_del(object, "version");
+    return object;
 }
 
 /* list */
@@ -251,7 +245,7 @@ static const struct cli_option delete_options[] = {
 static bool delete_tier(const struct delete_values *values, struct store_failure *failure)
 {
     PGconn *connection = database_connect(failure);
-    bool deleted = connection != NULL && tier_store_delete(connection, values->name, failure);
+    bool deleted = connection != NULL && tier_store_delete(connection, NULL, values->name, failure);
 
     PQfinish(connection);
     return deleted;

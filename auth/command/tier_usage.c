@@ -174,7 +174,7 @@ static bool gather(struct usage *usage, struct store_failure *failure)
     if (!gathered || quota_is_unlimited(&usage->quota))
         return gathered;
     failure->kind = STORE_UNAVAILABLE;
-    failure->pointer = "";
+    failure->pointer[0] = '\0';
     return ask_redis(usage, &failure->why);
 }
 

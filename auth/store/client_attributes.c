@@ -185,19 +185,74 @@ static bool put_text(json_t *object, const struct kind *kind, const char *text,
     return done;
 }
 
+/* Takes over `object`, and writes it if it is `done` and not empty. */
+static bool write_object(json_t *object, bool done, char **text, struct store_failure *failure)
+{
+    *text = NULL;
+    if (done && json_object_size(object) != 0 && (*text = json_dumps(object, JSON_COMPACT)) == NULL)
+        done = store_fail(failure, STORE_UNAVAILABLE, "", "out of memory");
+    json_decref(object);
+    return done;
+}
+
 static bool make_object(const struct kind *kind, const char *const *texts, size_t count,
                         char **object_text, struct store_failure *failure)
 {
     json_t *object = json_object();
     bool done = true;
 
-    *object_text = NULL;
     for (size_t i = 0; done && i != count; ++i)
         done = put_text(object, kind, texts[i], failure);
-    if (done && count != 0 && (*object_text = json_dumps(object, JSON_COMPACT)) == NULL)
-        done = store_fail(failure, STORE_UNAVAILABLE, "", "out of memory");
-    json_decref(object);
-    return done;
+    return write_object(object, done, object_text, failure);
+}
+
+/* Points to the member at fault (RFC 6901). */
+static bool put_member(json_t *object, const struct kind *kind, const char *name, const char *value,
+                       struct store_failure *failure)
+{
+    if (*value == '\0')
+        store_fail(failure, STORE_INVALID, kind->pointer, "%s %.64s is empty", kind->noun, name);
+    else if (put(object, kind, name, value, failure))
+        return true;
+    if (failure->kind == STORE_INVALID)
+        store_point_to(failure, kind->pointer + 1, name);
+    return false;
+}
+
+bool client_attributes_label_object(const json_t *labels, char **object,
+                                    struct store_failure *failure)
+{
+    json_t *made = json_object(), *value;
+    const char *name;
+    bool done = true;
+
+    json_object_foreach((json_t *)labels, name, value)
+    {
+        if (!done)
+            break;
+        done = put_member(made, &label, name, json_is_string(value) ? json_string_value(value) : "",
+                          failure);
+    }
+    return write_object(made, done, object, failure);
+}
+
+bool client_attributes_claim_object(const json_t *claims, char **object,
+                                    struct store_failure *failure)
+{
+    json_t *made = json_object(), *value;
+    const char *name;
+    bool done = true;
+
+    json_object_foreach((json_t *)claims, name, value)
+    {
+        char *text = done ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+
+        done = done &&
+               (text != NULL || store_fail(failure, STORE_UNAVAILABLE, "", "out of memory")) &&
+               put_member(made, &claim, name, text, failure);
+        free(text);
+    }
+    return write_object(made, done, object, failure);
 }
 
 bool client_attributes_labels(const char *const *labels, size_t count, char **object,

@@ -2,6 +2,7 @@
 #ifndef AUTH_STORE_CLIENT_ATTRIBUTES_H
 #define AUTH_STORE_CLIENT_ATTRIBUTES_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -16,5 +17,11 @@ MUST_USE bool client_attributes_labels(const char *const *labels, size_t count, 
                                        struct store_failure *failure);
 MUST_USE bool client_attributes_claims(const char *const *claims, size_t count, char **object,
                                        struct store_failure *failure);
+
+/* The same from JSON objects, whose members are labels or claims to be set. */
+MUST_USE bool client_attributes_label_object(const json_t *labels, char **object,
+                                             struct store_failure *failure);
+MUST_USE bool client_attributes_claim_object(const json_t *claims, char **object,
+                                             struct store_failure *failure);
 
 #endif

@@ -114,6 +114,19 @@ static bool check_organization(const char *organization, struct store_failure *f
            identity_check(organization, "an organization", "/organization", failure);
 }
 
+static bool make_attributes(const struct client_change *change, struct client_columns *columns,
+                            struct store_failure *failure)
+{
+    return (change->label_object != NULL
+                ? client_attributes_label_object(change->label_object, &columns->labels, failure)
+                : client_attributes_labels(change->labels, change->label_count, &columns->labels,
+                                           failure)) &&
+           (change->claim_object != NULL
+                ? client_attributes_claim_object(change->claim_object, &columns->claims, failure)
+                : client_attributes_claims(change->claims, change->claim_count, &columns->claims,
+                                           failure));
+}
+
 bool client_change_prepare(const struct client_change *change, struct client_columns *columns,
                            struct store_failure *failure)
 {
@@ -127,10 +140,7 @@ bool client_change_prepare(const struct client_change *change, struct client_col
     integer_write(change->token_ttl_s != NULL ? *change->token_ttl_s : 0, columns->token_ttl);
     return join_audiences(change->audiences, change->audience_count, "/audiences",
                           columns->audiences, failure) &&
-           join_introspect(change, columns, failure) &&
-           client_attributes_labels(change->labels, change->label_count, &columns->labels,
-                                    failure) &&
-           client_attributes_claims(change->claims, change->claim_count, &columns->claims, failure);
+           join_introspect(change, columns, failure) && make_attributes(change, columns, failure);
 }
 
 void client_change_dispose(struct client_columns *columns)
@@ -153,5 +163,6 @@ bool client_change_is_empty(const struct client_change *change)
     return change->name == NULL && change->tier == NULL && change->scope == NULL &&
            change->audience_count == 0 && change->token_ttl_s == NULL &&
            change->organization == NULL && change->introspect_count == 0 &&
-           change->label_count == 0 && change->claim_count == 0;
+           change->label_count == 0 && change->claim_count == 0 && change->is_enabled == NULL &&
+           change->label_object == NULL && change->claim_object == NULL;
 }

@@ -3,6 +3,7 @@
 #ifndef AUTH_STORE_CLIENT_CHANGE_H
 #define AUTH_STORE_CLIENT_CHANGE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -11,6 +12,8 @@
 #include "auth/store/store.h"
 #include "common/attributes.h"
 #include "common/integer.h"
+
+#define CLIENT_CHANGE_DEFAULT_TIER "free" /* of new clients */
 
 /* NULL leaves a value as it is, or gives a new client its default. */
 struct client_change {
@@ -27,6 +30,9 @@ struct client_change {
     size_t label_count;
     const char *const *claims; /* each NAME=JSON; as `labels` */
     size_t claim_count;
+    const bool *is_enabled;
+    const json_t *label_object, *claim_object; /* instead of the lists */
+    bool replaces;                             /* it has no other labels and claims then */
 };
 
 #define CLIENT_CHANGE_AUDIENCES_SIZE (CLIENT_MAX_AUDIENCES * (CLIENT_AUDIENCE_MAX + 1))

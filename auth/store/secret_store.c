@@ -1,5 +1,6 @@
 #include "auth/store/secret_store.h"
 
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -112,27 +113,50 @@ enum secret_use secret_store_use(const PGresult *secrets, size_t row_number, con
                                                            : SECRET_USE_NONE;
 }
 
+bool secret_store_add_digest(PGconn *connection, const char *client_id,
+                             const struct secret_digest *digest,
+                             char secret_id[SECRET_STORE_ID_SIZE], struct store_failure *failure)
+{
+    const char *values[] = {client_id, (const char *)digest->bytes};
+    const int lengths[] = {0, SECRET_DIGEST_LENGTH}, formats[] = {0, 1};
+    PGresult *id = store_check(connection,
+                               PQexecParams(connection,
+                                            "INSERT INTO client_secrets (client_id, digest)"
+                                            " VALUES ($1, $2) ON CONFLICT DO NOTHING"
+                                            " RETURNING secret_id",
+                                            2, NULL, values, lengths, formats, 0),
+                               failure);
+    bool added = id != NULL && PQntuples(id) == 1;
+
+    if (added)
+        snprintf(secret_id, SECRET_STORE_ID_SIZE, "%s", PQgetvalue(id, 0, 0));
+    else if (id != NULL)
+        store_fail(failure, STORE_CONFLICT, "/sha256", "the client has this secret already");
+    PQclear(id);
+    return added;
+}
+
 bool secret_store_add(PGconn *connection, const char *client_id, char secret[SECRET_LENGTH + 1],
                       char secret_id[SECRET_STORE_ID_SIZE], struct store_failure *failure)
 {
     struct secret_digest digest;
-    const char *values[] = {client_id, (const char *)digest.bytes};
-    const int lengths[] = {0, SECRET_DIGEST_LENGTH}, formats[] = {0, 1};
-    PGresult *id;
 
     if (!secret_make(secret))
         return store_fail(failure, STORE_UNAVAILABLE, "", "the system gives no random bytes");
     secret_digest(slice_of(secret), &digest);
-    id = store_check(connection,
-                     PQexecParams(connection,
-                                  "INSERT INTO client_secrets (client_id, digest)"
-                                  " VALUES ($1, $2) RETURNING secret_id",
-                                  2, NULL, values, lengths, formats, 0),
-                     failure);
-    if (id != NULL)
-        snprintf(secret_id, SECRET_STORE_ID_SIZE, "%s", PQgetvalue(id, 0, 0));
-    PQclear(id);
-    return id != NULL;
+    return secret_store_add_digest(connection, client_id, &digest, secret_id, failure);
+}
+
+bool secret_store_read_sha256(const char *hex, struct secret_digest *digest,
+                              struct store_failure *failure)
+{
+    size_t length = 0;
+
+    return (strlen(hex) == 2 * SECRET_DIGEST_LENGTH &&
+            OPENSSL_hexstr2buf_ex(digest->bytes, SECRET_DIGEST_LENGTH, &length, hex, '\0') == 1 &&
+            length == SECRET_DIGEST_LENGTH) ||
+           store_fail(failure, STORE_INVALID, "/sha256",
+                      "sha256 is the SHA-256 of the secret as 64 hexadecimal digits");
 }
 
 static bool run_statement(PGconn *connection, const char *sql, int count, const char *const *values,
@@ -181,4 +205,36 @@ bool secret_store_delete(PGconn *connection, const char *client_id, const char *
                    client_id);
     PQclear(deleted);
     return done;
+}
+
+json_t *secret_store_documents(const PGresult *secrets)
+{
+    json_t *array = json_array();
+
+    for (int row = 0; row != PQntuples(secrets); ++row) {
+        struct secret_values secret = secret_store_values(secrets, (size_t)row);
+
+        json_array_append_new(array, json_pack("{s:s, s:s, s:s?}", "secret_id", secret.secret_id,
+                                               "created_at", secret.created_at, "expires_at",
+                                               secret.expires_at));
+    }
+    return array;
+}
+
+json_t *secret_store_documents_used(const PGresult *secrets)
+{
+    json_t *array = secret_store_documents(secrets), *secret;
+    size_t row;
+
+    json_array_foreach(array, row, secret)
+    {
+        const char *day;
+        enum secret_use use = secret_store_use(secrets, row, &day);
+
+        json_object_set_new(secret, "last_used_on", day != NULL ? json_string(day) : json_null());
+        json_object_set_new(secret, "last_use_unknown",
+                            json_boolean(use == SECRET_USE_OLDER ||
+                                         use == SECRET_USE_NOT_RECORDED));
+    }
+    return array;
 }

@@ -2,6 +2,7 @@
 #ifndef AUTH_STORE_SECRET_STORE_H
 #define AUTH_STORE_SECRET_STORE_H
 
+#include <jansson.h>
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,10 +42,24 @@ MUST_USE PGresult *secret_store_list_used(PGconn *connection, const char *client
 /* Reads it; `day` (2026-11-29, UTC) is NULL unless it was found. */
 enum secret_use secret_store_use(const PGresult *secrets, size_t row, const char **day);
 
+/* All rows as a JSON array, which the caller owns; of secret_store_list_used, with the last use. */
+json_t *secret_store_documents(const PGresult *secrets);
+json_t *secret_store_documents_used(const PGresult *secrets);
+
 /* Makes one. The caller wipes `secret`, also after a failure. */
 MUST_USE bool secret_store_add(PGconn *connection, const char *client_id,
                                char secret[SECRET_LENGTH + 1], char secret_id[SECRET_STORE_ID_SIZE],
                                struct store_failure *failure);
+
+/* Adds one that the caller has made. */
+MUST_USE bool secret_store_add_digest(PGconn *connection, const char *client_id,
+                                      const struct secret_digest *digest,
+                                      char secret_id[SECRET_STORE_ID_SIZE],
+                                      struct store_failure *failure);
+
+/* Reads 64 hexadecimal digits. */
+MUST_USE bool secret_store_read_sha256(const char *hex, struct secret_digest *digest,
+                                       struct store_failure *failure);
 
 /* Deletes expired ones, and the oldest if there would be too many with a new one; the others expire
  * after the overlap, or earlier. */

@@ -18,11 +18,24 @@ bool store_fail(struct store_failure *failure, enum store_kind kind, const char 
     va_list values;
 
     failure->kind = kind;
-    failure->pointer = pointer;
+    snprintf(failure->pointer, sizeof(failure->pointer), "%s", pointer);
     va_start(values, format);
     vsnprintf(failure->why.reason, sizeof(failure->why.reason), format, values);
     va_end(values);
     return false;
+}
+
+void store_point_to(struct store_failure *failure, const char *parent, const char *name)
+{
+    size_t length = (size_t)snprintf(failure->pointer, sizeof(failure->pointer), "%s%s/",
+                                     *parent != '\0' ? "/" : "", parent);
+
+    for (; *name != '\0' && length + 3 < sizeof(failure->pointer); ++name) {
+        if (*name == '~' || *name == '/')
+            failure->pointer[length++] = '~';
+        failure->pointer[length++] = *name == '~' ? '0' : *name == '/' ? '1' : *name;
+    }
+    failure->pointer[length] = '\0';
 }
 
 /* PostgreSQL's message on one line, without the detail, which may contain values. `result` may be
@@ -79,22 +92,27 @@ PGconn *store_connect(const char *url, const char *application, bool check_schem
 }
 
 /* Operations look before they change something. What another one changed in between violates a
- * constraint: SQLSTATE 23503 or 23505. A value that breaks a rule which only PostgreSQL checks is
- * 23514, or a number or character that it cannot store. */
+ * constraint: SQLSTATE 23503 or 23505. One that gave way to
+ * another is 40001, 40P01 (both waited for each other) or 55P03 (it waited too long). A value that
+ * breaks a rule which only PostgreSQL checks is 23514, or a number or character that it cannot
+ * store. */
+static bool is_one_of(const char *state, const char *const *states)
+{
+    while (*states != NULL && strcmp(state, *states) != 0)
+        ++states;
+    return *states != NULL;
+}
+
+static const char *const gave_way[] = {"40001", "40P01", "55P03", NULL};
+
 static enum store_kind kind_of(const char *state)
 {
-    static const char *const conflicts[] = {"23503", "23505"};
-    static const char *const invalid[] = {"23514", "22003", "22021", "22P05"};
+    static const char *const conflicts[] = {"23503", "23505", NULL};
+    static const char *const invalid[] = {"23514", "22003", "22021", "22P05", NULL};
 
-    for (size_t i = 0; state != NULL && i != COUNT_OF(conflicts); ++i) {
-        if (strcmp(state, conflicts[i]) == 0)
-            return STORE_CONFLICT;
-    }
-    for (size_t i = 0; state != NULL && i != COUNT_OF(invalid); ++i) {
-        if (strcmp(state, invalid[i]) == 0)
-            return STORE_INVALID;
-    }
-    return STORE_UNAVAILABLE;
+    return is_one_of(state, conflicts) || is_one_of(state, gave_way) ? STORE_CONFLICT
+           : is_one_of(state, invalid)                               ? STORE_INVALID
+                                                                     : STORE_UNAVAILABLE;
 }
 
 /* Says a constraint's rule in words, if it is one that a change is not checked against beforehand,
@@ -122,19 +140,23 @@ static bool explain(const PGresult *result, struct store_failure *failure)
 PGresult *store_check(PGconn *connection, PGresult *result, struct store_failure *failure)
 {
     ExecStatusType status = PQresultStatus(result);
+    const char *field = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *state = field != NULL ? field : "";
     char reason[REASON_SIZE];
 
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
         return result;
-    if (PQresultErrorField(result, PG_DIAG_SQLSTATE) != NULL &&
-        strcmp(PQresultErrorField(result, PG_DIAG_SQLSTATE), "42501") == 0)
+    if (strcmp(state, "42501") == 0)
         store_fail(failure, STORE_UNAVAILABLE, "",
                    "PostgreSQL: %s: the role %s may not do this; DATABASE_URL has to name one that "
                    "may (docs/operate.md, Roles)",
                    reason_of(connection, result, reason), PQuser(connection));
+    else if (is_one_of(state, gave_way))
+        store_fail(failure, STORE_CONFLICT, "",
+                   "another change was made at the same time; try again");
     else if (!explain(result, failure))
-        store_fail(failure, kind_of(PQresultErrorField(result, PG_DIAG_SQLSTATE)), "",
-                   "PostgreSQL: %s", reason_of(connection, result, reason));
+        store_fail(failure, kind_of(state), "", "PostgreSQL: %s",
+                   reason_of(connection, result, reason));
     PQclear(result);
     return NULL;
 }
@@ -152,6 +174,55 @@ bool store_execute(PGconn *connection, const char *sql, struct store_failure *fa
 
     PQclear(result);
     return result != NULL;
+}
+
+static bool run_statement(PGconn *connection, const char *sql, int count, const char *const *values,
+                          struct store_failure *failure)
+{
+    PGresult *result = store_query(connection, sql, count, values, failure);
+
+    PQclear(result);
+    return result != NULL;
+}
+
+bool store_begin(PGconn *connection, const struct store_actor *actor, struct store_failure *failure)
+{
+    const char *const values[] = {actor->name, actor->request_id};
+
+    return store_execute(connection, "BEGIN", failure) &&
+           run_statement(connection,
+                         "SELECT set_config('jotd.actor', $1, true),"
+                         " set_config('jotd.request_id', $2, true)",
+                         2, values, failure);
+}
+
+/* PostgreSQL answers the COMMIT of a transaction that has failed with ROLLBACK. */
+bool store_commit(PGconn *connection, struct store_failure *failure)
+{
+    PGresult *result = store_check(connection, PQexec(connection, "COMMIT"), failure);
+    bool committed = result != NULL && strcmp(PQcmdStatus(result), "COMMIT") == 0;
+
+    if (result != NULL && !committed)
+        store_fail(failure, STORE_UNAVAILABLE, "", "PostgreSQL has rolled the changes back");
+    PQclear(result);
+    return committed;
+}
+
+void store_roll_back(PGconn *connection)
+{
+    if (PQtransactionStatus(connection) != PQTRANS_IDLE)
+        PQclear(PQexec(connection, "ROLLBACK"));
+}
+
+bool store_begin_own(PGconn *connection, bool *own, struct store_failure *failure)
+{
+    *own = PQtransactionStatus(connection) == PQTRANS_IDLE;
+    return !*own || store_execute(connection, "BEGIN", failure);
+}
+
+bool store_commit_own(PGconn *connection, bool own, struct store_failure *failure)
+{
+    return !own || store_commit(connection, failure);
 }
 
 /* Control characters in a name could rewrite the terminal it is listed on. */

@@ -6,9 +6,10 @@
 
 #include "auth/client/client.h"
 #include "auth/quota/tier.h"
+#include "auth/store/document.h"
 #include "common/integer.h"
 
-#define COLUMNS "name, per_minute, per_hour, per_month, token_ttl"
+#define COLUMNS "name, per_minute, per_hour, per_month, token_ttl, version"
 
 bool tier_store_check_name(const char *name, struct store_failure *failure)
 {
@@ -45,11 +46,12 @@ bool tier_store_check_exists(PGconn *connection, const char *name, struct store_
                                "there is no tier %.64s; there are: %s", name, names);
 }
 
-/* `first` is the column of the first limit; the lifetime follows them. */
+/* `first` is the column of the first limit; the lifetime and the version follow them. */
 static struct tier_values values_at(const PGresult *result, int row, int first)
 {
     struct tier_values values = {.name = store_text(result, row, 0),
-                                 .token_ttl = store_text(result, row, first + QUOTA_WINDOWS)};
+                                 .token_ttl = store_text(result, row, first + QUOTA_WINDOWS),
+                                 .version = store_text(result, row, first + QUOTA_WINDOWS + 1)};
 
     for (int w = 0; w != QUOTA_WINDOWS; ++w)
         values.limits[w] = store_text(result, row, first + w);
@@ -70,12 +72,13 @@ struct tier_values tier_store_values(const PGresult *tiers, size_t row)
 }
 
 #define PARAMETERS (1 + QUOTA_WINDOWS + 1)
+#define VALUES     (QUOTA_WINDOWS + 2) /* columns of them: limits, lifetime, version */
 
 /* Returns the name and the new values, then the old values (NULL is unlimited, or no lifetime of
  * its own), then whether the tier existed. What is not given stays. */
 #define SET_SQL                                                                                    \
     "WITH old AS (SELECT * FROM tiers WHERE name = $1)"                                            \
-    " INSERT INTO tiers (" COLUMNS ")"                                                             \
+    " INSERT INTO tiers (name, per_minute, per_hour, per_month, token_ttl)"                        \
     " VALUES ($1, nullif($2::bigint, 0), nullif($3::bigint, 0), nullif($4::bigint, 0),"            \
     "  nullif($5::int, 0))"                                                                        \
     " ON CONFLICT (name) DO UPDATE SET"                                                            \
@@ -84,7 +87,8 @@ struct tier_values tier_store_values(const PGresult *tiers, size_t row)
     "  per_month = CASE WHEN $4 IS NULL THEN tiers.per_month ELSE excluded.per_month END,"         \
     "  token_ttl = CASE WHEN $5 IS NULL THEN tiers.token_ttl ELSE excluded.token_ttl END"          \
     " RETURNING " COLUMNS ", (SELECT per_minute FROM old), (SELECT per_hour FROM old),"            \
-    "  (SELECT per_month FROM old), (SELECT token_ttl FROM old), EXISTS (SELECT FROM old)"
+    "  (SELECT per_month FROM old), (SELECT token_ttl FROM old), (SELECT version FROM old),"       \
+    "  EXISTS (SELECT FROM old)"
 
 static bool check_settings(const struct tier_settings *settings, struct store_failure *failure)
 {
@@ -121,8 +125,8 @@ struct tier_change_values tier_store_change(const PGresult *changed)
 {
     return (struct tier_change_values){
         .now = values_at(changed, 0, 1),
-        .before = values_at(changed, 0, PARAMETERS),
-        .existed = *PQgetvalue(changed, 0, 2 * PARAMETERS - 1) == 't',
+        .before = values_at(changed, 0, 1 + VALUES),
+        .existed = *PQgetvalue(changed, 0, 1 + 2 * VALUES) == 't',
     };
 }
 
@@ -152,7 +156,7 @@ static bool check_unused(PGconn *connection, const char *name, struct store_fail
                       organizations == 1 ? "" : "s", name);
 }
 
-bool tier_store_delete(PGconn *connection, const char *name, struct store_failure *failure)
+static bool delete_unused(PGconn *connection, const char *name, struct store_failure *failure)
 {
     PGresult *result;
     bool deleted;
@@ -164,6 +168,167 @@ bool tier_store_delete(PGconn *connection, const char *name, struct store_failur
     if (result != NULL && !deleted)
         store_fail(failure, STORE_NOT_FOUND, "", "there is no tier %s", name);
     PQclear(result);
+    return deleted;
+}
+
+/* Documents */
+
+PGresult *tier_store_find(PGconn *connection, const char *name, struct store_failure *failure)
+{
+    PGresult *found =
+        store_query(connection, "SELECT " COLUMNS " FROM tiers WHERE name = $1", 1, &name, failure);
+
+    if (found == NULL || PQntuples(found) != 0)
+        return found;
+    PQclear(found);
+    store_fail(failure, STORE_NOT_FOUND, "", "there is no tier %.64s", name);
+    return NULL;
+}
+
+json_t *tier_store_document(const struct tier_values *tier)
+{
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name", tier->name, "per_minute",
+                     document_number(tier->limits[QUOTA_MINUTE]), "per_hour",
+                     document_number(tier->limits[QUOTA_HOUR]), "per_month",
+                     document_number(tier->limits[QUOTA_MONTH]), "token_ttl",
+                     document_number(tier->token_ttl), "version", document_number(tier->version));
+}
+
+/* Null, or absent, is unlimited; 0 would be nothing at all. */
+static bool read_limit(const json_t *document, const char *name, long long *limit,
+                       struct store_failure *failure)
+{
+    long long given = TIER_STORE_UNCHANGED;
+
+    if (!document_integer(document, name, &given, failure))
+        return false;
+    *limit = given == TIER_STORE_UNCHANGED ? TIER_STORE_UNLIMITED : given;
+    if (given == TIER_STORE_UNCHANGED || (given >= 1 && given <= TIER_STORE_LIMIT_MAX))
+        return true;
+    store_fail(failure, STORE_INVALID, "",
+               "%s is a whole number from 1 to 10^12, or null for unlimited", name);
+    store_point_to(failure, "", name);
+    return false;
+}
+
+bool tier_store_read(const json_t *document, const char *name, struct tier_settings *settings,
+                     struct store_failure *failure)
+{
+    static const char *const members[] = {"name",      "per_minute", "per_hour", "per_month",
+                                          "token_ttl", "version",    NULL};
+    const char *given = NULL;
+
+    settings->token_ttl_s = TIER_STORE_NO_TTL;
+    return document_check(document, members, failure) &&
+           document_text(document, "name", &given, failure) &&
+           (given == NULL || name == NULL || strcmp(given, name) == 0 ||
+            store_fail(failure, STORE_INVALID, "/name",
+                       "name is not the one that is changed; a name stays")) &&
+           read_limit(document, "per_minute", &settings->limits[QUOTA_MINUTE], failure) &&
+           read_limit(document, "per_hour", &settings->limits[QUOTA_HOUR], failure) &&
+           read_limit(document, "per_month", &settings->limits[QUOTA_MONTH], failure) &&
+           document_integer(document, "token_ttl", &settings->token_ttl_s, failure) &&
+           (settings->token_ttl_s >= 0 ||
+            store_fail(failure, STORE_INVALID, "/token_ttl",
+                       "a token_ttl is a whole number from 0 to %d", CLIENT_MAX_TTL_S)) &&
+           check_settings(settings, failure);
+}
+
+/* The result has no row when there is no such tier; NULL on failure. */
+static PGresult *lock(PGconn *connection, const char *name, struct store_failure *failure)
+{
+    return store_query(connection,
+                       "SELECT " COLUMNS " FROM tiers WHERE name = $1 FOR NO KEY UPDATE", 1, &name,
+                       failure);
+}
+
+/* Commits an operation's own transaction, and returns the tier; NULL on failure. */
+static PGresult *commit_own(PGconn *connection, bool own, PGresult *result,
+                            struct store_failure *failure)
+{
+    if (result == NULL || store_commit_own(connection, own, failure))
+        return result;
+    PQclear(result);
+    return NULL;
+}
+
+PGresult *tier_store_put(PGconn *connection, const struct guard *guard, const char *name,
+                         const json_t *document, bool *was_made, struct store_failure *failure)
+{
+    PGresult *locked = NULL, *changed = NULL;
+    struct tier_settings settings;
+    bool own = false;
+
+    if (!tier_store_check_name(name, failure) || !guard_check_governs(guard, "tiers", failure) ||
+        !tier_store_read(document, name, &settings, failure) ||
+        !store_begin_own(connection, &own, failure) ||
+        (locked = lock(connection, name, failure)) == NULL)
+        return NULL;
+    *was_made = PQntuples(locked) == 0;
+    if (guard_check_version(guard, *was_made ? NULL : tier_store_values(locked, 0).version,
+                            failure))
+        changed = tier_store_set(connection, name, &settings, failure);
+    PQclear(locked);
+    return commit_own(connection, own, changed, failure);
+}
+
+/* Locks one that the caller may change; NULL on failure. */
+static PGresult *lock_guarded(PGconn *connection, const struct guard *guard, const char *name,
+                              struct store_failure *failure)
+{
+    PGresult *locked = lock(connection, name, failure);
+
+    if (locked == NULL)
+        return NULL;
+    if (PQntuples(locked) == 0)
+        store_fail(failure, STORE_NOT_FOUND, "", "there is no tier %.64s", name);
+    else if (guard_check_version(guard, tier_store_values(locked, 0).version, failure))
+        return locked;
+    PQclear(locked);
+    return NULL;
+}
+
+static PGresult *patch_locked(PGconn *connection, const PGresult *locked, const char *name,
+                              const json_t *patch, struct store_failure *failure)
+{
+    struct tier_values values = tier_store_values(locked, 0);
+    json_t *old = tier_store_document(&values), *new = document_merge(old, patch);
+    struct tier_settings settings;
+    PGresult *patched = NULL;
+
+    if (tier_store_read(new, name, &settings, failure))
+        patched = tier_store_set(connection, name, &settings, failure);
+    json_decref(old);
+    json_decref(new);
+    return patched;
+}
+
+PGresult *tier_store_patch(PGconn *connection, const struct guard *guard, const char *name,
+                           const json_t *patch, struct store_failure *failure)
+{
+    PGresult *locked = NULL, *patched = NULL;
+    bool own = false;
+
+    if (guard_check_governs(guard, "tiers", failure) && tier_store_check_name(name, failure) &&
+        store_begin_own(connection, &own, failure) &&
+        (locked = lock_guarded(connection, guard, name, failure)) != NULL)
+        patched = patch_locked(connection, locked, name, patch, failure);
+    PQclear(locked);
+    return commit_own(connection, own, patched, failure);
+}
+
+bool tier_store_delete(PGconn *connection, const struct guard *guard, const char *name,
+                       struct store_failure *failure)
+{
+    PGresult *locked = NULL;
+    bool own = false;
+    bool deleted = guard_check_governs(guard, "tiers", failure) &&
+                   store_begin_own(connection, &own, failure) &&
+                   (locked = lock_guarded(connection, guard, name, failure)) != NULL &&
+                   delete_unused(connection, name, failure) &&
+                   store_commit_own(connection, own, failure);
+
+    PQclear(locked);
     return deleted;
 }
 
