@@ -25,6 +25,7 @@ enum endpoint {
     ENDPOINT_HEALTH,
     ENDPOINT_READY,
     ENDPOINT_METRICS,
+    ENDPOINT_ADMIN, /* counted apart (admin.h) */
     ENDPOINT_OTHER,
     ENDPOINT_COUNT,
 };
@@ -32,9 +33,10 @@ enum endpoint {
 /* Values of the label `code`; the last, 0, is any other status. */
 #define COUNTERS_STATUS_CODES                                                                      \
     {                                                                                              \
-        200, 204, 304, 400, 401, 403, 404, 405, 410, 413, 417, 429, 431, 500, 503, 0               \
+        200, 201, 204, 304, 400, 401, 403, 404, 405, 406, 409, 410, 412, 413, 415, 417, 422, 428,  \
+            429, 431, 500, 503, 0                                                                  \
     }
-#define COUNTERS_STATUS_COUNT 16
+#define COUNTERS_STATUS_COUNT 23
 
 struct counters {
     struct counter requests[ENDPOINT_COUNT][COUNTERS_STATUS_COUNT];

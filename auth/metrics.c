@@ -26,6 +26,7 @@ static const char *const endpoint_names[ENDPOINT_COUNT] = {
     [ENDPOINT_HEALTH] = "/health",
     [ENDPOINT_READY] = "/ready",
     [ENDPOINT_METRICS] = "/metrics",
+    [ENDPOINT_ADMIN] = "/admin",
     [ENDPOINT_OTHER] = "other",
 };
 

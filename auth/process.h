@@ -20,6 +20,7 @@
 enum listener {
     LISTENER_PUBLIC,
     LISTENER_METRICS, /* /metrics, /health and /ready */
+    LISTENER_ADMIN,   /* not of the workers (admin.h) */
     LISTENER_COUNT,
 };
 _Static_assert((int)LISTENER_COUNT <= CONNECTIONS_LISTENERS_MAX, "they have their place");

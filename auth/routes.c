@@ -127,6 +127,11 @@ void routes_setup(struct process *process)
                                                               .setting = "JOTD_METRICS_LISTEN",
                                                               .fd_name = "metrics",
                                                               .inherited = -1};
+    http->addresses[LISTENER_ADMIN] = (struct http_address){.text = settings->admin_listen,
+                                                            .setting = "JOTD_ADMIN_LISTEN",
+                                                            .fd_name = "admin",
+                                                            .inherited = -1,
+                                                            .is_elsewhere = true};
     http->listener_count = LISTENER_COUNT;
     http->idle_ms = (uint64_t)settings->idle_timeout_s * 1000;
     http->trusted_proxies = &settings->trusted_proxies;

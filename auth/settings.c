@@ -177,6 +177,24 @@ static const struct config_option options[] = {
      .offset = FIELD(metrics_listen),
      .check = check_listen,
      .help = "a separate address for /metrics, /health and /ready; default: JOTD_LISTEN"},
+    {.name = "JOTD_ADMIN_LISTEN",
+     .offset = FIELD(admin_listen),
+     .check = check_listen,
+     .help = "where to serve the administration, a loopback address or unix:/path; default: "
+             "nowhere"},
+    {.name = "JOTD_ADMIN_DATABASE_URL",
+     .offset = FIELD(admin_database_url),
+     .secret = true,
+     .check = check_database,
+     .help = "PostgreSQL as the administrator's role, for the administration alone; default: "
+             "DATABASE_URL"},
+    {.name = "JOTD_ADMIN_PLAIN",
+     .kind = CONFIG_NUMBER,
+     .offset = FIELD(admin_plain),
+     .default_value = "0",
+     .min = 0,
+     .max = 1,
+     .help = "1: serve the administration without TLS on an address that others can reach too"},
     {.name = "JOTD_ISSUER",
      .offset = FIELD(issuer),
      .check = check_issuer,
@@ -421,6 +439,30 @@ static bool default_issuer(struct settings *settings, unsigned needs, struct fai
     return true;
 }
 
+/* Tokens and secrets must not cross a network in the clear. */
+static bool check_admin(struct settings *settings, struct failure *failure)
+{
+    struct address address;
+
+    if (settings->admin_database_url == NULL && settings->database_url != NULL &&
+        (settings->admin_database_url = strdup(settings->database_url)) == NULL)
+        return failure_set(failure, "out of memory");
+    if (settings->admin_listen == NULL)
+        return true;
+    if (strcmp(settings->admin_listen, settings->listen) == 0 ||
+        (settings->metrics_listen != NULL &&
+         strcmp(settings->admin_listen, settings->metrics_listen) == 0))
+        return failure_set(failure, "JOTD_ADMIN_LISTEN is an address that another listener has: "
+                                    "give it one of its own, such as 127.0.0.1:8082");
+    return settings->admin_plain != 0 || !address_parse(settings->admin_listen, &address) ||
+           address.socket.any.sa_family == AF_UNIX || address_is_loopback(&address) ||
+           failure_set(failure,
+                       "JOTD_ADMIN_LISTEN=%.80s can be reached from elsewhere, and tokens and "
+                       "secrets would cross the network in the clear: give a loopback address or "
+                       "unix:/path, with a proxy in front that does TLS, or set JOTD_ADMIN_PLAIN=1",
+                       settings->admin_listen);
+}
+
 void settings_warn(const struct settings *settings)
 {
     struct address address;
@@ -485,7 +527,7 @@ bool settings_load(struct settings *settings, unsigned needs, struct failure *fa
     if ((needs & SETTINGS_NEED_DATABASE) != 0 && settings->database_url == NULL)
         return failure_set(failure, "DATABASE_URL is not set: give a libpq URI, "
                                     "postgresql://user:password@host:port/database");
-    return default_issuer(settings, needs, failure);
+    return default_issuer(settings, needs, failure) && check_admin(settings, failure);
 }
 
 void settings_dispose(struct settings *settings)

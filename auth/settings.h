@@ -21,8 +21,11 @@
 
 struct settings {
     char *listen;
-    char *metrics_listen; /* NULL: same as listen */
-    char *issuer;         /* NULL only without SETTINGS_NEED_ISSUER */
+    char *metrics_listen;     /* NULL: same as listen */
+    char *admin_listen;       /* NULL: no administration by HTTP */
+    char *admin_database_url; /* resolved: not NULL where database_url is not */
+    long long admin_plain;    /* 1: without TLS on any address */
+    char *issuer;             /* NULL only without SETTINGS_NEED_ISSUER */
     bool issuer_is_default;
     char *database_url; /* NULL only without SETTINGS_NEED_DATABASE */
     long long workers;  /* resolved: at least 1 */

@@ -113,6 +113,7 @@ struct claims {
     struct uuid jti;
     int64_t expires_at;
     struct slice client_id;
+    struct slice scope;
 };
 
 static enum access_token_state read_claims(const json_t *payload, const char *issuer, int64_t now,
@@ -125,6 +126,7 @@ static enum access_token_state read_claims(const json_t *payload, const char *is
     if (!slice_equal(string_of(payload, "iss"), slice_of(issuer)))
         return ACCESS_TOKEN_OTHER_ISSUER;
     claims->client_id = string_of(payload, "client_id");
+    claims->scope = string_of(payload, "scope");
     claims->expires_at = json_integer_value(exp);
     if (!json_is_integer(exp) || !json_is_integer(json_object_get(payload, "iat")) ||
         !client_id_is_valid(claims->client_id) ||
@@ -164,9 +166,12 @@ static struct access_token *make(const struct claims *claims, const char *kid,
 {
     size_t kid_length = strlen(kid);
     struct access_token *token = calloc(1, sizeof(*token) + kid_length + claims->client_id.length +
-                                               audiences.length + active.length);
-    struct slice *slices[] = {&token->kid, &token->client_id, &token->audiences, &token->active};
-    const struct slice texts[] = {{kid, kid_length}, claims->client_id, audiences, active};
+                                               claims->scope.length + audiences.length +
+                                               active.length);
+    struct slice *slices[] = {&token->kid, &token->client_id, &token->scope, &token->audiences,
+                              &token->active};
+    const struct slice texts[] = {{kid, kid_length}, claims->client_id, claims->scope, audiences,
+                                  active};
     char *to;
 
     if (token == NULL)

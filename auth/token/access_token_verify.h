@@ -39,6 +39,7 @@ struct access_token {
     int64_t expires_at; /* epoch seconds */
     struct slice client_id;
     struct slice audiences; /* separated by spaces */
+    struct slice scope;     /* its tokens, separated by spaces; empty: none */
     struct slice active;    /* the whole answer for it, when active: RFC 7662 2.2 */
     char text[];            /* of the slices */
 };

@@ -59,7 +59,7 @@ void access_log_begin(h2o_req_t *req)
 
     if (is_request_id(req, id))
         note->request_id = request_keep(req, id);
-    else if (access_log_is_on(req))
+    else if (access_log_is_on(req) || http_loop_of(req)->http->names_requests)
         note->request_id = make_request_id(req);
     if (note->request_id.length != 0)
         REPLY_HEADER(req, "x-request-id", "X-Request-Id", note->request_id);

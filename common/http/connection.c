@@ -11,7 +11,6 @@
 #include "common/lag.h"
 #include "common/log.h"
 
-#define BODY_MAX        65536   /* bytes of an incomplete body */
 #define DROPPED_MAX     2097152 /* bytes read and dropped after a refusal */
 #define WARN_EVERY_MS   10000
 #define HEADERS_PIECE   4096
@@ -175,7 +174,8 @@ static void look_at_size(struct connection *connection)
         refuse(connection, 431,
                (h2o_iovec_t){H2O_STRLIT(REFUSAL("431 Request Header Fields Too Large", "96",
                                                 CONNECTION_HEAD_COMPLAINT))});
-    else if (connection->head_length != 0 && input->size - connection->head_length > BODY_MAX)
+    else if (connection->head_length != 0 &&
+             input->size - connection->head_length > connection->pool->body_max)
         refuse(connection, 413,
                (h2o_iovec_t){
                    H2O_STRLIT(REFUSAL("413 Content Too Large", "92", CONNECTION_BODY_COMPLAINT))});
@@ -294,11 +294,29 @@ void connection_work(struct connection *connection)
     move(connection, CONNECTION_WORKED_ON);
 }
 
-void connection_answer(struct connection *connection)
+/* Our callback may be there already: settle puts it when a part is sent from within h2o's. */
+static void take_written(struct connection *connection)
 {
     h2o_socket_t *socket = connection->socket;
 
+    if (!h2o_socket_is_writing(socket) || socket->_cb.write == on_written)
+        return;
     connection->h2o_on_written = socket->_cb.write;
     socket->_cb.write = on_written;
+}
+
+/* The time that a part may take starts again. */
+void connection_continue(struct connection *connection)
+{
+    take_written(connection);
+    if (connection->state == CONNECTION_WORKED_ON) {
+        unlist(connection);
+        enlist(connection, CONNECTION_WORKED_ON);
+    }
+}
+
+void connection_answer(struct connection *connection)
+{
+    take_written(connection);
     move(connection, CONNECTION_ANSWERED);
 }

@@ -54,6 +54,7 @@ struct connection_pool {
     h2o_socket_cb h2o_on_read;  /* h2o's own read callback */
     struct connection_bound *bound;
     struct memory_holder memory;
+    size_t body_max;                           /* bytes of an incomplete body */
     uint64_t warned_ms;                        /* monotonic: last warning of too much memory */
     _Atomic int count;                         /* read by other threads */
     void (*on_room)(struct connection_pool *); /* a connection has closed */
@@ -84,6 +85,9 @@ struct connection *connection_of(const h2o_req_t *req);
 
 /* A request is complete: reads no more until it is answered. */
 void connection_work(struct connection *connection);
+
+/* A part of its answer has been passed to h2o; more will follow. */
+void connection_continue(struct connection *connection);
 
 /* Its answer has been passed to h2o. */
 void connection_answer(struct connection *connection);

@@ -37,6 +37,7 @@ void connections_open(struct connections *connections, h2o_context_t *h2o, struc
         .pool = {.accept = {.ctx = h2o, .hosts = h2o->globalconf->hosts},
                  .bound = bound,
                  .memory = {.budget = &bound->memory},
+                 .body_max = CONNECTIONS_BODY_MAX,
                  .on_room = on_room,
                  .on_refused = on_refused},
         .h2o = h2o,

@@ -18,6 +18,7 @@
 #include "common/timer.h"
 
 #define CONNECTIONS_LISTENERS_MAX 4
+#define CONNECTIONS_BODY_MAX      65536 /* bytes of an incomplete body, unless said otherwise */
 
 #define CONNECTIONS_SLOW_MS   10000 /* from a request's first byte until it is complete */
 #define CONNECTIONS_WORK_MS   30000 /* from there until it is answered */
@@ -49,7 +50,8 @@ struct connections {
     uint64_t drain_at_ms; /* monotonic: when idle ones are closed; 0: not draining */
 };
 
-/* `h2o` must be initialised and its hosts configured. `on_refused` as in struct connection_pool. */
+/* `h2o` must be initialised and its hosts configured. `on_refused` as in struct connection_pool;
+ * its `body_max` may be set afterwards. */
 void connections_open(struct connections *connections, h2o_context_t *h2o, struct timers *timers,
                       struct connection_bound *bound, uint64_t idle_ms,
                       void (*on_refused)(struct connection_pool *, int status));

@@ -27,6 +27,9 @@ struct http_address {
     const char *fd_name; /* name of its socket from the service manager; NULL: none */
     int inherited;       /* socket handed over; -1: none */
     bool is_first;       /* this process was once alone there: its sockets come first */
+    bool is_elsewhere;   /* another server of this process listens there */
+    bool takes_over;     /* a local socket: whoever listens at the path loses it */
+    unsigned mode;       /* of a local socket; 0: as the umask says */
 };
 
 /* Written before threads start, except atomics and what the main thread alone uses. */
@@ -36,10 +39,12 @@ struct http {
     struct http_address addresses[CONNECTIONS_LISTENERS_MAX]; /* by listener number */
     unsigned listener_count;
     struct connection_bound connections;
+    size_t body_max;  /* bytes of an incomplete body; 0: the default */
     uint64_t idle_ms; /* how long a connection may wait for its next request */
     const struct network_list *trusted_proxies;
     const char *cors_origins; /* as in origin.h; NULL: none */
     enum access_log access_log;
+    bool names_requests; /* each gets an id, whether it is logged or not */
     bool (*is_secret)(struct slice text); /* whether it may be a secret, and must not be logged */
     struct http_loop *loops[HTTP_LOOPS_MAX];
     unsigned loop_count;

@@ -15,11 +15,13 @@ struct answer {
     h2o_iovec_t body;
 };
 
-static const char *reason_phrase(int status)
+const char *reply_reason(int status)
 {
     switch (status) {
     case 200:
         return "OK";
+    case 201:
+        return "Created";
     case 204:
         return "No Content";
     case 304:
@@ -34,10 +36,22 @@ static const char *reason_phrase(int status)
         return "Not Found";
     case 405:
         return "Method Not Allowed";
+    case 406:
+        return "Not Acceptable";
+    case 409:
+        return "Conflict";
     case 410:
         return "Gone";
+    case 412:
+        return "Precondition Failed";
     case 413:
         return "Content Too Large";
+    case 415:
+        return "Unsupported Media Type";
+    case 422:
+        return "Unprocessable Content";
+    case 428:
+        return "Precondition Required";
     case 429:
         return "Too Many Requests";
     case 431:
@@ -81,7 +95,7 @@ void reply(h2o_req_t *req, int status, struct slice content_type, struct slice b
     if (loop->draining)
         req->http1_is_persistent = 0;
     req->res.status = status;
-    req->res.reason = reason_phrase(status);
+    req->res.reason = reply_reason(status);
     /* RFC 9110 8.6: a 204 has no Content-Length; in a 304 it would have to be that of the 200. */
     req->res.content_length = status != 204 && status != 304 ? body.length : SIZE_MAX;
     if (content_type.length != 0)
@@ -148,4 +162,43 @@ bool reply_send_all(struct http_loop *loop)
         send_answer(answer);
     }
     return any;
+}
+
+static void on_stream_sent(h2o_generator_t *generator, h2o_req_t *req)
+{
+    struct reply_stream *stream = H2O_STRUCT_FROM_MEMBER(struct reply_stream, generator, generator);
+
+    (void)req;
+    stream->on_sent(stream);
+}
+
+void reply_stream_begin(struct reply_stream *stream, h2o_req_t *req, struct slice content_type)
+{
+    stream->req = req;
+    stream->generator = (h2o_generator_t){.proceed = on_stream_sent};
+    if (http_loop_of(req)->draining)
+        req->http1_is_persistent = 0;
+    req->res.status = 200;
+    req->res.reason = reply_reason(200);
+    req->res.content_length = SIZE_MAX;
+    REPLY_HEADER(req, "content-type", "Content-Type", content_type);
+    h2o_start_response(req, &stream->generator);
+}
+
+void reply_stream_send(struct reply_stream *stream, struct slice part, bool is_last)
+{
+    h2o_req_t *req = stream->req;
+    h2o_iovec_t bytes = {(char *)part.bytes, part.length};
+
+    h2o_send(req, &bytes, part.length != 0 ? 1 : 0,
+             is_last ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
+    if (is_last)
+        connection_answer(connection_of(req));
+    else
+        connection_continue(connection_of(req));
+}
+
+void reply_stream_abort(struct reply_stream *stream)
+{
+    connection_shut(connection_of(stream->req), "the rest of the answer cannot be had");
 }

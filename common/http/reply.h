@@ -38,6 +38,26 @@ void reply_no_store(h2o_req_t *req);
  * `kept_headers` headers stay. */
 void reply_take_back(h2o_req_t *req, size_t kept_headers);
 
+/* The reason phrase of a status, such as `Not Found`. */
+const char *reply_reason(int status);
+
+/* An answer in parts, each of which is sent at once. Zero it and set `on_sent`; it lives as long as
+ * the request. Call these within the loop's run only. */
+struct reply_stream {
+    h2o_generator_t generator;
+    h2o_req_t *req;
+    void (*on_sent)(struct reply_stream *); /* a part has left: send the next */
+};
+
+/* Sends the head, with status 200. */
+void reply_stream_begin(struct reply_stream *stream, h2o_req_t *req, struct slice content_type);
+
+/* `part` must stay until `on_sent`, or until the request is gone. */
+void reply_stream_send(struct reply_stream *stream, struct slice part, bool is_last);
+
+/* Closes the connection, so that nobody takes what was sent for the whole. */
+void reply_stream_abort(struct reply_stream *stream);
+
 /* Sends the answers of this pass. True when there were any: then the loop must run again without
  * waiting, since h2o queues the completion of a write made outside its run and would sleep before
  * handling it. */

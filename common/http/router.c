@@ -71,6 +71,13 @@ struct slice router_part(const h2o_req_t *req, size_t n)
     return parts[n];
 }
 
+const struct route *router_route(const h2o_req_t *req)
+{
+    struct slice parts[ROUTE_PATH_PARTS_MAX];
+
+    return find_route(router_of(req), path_of(req), parts);
+}
+
 static bool is_served_here(const struct route *route, const h2o_req_t *req)
 {
     const struct http *http = http_loop_of(req)->http;
@@ -99,7 +106,10 @@ static bool takes_method(const struct route *route, const h2o_req_t *req)
 static void refuse(h2o_req_t *req, int status, const char *error, const char *description)
 {
     request_wipe(req);
-    reply_error(req, status, error, description);
+    if (router_of(req)->refuse != NULL)
+        router_of(req)->refuse(req, status, description);
+    else
+        reply_error(req, status, error, description);
 }
 
 static void refuse_method(h2o_req_t *req, const struct route *route)
