@@ -115,12 +115,13 @@ static const struct cli_option show_options[] = {
 static json_t *token_json(const struct token_values *token)
 {
     return json_pack(
-        "{s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:s?}", "jti",
-        token->jti, "client_id", token->client_id, "organization", token->organization,
+        "{s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:s?}",
+        "jti", token->jti, "client_id", token->client_id, "organization", token->organization,
         "credential", token->credential, "tier", token->tier, "scope", token->scope, "audience",
         token->audience, "kid", token->kid, "issued_at", token->issued_at, "expires_at",
-        token->expires_at, "revoked_at", token->revoked_at, "reason", token->reason, "active",
-        token->inactive_because == NULL, "inactive_because", token->inactive_because);
+        token->expires_at, "revoked_at", token->revoked_at, "reason", token->reason, "revoked_by",
+        token->revoked_by, "active", token->inactive_because == NULL, "inactive_because",
+        token->inactive_because);
 }
 
 static void print_token(const struct token_values *token)
@@ -141,10 +142,11 @@ static void print_token(const struct token_values *token)
         {"expires_at", token->expires_at, "not recorded"},
         {"revoked_at", token->revoked_at, "not revoked"},
         {"reason", token->reason, "none"},
+        {"revoked_by", token->revoked_by, token->revoked_at == NULL ? "nobody" : "not recorded"},
     };
 
     for (size_t i = 0; i != COUNT_OF(lines); ++i) {
-        bool is_of_ledger = i != 0 && i < COUNT_OF(lines) - 2;
+        bool is_of_ledger = i != 0 && i < COUNT_OF(lines) - 3;
         const char *empty = is_of_ledger && !is_recorded ? "not recorded" : lines[i].empty;
 
         printf("%-14s%s\n", lines[i].label, lines[i].value != NULL ? lines[i].value : empty);

@@ -33,6 +33,7 @@ enum {
     EXPIRES_AT,
     REVOKED_AT,
     REASON,
+    REVOKED_BY,
     INACTIVE,
     IS_KNOWN,
 };
@@ -52,7 +53,7 @@ enum {
     "SELECT $1::uuid, coalesce(t.client_id, nullif(r.client_id, '')),"                             \
     " nullif(t.organization, ''), nullif(credential, ''), t.tier, nullif(scope, ''), audience,"    \
     " kid, " STORE_TIME("issued_at") ", " STORE_TIME("t.expires_at") ", " STORE_TIME(              \
-        "revoked_at") ", nullif(reason, ''), " INACTIVE_SQL                                        \
+        "revoked_at") ", nullif(reason, ''), nullif(r.actor, ''), " INACTIVE_SQL                   \
                       ", t.jti IS NOT NULL OR r.jti IS NOT NULL"                                   \
                       " FROM (SELECT) AS one"                                                      \
                       " LEFT JOIN LATERAL (SELECT * FROM issued_token($1) LIMIT 1) t ON true"      \
@@ -96,6 +97,7 @@ struct token_values token_store_values(const PGresult *tokens)
         .expires_at = store_text(tokens, 0, EXPIRES_AT),
         .revoked_at = store_text(tokens, 0, REVOKED_AT),
         .reason = store_text(tokens, 0, REASON),
+        .revoked_by = store_text(tokens, 0, REVOKED_BY),
         .inactive_because = store_text(tokens, 0, INACTIVE),
     };
 }

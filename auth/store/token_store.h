@@ -25,6 +25,7 @@ struct token_values {
     const char *issued_at, *expires_at;
     const char *revoked_at; /* NULL: not revoked */
     const char *reason;
+    const char *revoked_by;       /* the actor; NULL: its client at /revoke, or not recorded */
     const char *inactive_because; /* in words; NULL: it is active, if its key is still published */
 };
 
