@@ -19,6 +19,7 @@
 #include "auth/command/cli.h"
 #include "auth/log_level.h"
 #include "auth/outage.h"
+#include "auth/pending.h"
 #include "auth/routes.h"
 #include "auth/worker.h"
 #include "common/clock.h"
@@ -236,12 +237,24 @@ static bool open_ledger(struct process *process, struct failure *failure)
            failure_set(failure, "%.400s; set JOTD_SPOOL_DIR", cause.reason);
 }
 
+static void describe(void *context, struct instance_state *state)
+{
+    struct process *process = context;
+    struct pending pending = pending_read(process);
+
+    state->pending_rows = pending.rows;
+    state->oldest_pending_ms = pending.oldest_unix_ms;
+    keyring_digest(&process->keys, clock_unix_ms() / 1000, state->keys);
+}
+
 static bool open_feed(struct process *process, struct failure *failure)
 {
     const struct settings *settings = &process->settings;
 
     return (client_rate_open(&process->introspections, (uint32_t)settings->introspect_per_second) ||
             failure_set(failure, "out of memory")) &&
+           (instance_open(&process->feed.instance, describe, process) ||
+            failure_set(failure, "the system has no randomness")) &&
            feed_open(&process->feed, settings->database_url,
                      (uint64_t)settings->revocation_stale_s * 1000, failure);
 }

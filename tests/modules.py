@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # module counts. A name ending in / means the folder itself, without its subfolders.
 PARTS = ["auth/client/", "auth/quota/", "auth/token/", "auth/ledger/"]
 STATE = ["auth/settings", "auth/process", "auth/counters", "auth/oauth_error", "auth/openapi",
-         "auth/feed", "auth/introspection",
+         "auth/feed", "auth/instance", "auth/introspection",
          "auth/migrations"]
 COMMON = ["common/", "common/http/", "common/pg/", "common/redis/", "common/spool/"]
 ALLOWED = [
@@ -27,9 +27,9 @@ ALLOWED = [
     (r"auth/endpoint/", PARTS + STATE + COMMON + ["auth/worker", "auth/metrics", "auth/store/"]),
     (r"auth/main$", ["auth/command/", "auth/serve", "common/"]),
     (r"auth/serve$", STATE + COMMON + ["auth/command/", "auth/token/", "auth/routes", "auth/worker",
-                                       "auth/outage", "auth/log_level"]),
+                                       "auth/outage", "auth/pending", "auth/log_level"]),
     (r"auth/routes$", STATE + COMMON + ["auth/endpoint/", "auth/worker", "auth/client/"]),
-    (r"auth/", PARTS + STATE + COMMON + ["auth/worker"]),
+    (r"auth/", PARTS + STATE + COMMON + ["auth/worker", "auth/pending"]),
 ]
 
 
