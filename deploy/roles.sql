@@ -6,7 +6,8 @@
 -- grants the other roles what they need on the tables; so too when a new version of this file has
 -- another role. Running it again changes nothing.
 --
---   jotd_owner   owns the database and everything in it: for `jotd migrate` and `ledger prune`
+--   jotd_owner   owns the database and everything in it: for `jotd migrate` and `ledger prune`. It
+--                may run all other commands, too
 --   jotd_server  may do only what `jotd serve`, `jotd ledger flush` and `jotd ledger retry` need
 --   jotd_admin   changes clients, organizations and tiers, and revokes tokens: for the commands that
 --                do so. It may read the audit log, and not change it
