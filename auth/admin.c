@@ -343,14 +343,13 @@ static void set_up_http(struct admin *admin, const struct settings *settings)
 {
     struct http *http = &admin->http;
 
-    http->addresses[0] = (struct http_address){.text = settings->admin_listen,
-                                               .setting = "JOTD_ADMIN_LISTEN",
-                                               .fd_name = "admin",
-                                               .inherited = admin->process->http
-                                                                .addresses[LISTENER_ADMIN]
-                                                                .inherited,
-                                               .takes_over = true,
-                                               .mode = 0660};
+    http->addresses[0] =
+        (struct http_address){.text = settings->admin_listen,
+                              .setting = "JOTD_ADMIN_LISTEN",
+                              .fd_name = "admin",
+                              .inherited = admin->process->http.addresses[LISTENER_ADMIN].inherited,
+                              .takes_over = true,
+                              .mode = 0660};
     http->listener_count = 1;
     http->connections.max = ADMIN_CONNECTIONS_MAX;
     http->body_max = ADMIN_BODY_MAX;

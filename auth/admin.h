@@ -28,12 +28,12 @@
 #include "common/watch.h"
 
 #define ADMIN_CONNECTIONS_MAX 256
-#define ADMIN_BODY_MAX        (1024 * 1024) /* bytes */
+#define ADMIN_BODY_MAX        (1024 * 1024)      /* bytes */
 #define ADMIN_MEMORY_MAX      (64 * 1024 * 1024) /* bytes that unfinished requests may hold */
-#define ADMIN_WAIT_MS         8000 /* until a job that has not ended is given up */
-#define ADMIN_STATEMENT       "5s" /* the longest that one statement may take */
-#define ADMIN_CALLERS         256  /* that are remembered */
-#define ADMIN_CALLER_MS       60000 /* for how long */
+#define ADMIN_WAIT_MS         8000               /* until a job that has not ended is given up */
+#define ADMIN_STATEMENT       "5s"               /* the longest that one statement may take */
+#define ADMIN_CALLERS         256                /* that are remembered */
+#define ADMIN_CALLER_MS       60000              /* for how long */
 
 /* Work with PostgreSQL. The requester allocates it with malloc. */
 struct admin_job {
@@ -57,7 +57,7 @@ struct admin_job {
 
 /* A caller whose record was found in order. */
 struct admin_caller {
-    struct uuid jti; /* of its token */
+    struct uuid jti;  /* of its token */
     uint64_t seen_ms; /* monotonic; 0: nobody */
 };
 
@@ -117,8 +117,8 @@ void admin_close(struct admin *admin);
 /* On the loop: has the job run; again, if it has run before. */
 void admin_submit(struct admin *admin, struct admin_job *job);
 
-/* On the loop: the requester is gone, and the job is not its any more. One that has not begun is not
- * run. */
+/* On the loop: the requester is gone, and the job is not its any more. One that has not begun is
+ * not run. */
 void admin_withdraw(struct admin_job *job);
 
 /* On the loop: remembers that the caller's record was in order, and whether it was recently; or at

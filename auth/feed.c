@@ -582,7 +582,10 @@ static bool turn(struct feed *feed, struct failure *failure)
         return failure_set(failure, "its own notification did not come back in time");
     if (feed->beat_sent_ms == 0 && now_ms >= feed->beat_at_ms && !send_beat(feed, failure))
         return false;
+    instance_note_if_due(&feed->instance, &feed->pg);
     hear(feed);
+    if (feed->pg.connection == NULL)
+        return failure_set(failure, "PostgreSQL is lost");
     if (is_busy(feed))
         return true;
     at_ms = feed->beat_sent_ms != 0 ? feed->beat_sent_ms + ANSWER_TIMEOUT_MS + 1 : feed->beat_at_ms;
@@ -650,6 +653,8 @@ static void live(struct feed *feed)
         do
             note_stale(feed);
         while (!atomic_load(&feed->stopping) && turn(feed, &failure));
+        if (atomic_load(&feed->stopping) && feed->pg.connection != NULL)
+            instance_note(&feed->instance, &feed->pg);
     }
     if (!atomic_load(&feed->stopping))
         lose(feed, &failure);

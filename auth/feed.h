@@ -6,7 +6,8 @@
  * can connect may send one. The feed's own, sent every few seconds, must come back: what was
  * committed before it has been heard by then.
  *
- * It also writes revocations and reads pages of the table, so that these hold up no look-up.
+ * It also writes revocations, reads pages of the table, and writes the row by which others know
+ * this server (auth/instance.h), so that these hold up no look-up.
  * Revocations that arrive while one statement runs go together in the next.
  */
 #ifndef AUTH_FEED_H
@@ -19,6 +20,7 @@
 #include <stdint.h>
 
 #include "auth/client/client.h"
+#include "auth/instance.h"
 #include "auth/token/denylist.h"
 #include "common/attributes.h"
 #include "common/backoff.h"
@@ -96,10 +98,11 @@ struct feed {
     int64_t clocks_ms; /* how far the wall clock is ahead of the monotonic one */
     struct backoff backoff;
     struct failure last; /* failure to connect; logged when it changes */
+    struct instance instance;
 };
 
 /* `url` must outlive the feed. `stale_ms`: how long the set counts as current without
- * PostgreSQL. */
+ * PostgreSQL. The feed's `instance` is opened beforehand. */
 MUST_USE bool feed_open(struct feed *feed, const char *url, uint64_t stale_ms,
                         struct failure *failure);
 MUST_USE bool feed_start(struct feed *feed, struct failure *failure);

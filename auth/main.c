@@ -23,11 +23,11 @@ static const struct cli_command command_version = {
 static const struct cli_command jotd = {
     .path = "jotd",
     .help = "jotd issues signed access tokens to machines (OAuth 2.0 client credentials).",
-    .commands =
-        (const struct cli_command *const[]){&serve_command, &command_migrate, &command_client,
-                                            &command_organization, &command_tier, &command_token,
-                                            &command_key, &command_ledger, &command_config,
-                                            &command_healthcheck, &command_version, NULL},
+    .commands = (const struct cli_command *const[]){&serve_command, &command_migrate,
+                                                    &command_client, &command_organization,
+                                                    &command_tier, &command_token, &command_audit,
+                                                    &command_key, &command_ledger, &command_config,
+                                                    &command_healthcheck, &command_version, NULL},
     .notes = "`jotd help COMMAND` does the same. Exit status: 0 done, 1 failed, 2 wrong usage.",
 };
 

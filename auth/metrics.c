@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "auth/client/auth_log.h"
+#include "auth/pending.h"
 #include "auth/quota/tier.h"
 #include "auth/worker.h"
 #include "common/clock.h"
@@ -234,24 +235,18 @@ static void write_ledger(struct buffer *text, const struct process *process)
         [SPOOL_RECOVERY] = "recovery",
     };
     struct ledger *ledger = (struct ledger *)&process->ledger; /* reading locks its mutex */
-    const struct spool_writer *writers[WORKERS_MAX];
+    struct pending pending = pending_read(process);
     char labels[64];
-    int64_t oldest_ms, recovering_ms = atomic_load(&ledger->recovering_unix_ms);
-
-    for (size_t i = 0; i != process->worker_count; ++i)
-        writers[i] = &process->workers[i].spool;
-    oldest_ms = spool_oldest_unix_ms(&ledger->spool, writers, process->worker_count);
-    if (recovering_ms != 0 && (oldest_ms == 0 || recovering_ms < oldest_ms))
-        oldest_ms = recovering_ms;
 
     prometheus_family(text, "jotd_ledger_rows_pending", "gauge",
                       "Recorded tokens that are not in PostgreSQL yet.");
-    prometheus_value(text, "jotd_ledger_rows_pending", "",
-                     atomic_load(&ledger->spool.rows) + atomic_load(&ledger->recovering_rows));
+    prometheus_value(text, "jotd_ledger_rows_pending", "", pending.rows);
     prometheus_family(text, "jotd_ledger_oldest_pending_seconds", "gauge",
                       "Age of the oldest of them; 0 when there is none.");
     buffer_printf(text, "jotd_ledger_oldest_pending_seconds %.3f\n",
-                  oldest_ms == 0 ? 0 : (double)(clock_unix_ms() - oldest_ms) / 1e3);
+                  pending.oldest_unix_ms == 0
+                      ? 0
+                      : (double)(clock_unix_ms() - pending.oldest_unix_ms) / 1e3);
     prometheus_family(text, "jotd_ledger_spool_bytes", "gauge", "Bytes of segments in the spool.");
     prometheus_value(text, "jotd_ledger_spool_bytes", "",
                      atomic_load(&ledger->spool.bytes) + atomic_load(&ledger->recovering_bytes));

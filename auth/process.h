@@ -25,6 +25,8 @@ enum listener {
 };
 _Static_assert((int)LISTENER_COUNT <= CONNECTIONS_LISTENERS_MAX, "they have their place");
 
+struct counters;
+
 struct process {
     /* Set at startup, before other threads exist. */
     struct settings settings;
@@ -41,6 +43,8 @@ struct process {
     struct feed feed;
 
     struct client_rate introspections; /* without a lock */
+
+    const struct counters *admin_counters; /* NULL: no administration; set at startup */
 
     _Atomic int workers_running;        /* threads not yet ended */
     atomic_bool other_host_logged;      /* logged that requests name a host not in the issuer */

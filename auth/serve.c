@@ -16,9 +16,12 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "auth/admin.h"
+#include "auth/admin_routes.h"
 #include "auth/command/cli.h"
 #include "auth/log_level.h"
 #include "auth/outage.h"
+#include "auth/pending.h"
 #include "auth/routes.h"
 #include "auth/worker.h"
 #include "common/clock.h"
@@ -202,7 +205,7 @@ static void wait_while_draining(struct process *process, int signals, int timeou
     keyring_refresh(&process->keys, false);
 }
 
-static void drain(struct process *process, int signals)
+static void drain(struct process *process, struct admin *admin, int signals)
 {
     sd_notify(0, "STOPPING=1\nSTATUS=Draining");
     if (atomic_load(&process->workers_running) != 0 && handover_begin(&process->http)) {
@@ -211,6 +214,7 @@ static void drain(struct process *process, int signals)
     }
     atomic_store(&process->drain_deadline_ms,
                  clock_monotonic_ms() + (uint64_t)process->settings.drain_timeout_s * 1000);
+    admin_drain(admin, atomic_load(&process->drain_deadline_ms));
     while (atomic_load(&process->workers_running) != 0) {
         wait_while_draining(process, signals, 20);
         if (clock_monotonic_ms() > atomic_load(&process->drain_deadline_ms) + STUCK_MS) {
@@ -236,12 +240,24 @@ static bool open_ledger(struct process *process, struct failure *failure)
            failure_set(failure, "%.400s; set JOTD_SPOOL_DIR", cause.reason);
 }
 
+static void describe(void *context, struct instance_state *state)
+{
+    struct process *process = context;
+    struct pending pending = pending_read(process);
+
+    state->pending_rows = pending.rows;
+    state->oldest_pending_ms = pending.oldest_unix_ms;
+    keyring_digest(&process->keys, clock_unix_ms() / 1000, state->keys);
+}
+
 static bool open_feed(struct process *process, struct failure *failure)
 {
     const struct settings *settings = &process->settings;
 
     return (client_rate_open(&process->introspections, (uint32_t)settings->introspect_per_second) ||
             failure_set(failure, "out of memory")) &&
+           (instance_open(&process->feed.instance, describe, process) ||
+            failure_set(failure, "the system has no randomness")) &&
            feed_open(&process->feed, settings->database_url,
                      (uint64_t)settings->revocation_stale_s * 1000, failure);
 }
@@ -290,7 +306,7 @@ static uint64_t stop_deadline_ms(const struct process *process)
     return drained_ms > least_ms ? drained_ms : least_ms;
 }
 
-static int run(struct process *process, struct failure *failure)
+static int run(struct process *process, struct admin *admin, struct failure *failure)
 {
     int signals, status = CLI_FAILED;
     uint64_t deadline_ms;
@@ -316,21 +332,25 @@ static int run(struct process *process, struct failure *failure)
     throttle_open(&process->throttle);
     limiter_shared_open(&process->limiter);
     routes_setup(process);
+    admin_routes_setup(admin);
 
     if (open_ledger(process, failure) && open_feed(process, failure) &&
         handover_open(&process->http, failure) && open_workers(process, failure) &&
-        ledger_start(&process->ledger, failure) && feed_start(&process->feed, failure) &&
-        start_workers(process, failure)) {
+        admin_open(admin, process, failure) && ledger_start(&process->ledger, failure) &&
+        feed_start(&process->feed, failure) && start_workers(process, failure) &&
+        admin_start(admin, failure)) {
         wait_for_end(process, signals);
         status = CLI_DONE;
     }
-    drain(process, signals);
+    drain(process, admin, signals);
     for (size_t i = 0; i != process->worker_count; ++i)
         worker_join(&process->workers[i]);
     deadline_ms = stop_deadline_ms(process);
-    if (!ledger_stop(&process->ledger, deadline_ms) || !feed_stop(&process->feed, deadline_ms))
+    if (!admin_stop(admin, deadline_ms) || !ledger_stop(&process->ledger, deadline_ms) ||
+        !feed_stop(&process->feed, deadline_ms))
         end_now(status); /* the stuck thread still uses all this; the spool is complete */
 
+    admin_close(admin);
     close_workers(process);
     handover_close(&process->http);
     memory_budget_close(&process->http.connections.memory);
@@ -348,6 +368,7 @@ static int run(struct process *process, struct failure *failure)
 
 static int serve(const struct cli_command *command, const void *values)
 {
+    static struct admin admin;
     struct process process = {0};
     struct failure failure;
     int status = CLI_FAILED;
@@ -358,7 +379,7 @@ static int serve(const struct cli_command *command, const void *values)
     else if (settings_load(&process.settings,
                            SETTINGS_NEED_DATABASE | SETTINGS_NEED_ISSUER | SETTINGS_FOR_SERVER,
                            &failure))
-        status = run(&process, &failure);
+        status = run(&process, &admin, &failure);
     if (status == CLI_DONE)
         log_info("serve.ended", log_int("status", status));
     else if (process.settings.log_format != LOG_FORMAT_TEXT)

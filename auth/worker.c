@@ -246,6 +246,10 @@ uint64_t workers_sum(const struct process *process, size_t offset)
 {
     uint64_t total = 0;
 
+    if (process->admin_counters != NULL)
+        total =
+            counter_read((const struct counter *)((const char *)process->admin_counters + offset));
+
     for (size_t i = 0; i != process->worker_count; ++i)
         total += counter_read(
             (const struct counter *)((const char *)&process->workers[i].counters + offset));

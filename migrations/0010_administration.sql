@@ -36,12 +36,28 @@ CREATE INDEX audit_log_object ON audit_log (object, object_id, audit_id);
 CREATE INDEX audit_log_at ON audit_log (at);
 
 COMMENT ON TABLE audit_log IS 'Every change of a table that governs, by whatever means';
-COMMENT ON COLUMN audit_log.session_user IS 'The role that was logged in';
+COMMENT ON COLUMN audit_log.session_user IS
+    'The role that was logged in. SQL needs audit_log.session_user: session_user alone is one''s own';
 COMMENT ON COLUMN audit_log.actor IS
     'Who asked, as jotd says it: a client of the admin API, or the user of a command';
 COMMENT ON COLUMN audit_log.object IS 'client, secret, tier or organization';
 COMMENT ON COLUMN audit_log.action IS 'create, update, delete or truncate';
 COMMENT ON COLUMN audit_log.before IS 'The row, without the digest of a secret';
+
+-- Rows that arrive by logical replication, which brings no position of the sequence, bring the
+-- numbers of another database, where they would be in the way of those made here.
+CREATE FUNCTION number_audit_row() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    AS $$
+BEGIN
+    NEW.audit_id := nextval(pg_get_serial_sequence('audit_log', 'audit_id'));
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER audit_log_number BEFORE INSERT ON audit_log
+    FOR EACH ROW EXECUTE FUNCTION number_audit_row();
+ALTER TABLE audit_log ENABLE REPLICA TRIGGER audit_log_number;
 
 -- Whether this session may say on whose behalf it acts: that of the server or of the administrator,
 -- or the owner where one role does it all.
@@ -62,7 +78,8 @@ CREATE FUNCTION said_request_id() RETURNS text
     RETURN CASE WHEN actor_is_believed()
                 THEN left(coalesce(current_setting('jotd.request_id', true), ''), 200) ELSE '' END;
 
--- The arguments of its triggers: the object, and the columns of its id.
+-- The arguments of its triggers: the object, and the columns of its id. What is given another id is
+-- found under the new one, with the former in `before`.
 CREATE FUNCTION audit_change() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     AS $$
@@ -115,8 +132,11 @@ ALTER TABLE organizations ENABLE ALWAYS TRIGGER organizations_audit_truncate;
 
 -- A revocation's row is its own record.
 ALTER TABLE revoked_tokens
-    ADD COLUMN actor text NOT NULL DEFAULT said_actor(),
-    ADD COLUMN request_id text NOT NULL DEFAULT said_request_id();
+    ADD COLUMN actor text NOT NULL DEFAULT '',
+    ADD COLUMN request_id text NOT NULL DEFAULT '';
+ALTER TABLE revoked_tokens
+    ALTER COLUMN actor SET DEFAULT said_actor(),
+    ALTER COLUMN request_id SET DEFAULT said_request_id();
 COMMENT ON COLUMN revoked_tokens.actor IS 'Who revoked it; empty: its client, or unknown';
 
 CREATE TABLE applied_objects (
@@ -153,9 +173,13 @@ CREATE TRIGGER clients_forget_all_applied AFTER TRUNCATE ON clients
     FOR EACH STATEMENT EXECUTE FUNCTION forget_applied('client');
 CREATE TRIGGER tiers_forget_applied AFTER DELETE OR UPDATE OF name ON tiers
     FOR EACH ROW EXECUTE FUNCTION forget_applied('tier', 'name');
+CREATE TRIGGER tiers_forget_all_applied AFTER TRUNCATE ON tiers
+    FOR EACH STATEMENT EXECUTE FUNCTION forget_applied('tier');
 CREATE TRIGGER organizations_forget_applied AFTER DELETE OR UPDATE OF organization_id
     ON organizations
     FOR EACH ROW EXECUTE FUNCTION forget_applied('organization', 'organization_id');
+CREATE TRIGGER organizations_forget_all_applied AFTER TRUNCATE ON organizations
+    FOR EACH STATEMENT EXECUTE FUNCTION forget_applied('organization');
 
 -- The answer to a POST, for those who must repeat it because they did not get it.
 CREATE TABLE idempotency_keys (
@@ -192,10 +216,11 @@ COMMENT ON COLUMN instances.keys_digest IS
     'Of its signing keys: instances that differ do not have the same ones';
 
 -- Notes that a server lives, and forgets servers that were not seen for a day; for 40 days those
--- that had rows to send.
+-- that had rows to send. Servers that forget the same ones do not wait for each other.
 CREATE FUNCTION note_instance(id uuid, its_host text, its_version text, its_start timestamptz,
                               pending bigint, oldest timestamptz, keys text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
+    SET lock_timeout = '100ms'
     BEGIN ATOMIC
         INSERT INTO instances (instance_id, host, version, started_at, pending_rows,
                                oldest_pending_at, keys_digest)
@@ -203,24 +228,53 @@ CREATE FUNCTION note_instance(id uuid, its_host text, its_version text, its_star
         ON CONFLICT (instance_id) DO UPDATE
         SET seen_at = now(), pending_rows = excluded.pending_rows,
             oldest_pending_at = excluded.oldest_pending_at, keys_digest = excluded.keys_digest;
-        DELETE FROM instances
-        WHERE seen_at < now() - interval '1 day'
-          AND (pending_rows = 0 OR seen_at < now() - interval '40 days');
+        DELETE FROM instances WHERE instance_id IN (
+            SELECT instance_id FROM instances
+            WHERE seen_at < now() - interval '1 day'
+              AND (pending_rows = 0 OR seen_at < now() - interval '40 days')
+            FOR UPDATE SKIP LOCKED);
     END;
+
+-- Removes audit rows older than this month and the `keep_months` before it, up to `at_most`, and
+-- returns how many. Nobody who may call it can remove what is newer than a month.
+CREATE FUNCTION forget_audit(keep_months integer, at_most bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET timezone = 'UTC'
+    AS $$
+DECLARE
+    forgotten bigint;
+BEGIN
+    IF keep_months IS NULL OR keep_months < 1 THEN
+        RAISE 'the audit log is kept for at least a month'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    WITH gone AS (
+        DELETE FROM audit_log WHERE audit_id = ANY (ARRAY(
+            SELECT audit_id FROM audit_log
+            WHERE at < date_trunc('month', now() - keep_months * interval '1 month')
+            ORDER BY at LIMIT at_most))
+        RETURNING 1
+    )
+    SELECT count(*) INTO forgotten FROM gone;
+    RETURN forgotten;
+END
+$$;
 
 DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['audit_change()', 'forget_applied()', 'actor_is_believed()',
-                                'said_actor()', 'said_request_id()',
+    FOREACH name IN ARRAY ARRAY['audit_change()', 'number_audit_row()', 'forget_applied()',
+                                'actor_is_believed()', 'said_actor()', 'said_request_id()',
+                                'forget_audit(integer, bigint)',
                                 'note_instance(uuid, text, text, timestamptz, bigint, timestamptz, '
                                 'text)'] LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', name, current_schema());
     END LOOP;
 END
 $$;
-REVOKE ALL ON FUNCTION audit_change(), forget_applied(),
+REVOKE ALL ON FUNCTION audit_change(), number_audit_row(), forget_applied(),
+    forget_audit(integer, bigint),
     note_instance(uuid, text, text, timestamptz, bigint, timestamptz, text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION grant_to_roles() RETURNS void
@@ -281,6 +335,7 @@ BEGIN
     GRANT INSERT, UPDATE, DELETE ON idempotency_keys TO jotd_admin;
     GRANT INSERT (jti, client_id, expires_at, reason) ON revoked_tokens TO jotd_admin;
     GRANT EXECUTE ON FUNCTION issued_token(uuid), uuid_v7_time(uuid), may_notify(text),
-        first_version(), said_actor(), said_request_id(), actor_is_believed() TO jotd_admin;
+        first_version(), are_tokens(text[], integer), are_static_claims(jsonb), are_labels(jsonb),
+        said_actor(), said_request_id(), actor_is_believed() TO jotd_admin;
 END
 $$;

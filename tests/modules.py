@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # module counts. A name ending in / means the folder itself, without its subfolders.
 PARTS = ["auth/client/", "auth/quota/", "auth/token/", "auth/ledger/"]
 STATE = ["auth/settings", "auth/process", "auth/counters", "auth/oauth_error", "auth/openapi",
-         "auth/feed", "auth/introspection",
+         "auth/feed", "auth/instance", "auth/introspection",
          "auth/migrations"]
 COMMON = ["common/", "common/http/", "common/pg/", "common/redis/", "common/spool/"]
 ALLOWED = [
@@ -24,12 +24,16 @@ ALLOWED = [
     (r"auth/store/", PARTS + ["common/", "common/pg/", "auth/migrations"]),
     (r"auth/command/", PARTS + ["auth/store/", "auth/settings", "auth/migrations", "common/",
                                 "common/redis/", "common/spool/"]),
+    (r"auth/endpoint/admin/", PARTS + STATE + COMMON + ["auth/worker", "auth/admin",
+                                                       "auth/pending", "auth/store/"]),
     (r"auth/endpoint/", PARTS + STATE + COMMON + ["auth/worker", "auth/metrics", "auth/store/"]),
     (r"auth/main$", ["auth/command/", "auth/serve", "common/"]),
     (r"auth/serve$", STATE + COMMON + ["auth/command/", "auth/token/", "auth/routes", "auth/worker",
-                                       "auth/outage", "auth/log_level"]),
+                                       "auth/admin", "auth/admin_routes", "auth/outage", "auth/pending", "auth/log_level"]),
+    (r"auth/admin$", PARTS + STATE + COMMON + ["auth/store/"]),
+    (r"auth/admin_routes$", COMMON + ["auth/admin", "auth/endpoint/admin/"]),
     (r"auth/routes$", STATE + COMMON + ["auth/endpoint/", "auth/worker", "auth/client/"]),
-    (r"auth/", PARTS + STATE + COMMON + ["auth/worker"]),
+    (r"auth/", PARTS + STATE + COMMON + ["auth/worker", "auth/pending"]),
 ]
 
 
@@ -119,7 +123,7 @@ def complaints(modules, graph):
         for name in foreign_names(module, texts):
             yield f"{module}.h declares {name}(), whose name is not the file's"
         if re.search(r"\bh2o_req_t\b", strip("".join(texts.values()))) and not re.match(
-                r"common/http/|auth/endpoint/|auth/(routes|worker)$", module):
+                r"common/http/|auth/endpoint/|auth/(routes|admin_routes|worker|admin)$", module):
             yield f"{module} takes requests of h2o, which are for common/http and auth/endpoint"
         if re.match(r"auth/(command|store)/", module):
             for other in reaches(graph, module, with_h2o):

@@ -1,6 +1,41 @@
 #include "auth/command/database.h"
 
+#include <pwd.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#define ACTOR_PREFIX "command:"
+#define ACTOR_SIZE   128
+
+/* The operating system's user, as the audit log names who ran a command. */
+static void name_actor(char actor[ACTOR_SIZE])
+{
+    const struct passwd *account = getpwuid(getuid());
+    char *at = actor + sizeof(ACTOR_PREFIX) - 1;
+
+    if (account != NULL)
+        snprintf(actor, ACTOR_SIZE, ACTOR_PREFIX "%s", account->pw_name);
+    else
+        snprintf(actor, ACTOR_SIZE, ACTOR_PREFIX "%lu", (unsigned long)getuid());
+    for (; *at != '\0'; ++at) {
+        if (*at < '!' || *at > '~')
+            *at = '?';
+    }
+}
+
+static bool set_actor(PGconn *connection, struct store_failure *failure)
+{
+    char actor[ACTOR_SIZE];
+    const char *const values[] = {actor};
+    PGresult *result;
+
+    name_actor(actor);
+    result =
+        store_query(connection, "SELECT set_config('jotd.actor', $1, false)", 1, values, failure);
+    PQclear(result);
+    return result != NULL;
+}
 
 PGconn *database_connect(struct store_failure *failure)
 {
@@ -13,7 +48,10 @@ PGconn *database_connect(struct store_failure *failure)
         connection =
             store_connect(settings.database_url, DATABASE_APPLICATION, true, &failure->why);
     settings_dispose(&settings);
-    return connection;
+    if (connection == NULL || set_actor(connection, failure))
+        return connection;
+    PQfinish(connection);
+    return NULL;
 }
 
 int database_fail(const struct cli_command *command, const struct store_failure *failure,

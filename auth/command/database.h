@@ -11,8 +11,8 @@
 
 #define DATABASE_APPLICATION "jotd-cli"
 
-/* Reads the settings from the environment and connects. Refuses an incompatible schema. NULL on
- * failure. */
+/* Reads the settings from the environment and connects, as the actor `command:USER`. Refuses an
+ * incompatible schema. NULL on failure. */
 MUST_USE PGconn *database_connect(struct store_failure *failure);
 
 /* Prints why it failed, followed by `hint` (unless NULL) if the object was not found or is in the

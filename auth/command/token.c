@@ -112,17 +112,6 @@ static const struct cli_option show_options[] = {
     {0},
 };
 
-static json_t *token_json(const struct token_values *token)
-{
-    return json_pack(
-        "{s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:s?}", "jti",
-        token->jti, "client_id", token->client_id, "organization", token->organization,
-        "credential", token->credential, "tier", token->tier, "scope", token->scope, "audience",
-        token->audience, "kid", token->kid, "issued_at", token->issued_at, "expires_at",
-        token->expires_at, "revoked_at", token->revoked_at, "reason", token->reason, "active",
-        token->inactive_because == NULL, "inactive_because", token->inactive_because);
-}
-
 static void print_token(const struct token_values *token)
 {
     bool is_recorded = token->issued_at != NULL;
@@ -141,10 +130,11 @@ static void print_token(const struct token_values *token)
         {"expires_at", token->expires_at, "not recorded"},
         {"revoked_at", token->revoked_at, "not revoked"},
         {"reason", token->reason, "none"},
+        {"revoked_by", token->revoked_by, token->revoked_at == NULL ? "nobody" : "not recorded"},
     };
 
     for (size_t i = 0; i != COUNT_OF(lines); ++i) {
-        bool is_of_ledger = i != 0 && i < COUNT_OF(lines) - 2;
+        bool is_of_ledger = i != 0 && i < COUNT_OF(lines) - 3;
         const char *empty = is_of_ledger && !is_recorded ? "not recorded" : lines[i].empty;
 
         printf("%-14s%s\n", lines[i].label, lines[i].value != NULL ? lines[i].value : empty);
@@ -162,9 +152,9 @@ static bool show(PGconn *connection, const struct uuid *jti, const void *given,
     bool done = found != NULL;
 
     if (done)
-        shown = token_store_values(found);
+        shown = token_store_values(found, 0);
     if (done && values->json)
-        done = print_json(token_json(&shown), &failure->why);
+        done = print_json(token_store_document(&shown), &failure->why);
     else if (done)
         print_token(&shown);
     PQclear(found);
@@ -240,7 +230,7 @@ static bool revoke(PGconn *connection, const struct uuid *jti, const void *given
                    struct store_failure *failure)
 {
     const struct revoke_values *values = given;
-    PGresult *result = token_store_revoke(connection, jti, values->reason, failure);
+    PGresult *result = token_store_revoke(connection, NULL, jti, values->reason, failure);
     struct token_revocation_values revoked;
     bool done = result != NULL;
 

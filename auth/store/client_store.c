@@ -516,6 +516,17 @@ PGresult *client_store_revoke_secret(PGconn *connection, const struct guard *gua
     return commit_own(connection, own, left, failure);
 }
 
+bool client_store_invalidate(PGconn *connection, const char *client_id,
+                             struct store_failure *failure)
+{
+    const char *const values[] = {client_id != NULL ? client_id : "*"};
+    PGresult *told =
+        store_query(connection, "SELECT pg_notify('jotd_client', $1)", 1, values, failure);
+
+    PQclear(told);
+    return told != NULL;
+}
+
 void client_store_forget(struct client_made *made)
 {
     PQclear(made->client);

@@ -96,6 +96,11 @@ MUST_USE PGresult *client_store_revoke_secret(PGconn *connection, const struct g
                                               const char *client_id, const char *secret_id,
                                               struct store_failure *failure);
 
+/* Has every worker look the client up again (NULL: all clients), as soon as the transaction
+ * ends. */
+MUST_USE bool client_store_invalidate(PGconn *connection, const char *client_id,
+                                      struct store_failure *failure);
+
 /* Wipes the secret and frees the results; harmless on a zeroed one. */
 void client_store_forget(struct client_made *made);
 

@@ -1,6 +1,7 @@
 #include "auth/store/token_store.h"
 
 #include "common/clock.h"
+#include "common/integer.h"
 
 #define DAY_MS 86400000
 
@@ -33,6 +34,7 @@ enum {
     EXPIRES_AT,
     REVOKED_AT,
     REASON,
+    REVOKED_BY,
     INACTIVE,
     IS_KNOWN,
 };
@@ -44,21 +46,39 @@ enum {
     " WHEN c.client_id IS NULL THEN 'its client was deleted'"                                      \
     " WHEN NOT c.enabled THEN 'its client is disabled'"                                            \
     " WHEN NOT o.enabled THEN 'the organization of its client is disabled'"                        \
-    " WHEN c.tokens_valid_from > uuid_v7_time($1) THEN"                                            \
+    " WHEN c.tokens_valid_from > uuid_v7_time(t.jti) THEN"                                         \
     "  'the tokens of its client from before ' || " STORE_TIME_MS(                                 \
         "c.tokens_valid_from") " || '"                                                             \
                                " were revoked' END"
-#define FIND_SQL                                                                                   \
-    "SELECT $1::uuid, coalesce(t.client_id, nullif(r.client_id, '')),"                             \
+#define COLUMNS                                                                                    \
+    "coalesce(t.client_id, nullif(r.client_id, '')),"                                              \
     " nullif(t.organization, ''), nullif(credential, ''), t.tier, nullif(scope, ''), audience,"    \
     " kid, " STORE_TIME("issued_at") ", " STORE_TIME("t.expires_at") ", " STORE_TIME(              \
-        "revoked_at") ", nullif(reason, ''), " INACTIVE_SQL                                        \
-                      ", t.jti IS NOT NULL OR r.jti IS NOT NULL"                                   \
-                      " FROM (SELECT) AS one"                                                      \
-                      " LEFT JOIN LATERAL (SELECT * FROM issued_token($1) LIMIT 1) t ON true"      \
-                      " LEFT JOIN revoked_tokens r ON r.jti = $1"                                  \
-                      " LEFT JOIN clients c ON c.client_id = t.client_id"                          \
-                      " LEFT JOIN organizations o ON o.organization_id = c.organization"
+        "revoked_at") ", nullif(reason, ''), nullif(r.actor, ''), " INACTIVE_SQL                   \
+                      ", t.jti IS NOT NULL OR r.jti IS NOT NULL"
+#define CLIENT_SQL                                                                                 \
+    " LEFT JOIN clients c ON c.client_id = t.client_id"                                            \
+    " LEFT JOIN organizations o ON o.organization_id = c.organization"
+#define FIND_SQL                                                                                   \
+    "SELECT $1::uuid, " COLUMNS " FROM (SELECT) AS one"                                            \
+    " LEFT JOIN LATERAL (SELECT * FROM issued_token($1) LIMIT 1) t ON true"                        \
+    " LEFT JOIN revoked_tokens r ON r.jti = $1" CLIENT_SQL
+#define LIST_SQL                                                                                   \
+    "SELECT t.jti, " COLUMNS " FROM (SELECT * FROM issued_tokens WHERE client_id = $1"             \
+    "  AND ($2::uuid IS NULL OR (issued_at, jti) < (uuid_v7_time($2::uuid), $2::uuid))"            \
+    "  ORDER BY issued_at DESC, jti DESC LIMIT $3::bigint) t"                                      \
+    " LEFT JOIN revoked_tokens r ON r.jti = t.jti" CLIENT_SQL                                      \
+    " ORDER BY t.issued_at DESC, t.jti DESC"
+
+PGresult *token_store_list(PGconn *connection, const char *client_id, const char *after,
+                           long long limit, struct store_failure *failure)
+{
+    char count[INTEGER_LENGTH_MAX + 1] = "";
+    const char *const values[] = {client_id, after, count};
+
+    integer_write(limit, count);
+    return store_query(connection, LIST_SQL, 3, values, failure);
+}
 
 PGresult *token_store_find(PGconn *connection, const struct uuid *jti,
                            struct store_failure *failure)
@@ -81,22 +101,25 @@ PGresult *token_store_find(PGconn *connection, const struct uuid *jti,
     return NULL;
 }
 
-struct token_values token_store_values(const PGresult *tokens)
+struct token_values token_store_values(const PGresult *tokens, size_t row_number)
 {
+    int row = (int)row_number;
+
     return (struct token_values){
-        .jti = store_text(tokens, 0, JTI),
-        .client_id = store_text(tokens, 0, CLIENT_ID),
-        .organization = store_text(tokens, 0, ORGANIZATION),
-        .credential = store_text(tokens, 0, CREDENTIAL),
-        .tier = store_text(tokens, 0, TIER),
-        .scope = store_text(tokens, 0, SCOPE),
-        .audience = store_text(tokens, 0, AUDIENCE),
-        .kid = store_text(tokens, 0, KID),
-        .issued_at = store_text(tokens, 0, ISSUED_AT),
-        .expires_at = store_text(tokens, 0, EXPIRES_AT),
-        .revoked_at = store_text(tokens, 0, REVOKED_AT),
-        .reason = store_text(tokens, 0, REASON),
-        .inactive_because = store_text(tokens, 0, INACTIVE),
+        .jti = store_text(tokens, row, JTI),
+        .client_id = store_text(tokens, row, CLIENT_ID),
+        .organization = store_text(tokens, row, ORGANIZATION),
+        .credential = store_text(tokens, row, CREDENTIAL),
+        .tier = store_text(tokens, row, TIER),
+        .scope = store_text(tokens, row, SCOPE),
+        .audience = store_text(tokens, row, AUDIENCE),
+        .kid = store_text(tokens, row, KID),
+        .issued_at = store_text(tokens, row, ISSUED_AT),
+        .expires_at = store_text(tokens, row, EXPIRES_AT),
+        .revoked_at = store_text(tokens, row, REVOKED_AT),
+        .reason = store_text(tokens, row, REASON),
+        .revoked_by = store_text(tokens, row, REVOKED_BY),
+        .inactive_because = store_text(tokens, row, INACTIVE),
     };
 }
 
@@ -114,8 +137,34 @@ struct token_values token_store_values(const PGresult *tokens)
     " SELECT jti, client_id, " STORE_TIME("expires_at") ", expires_at <= now(),"                   \
                                                         "  EXISTS (SELECT FROM made) FROM token"
 
-PGresult *token_store_revoke(PGconn *connection, const struct uuid *jti, const char *reason,
-                             struct store_failure *failure)
+/* Of a token that is not recorded, nobody knows the client. */
+static bool check_guard(PGconn *connection, const struct guard *guard, const char *jti,
+                        struct store_failure *failure)
+{
+    PGresult *client;
+    bool may = true;
+
+    if (guard == NULL || guard->governs)
+        return true;
+    client = store_query(connection,
+                         "SELECT array_to_string(c.scopes, ' '), array_to_string(c.audiences, ' '),"
+                         " array_to_string(c.introspect, ' ') FROM issued_token($1) t"
+                         " JOIN clients c ON c.client_id = t.client_id LIMIT 1",
+                         1, &jti, failure);
+    if (client == NULL)
+        return false;
+    if (PQntuples(client) == 1)
+        may = guard_check_client(guard,
+                                 &(struct guard_client){PQgetvalue(client, 0, 0),
+                                                        PQgetvalue(client, 0, 1),
+                                                        PQgetvalue(client, 0, 2)},
+                                 failure);
+    PQclear(client);
+    return may;
+}
+
+PGresult *token_store_revoke(PGconn *connection, const struct guard *guard, const struct uuid *jti,
+                             const char *reason, struct store_failure *failure)
 {
     char text[UUID_TEXT_LENGTH + 1];
     const char *const values[] = {text, reason};
@@ -128,6 +177,8 @@ PGresult *token_store_revoke(PGconn *connection, const struct uuid *jti, const c
         return NULL;
     }
     format_jti(jti, text);
+    if (!check_guard(connection, guard, text, failure))
+        return NULL;
     return store_query(connection, REVOKE_SQL, 2, values, failure);
 }
 
@@ -143,4 +194,16 @@ struct token_revocation_values token_store_revocation(const PGresult *revoked)
         .client_id = *PQgetvalue(revoked, 0, 1) != '\0' ? store_text(revoked, 0, 1) : NULL,
         .expires_at = store_text(revoked, 0, 2),
     };
+}
+
+json_t *token_store_document(const struct token_values *token)
+{
+    return json_pack(
+        "{s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:s?}",
+        "jti", token->jti, "client_id", token->client_id, "organization", token->organization,
+        "credential", token->credential, "tier", token->tier, "scope", token->scope, "audience",
+        token->audience, "kid", token->kid, "issued_at", token->issued_at, "expires_at",
+        token->expires_at, "revoked_at", token->revoked_at, "reason", token->reason, "revoked_by",
+        token->revoked_by, "active", token->inactive_because == NULL, "inactive_because",
+        token->inactive_because);
 }

@@ -2,10 +2,12 @@
 #ifndef AUTH_STORE_TOKEN_STORE_H
 #define AUTH_STORE_TOKEN_STORE_H
 
+#include <jansson.h>
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "auth/store/guard.h"
 #include "auth/store/store.h"
 #include "common/attributes.h"
 #include "common/uuid.h"
@@ -25,6 +27,7 @@ struct token_values {
     const char *issued_at, *expires_at;
     const char *revoked_at; /* NULL: not revoked */
     const char *reason;
+    const char *revoked_by;       /* the actor; NULL: its client at /revoke, or not recorded */
     const char *inactive_because; /* in words; NULL: it is active, if its key is still published */
 };
 
@@ -34,7 +37,14 @@ MUST_USE bool token_store_check(const struct uuid *jti, struct store_failure *fa
 /* What is on record; NULL on failure, also when nothing is. */
 MUST_USE PGresult *token_store_find(PGconn *connection, const struct uuid *jti,
                                     struct store_failure *failure);
-struct token_values token_store_values(const PGresult *tokens);
+/* The recorded tokens of a client, newest first: at most `limit`, from after the jti `after` on
+ * (NULL: from the newest). NULL on failure. */
+MUST_USE PGresult *token_store_list(PGconn *connection, const char *client_id, const char *after,
+                                    long long limit, struct store_failure *failure);
+struct token_values token_store_values(const PGresult *tokens, size_t row);
+
+/* All that is known of a token, as a JSON object that the caller owns. */
+json_t *token_store_document(const struct token_values *token);
 
 enum token_revoked {
     TOKEN_REVOKED,
@@ -50,9 +60,11 @@ struct token_revocation_values {
     const char *expires_at; /* of the token; a day after its issue when that is unknown */
 };
 
-/* `reason` is at most 200 characters; NULL: none. NULL on failure. */
-MUST_USE PGresult *token_store_revoke(PGconn *connection, const struct uuid *jti,
-                                      const char *reason, struct store_failure *failure);
+/* `reason` is at most 200 characters; NULL: none. Without a guard anything may be revoked; with
+ * one, no token of a client that the caller may not touch. NULL on failure. */
+MUST_USE PGresult *token_store_revoke(PGconn *connection, const struct guard *guard,
+                                      const struct uuid *jti, const char *reason,
+                                      struct store_failure *failure);
 struct token_revocation_values token_store_revocation(const PGresult *revoked);
 
 #endif

@@ -165,13 +165,13 @@ static struct access_token *make(const struct claims *claims, const char *kid,
                                  struct slice audiences, struct slice active)
 {
     size_t kid_length = strlen(kid);
-    struct access_token *token = calloc(1, sizeof(*token) + kid_length + claims->client_id.length +
-                                               claims->scope.length + audiences.length +
-                                               active.length);
+    struct access_token *token =
+        calloc(1, sizeof(*token) + kid_length + claims->client_id.length + claims->scope.length +
+                      audiences.length + active.length);
     struct slice *slices[] = {&token->kid, &token->client_id, &token->scope, &token->audiences,
                               &token->active};
-    const struct slice texts[] = {{kid, kid_length}, claims->client_id, claims->scope, audiences,
-                                  active};
+    const struct slice texts[] = {
+        {kid, kid_length}, claims->client_id, claims->scope, audiences, active};
     char *to;
 
     if (token == NULL)

@@ -3,10 +3,12 @@
 #include "auth/token/key_directory.h"
 
 #include <inttypes.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/buffer.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -89,6 +91,45 @@ static void adopt(struct keyring_view *view, struct keyring *ring, uint64_t vers
     pthread_mutex_unlock(&ring->lock);
     view->version = version;
     forget_verifiers(view);
+}
+
+static int compare_kids(const void *one, const void *other)
+{
+    return strcmp(*(const char *const *)one, *(const char *const *)other);
+}
+
+static void digest_kids(const struct key_set *set, int64_t now, unsigned char *digest)
+{
+    const char *kids[KEY_SET_MAX];
+    struct buffer text = {0};
+    size_t count = 0;
+
+    for (size_t i = 0; i != set->count; ++i) {
+        if (key_set_state(set, set->keys + i, now) != KEY_RETIRED)
+            kids[count++] = set->keys[i].kid;
+    }
+    qsort(kids, count, sizeof(*kids), compare_kids);
+    for (size_t i = 0; i != count; ++i)
+        buffer_printf(&text, "%s\n", kids[i]);
+    SHA256((const unsigned char *)(count != 0 ? text.bytes : ""), text.size, digest);
+    buffer_dispose(&text);
+}
+
+void keyring_digest(struct keyring *ring, int64_t now, char digest[KEYRING_DIGEST_SIZE])
+{
+    unsigned char bytes[SHA256_DIGEST_LENGTH];
+    struct key_set *set;
+
+    pthread_mutex_lock(&ring->lock);
+    set = ring->set != NULL ? key_set_keep(ring->set) : NULL;
+    pthread_mutex_unlock(&ring->lock);
+    digest[0] = '\0';
+    if (set == NULL)
+        return;
+    digest_kids(set, now, bytes);
+    key_set_release(set);
+    for (size_t i = 0; i != sizeof(bytes); ++i)
+        snprintf(digest + 2 * i, 3, "%02x", bytes[i]);
 }
 
 static void publish(struct keyring_view *view, int64_t now)

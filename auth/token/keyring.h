@@ -34,6 +34,13 @@ void keyring_close(struct keyring *ring);
  * with `force`. While it cannot be read, the current keys stay in use. */
 void keyring_refresh(struct keyring *ring, bool force);
 
+#define KEYRING_DIGEST_SIZE 65
+
+/* SHA-256, in hex, of the sorted kids of the keys published at `now` (epoch seconds), each followed
+ * by a line feed: rings that differ in it do not have the same keys. Empty until the directory was
+ * loaded. From any thread. */
+void keyring_digest(struct keyring *ring, int64_t now, char digest[KEYRING_DIGEST_SIZE]);
+
 /* Opened when a token of its key is verified first, since parsing a key takes a millisecond. */
 struct keyring_verifier {
     char kid[KEY_KID_LENGTH + 1];

@@ -44,7 +44,7 @@ struct http {
     const struct network_list *trusted_proxies;
     const char *cors_origins; /* as in origin.h; NULL: none */
     enum access_log access_log;
-    bool names_requests; /* each gets an id, whether it is logged or not */
+    bool names_requests;                  /* each gets an id, whether it is logged or not */
     bool (*is_secret)(struct slice text); /* whether it may be a secret, and must not be logged */
     struct http_loop *loops[HTTP_LOOPS_MAX];
     unsigned loop_count;

@@ -178,8 +178,8 @@ class Database:
     def __init__(self, postgres, name):
         self.postgres = postgres
         self.name = name
-        self.owner_url, self.url, self.reader_url = (
-            postgres.url(name, f"jotd_{role}") for role in ("owner", "server", "reader"))
+        self.owner_url, self.url, self.admin_url, self.reader_url = (
+            postgres.url(name, f"jotd_{role}") for role in ("owner", "server", "admin", "reader"))
         self.names = (f"client {number}" for number in itertools.count(1))
 
     def execute(self, sql, params=()):

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import json
 import subprocess
+import types
 
 import psycopg2
 import pytest
@@ -14,7 +15,7 @@ from harness.process import binary, clean_environment
 TABLE = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 COLUMN = ("SELECT", "INSERT", "UPDATE", "REFERENCES")
 
-# Everything that the two may do in the whole database.
+# Everything that they may do in the whole database.
 SERVER = {
     "database CONNECT",
     "schema public USAGE",
@@ -38,6 +39,11 @@ SERVER = {
     "ledger_watermark() EXECUTE",
     "forget_revoked_tokens(bigint) EXECUTE",
     "may_notify(text) EXECUTE",
+    "said_actor() EXECUTE",
+    "said_request_id() EXECUTE",
+    "actor_is_believed() EXECUTE",
+    "note_instance(uuid,text,text,timestamp with time zone,bigint,timestamp with time zone,text)"
+    " EXECUTE",
 }
 READER = {
     "database CONNECT",
@@ -54,14 +60,42 @@ READER = {
     "ledger_state SELECT",
     "revoked_tokens SELECT",
     "deleted_clients SELECT",
+    "audit_log SELECT",
+    "applied_objects SELECT",
+    "instances SELECT",
     "issued_token(uuid) EXECUTE",
     "uuid_v7_time(uuid) EXECUTE",
+}
+GOVERNING = ("clients", "client_secrets", "organizations", "tiers")
+ADMIN = {
+    "database CONNECT",
+    "schema public USAGE",
+    *(f"{table} SELECT" for table in
+      ("schema_migrations", "issued_tokens", "issued_tokens_default", "flushed_batches",
+       "ledger_state", "revoked_tokens", "deleted_clients", "audit_log", "instances")),
+    *(f"{table} {name}" for table in (*GOVERNING, "idempotency_keys")
+      for name in ("SELECT", "INSERT", "UPDATE", "DELETE")),
+    *(f"applied_objects {name}" for name in ("SELECT", "INSERT", "DELETE")),
+    *(f"revoked_tokens.{column} INSERT" for column in
+      ("jti", "client_id", "expires_at", "reason")),
+    "issued_token(uuid) EXECUTE",
+    "uuid_v7_time(uuid) EXECUTE",
+    "may_notify(text) EXECUTE",
+    "first_version() EXECUTE",
+    "are_tokens(text[],integer) EXECUTE",
+    "are_static_claims(jsonb) EXECUTE",
+    "are_labels(jsonb) EXECUTE",
+    "said_actor() EXECUTE",
+    "said_request_id() EXECUTE",
+    "actor_is_believed() EXECUTE",
 }
 # Functions that run with their owner's rights.
 DEFINERS = {
     "active_clients(integer)", "make_issued_tokens_partitions()", "forget_flushed_batches(bigint)",
     "ledger_watermark()", "forget_revoked_tokens(bigint)", "drop_issued_tokens_partition(regclass)",
     "note_deleted_client()", "distrust_earlier_tokens()",
+    "audit_change()", "number_audit_row()", "forget_applied()", "forget_audit(integer,bigint)",
+    "note_instance(uuid,text,text,timestamp with time zone,bigint,timestamp with time zone,text)",
 }
 
 
@@ -86,6 +120,9 @@ def privileges(database, role):
                             " AND NOT attisdropped CROSS JOIN unnest(%s) p WHERE")
         + " AND has_column_privilege(%s, c.oid, attnum, p)", (list(COLUMN), role))
         if (table, name) not in tables}
+    found |= {f"{sequence} {name}" for sequence, name in database.execute(
+        "SELECT relname, p FROM pg_class, unnest(ARRAY['SELECT', 'USAGE', 'UPDATE']) p"
+        " WHERE relkind = 'S' AND has_sequence_privilege(%s, oid, p)", (role,))}
     found |= {f"{function} EXECUTE" for function, in database.execute(
         "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace"
         " WHERE nspname !~ '^(pg_|information_schema)' AND has_function_privilege(%s, p.oid,"
@@ -95,6 +132,7 @@ def privileges(database, role):
 
 def test_the_roles_may_do_exactly_this(database):
     assert privileges(database, "jotd_server") == SERVER
+    assert privileges(database, "jotd_admin") == ADMIN
     assert privileges(database, "jotd_reader") == READER
     assert database.execute(
         "SELECT rolname FROM pg_roles WHERE rolname LIKE 'jotd\\_%%' AND (rolsuper OR rolcreatedb"
@@ -160,6 +198,27 @@ FORBIDDEN = {
         "CREATE TABLE mine ()", "CREATE TEMP TABLE mine ()", "CREATE SCHEMA mine",
         "CREATE FUNCTION f() RETURNS int RETURN 1", "SET ROLE jotd_owner",
         "COPY tiers TO PROGRAM 'true'", "SELECT pg_read_file('PG_VERSION')",
+        "SELECT * FROM audit_log", "UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log",
+        "TRUNCATE audit_log",
+        "INSERT INTO audit_log (object, object_id, action) VALUES ('client', 'x', 'create')",
+        "INSERT INTO revoked_tokens (jti, expires_at, actor)"
+        " VALUES (gen_random_uuid(), now(), 'x')",
+        "SELECT forget_audit(1, 1)", "SELECT * FROM idempotency_keys", "DELETE FROM instances",
+        "SELECT * FROM applied_objects",
+    ],
+    "admin": [
+        "UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log", "TRUNCATE audit_log",
+        "INSERT INTO audit_log (object, object_id, action) VALUES ('client', 'x', 'create')",
+        "SELECT nextval('audit_log_audit_id_seq')", "SELECT forget_audit(1, 1)",
+        "ALTER TABLE clients DISABLE TRIGGER ALL", "DROP TRIGGER clients_audit ON clients",
+        "SET session_replication_role = replica", "TRUNCATE clients CASCADE",
+        "DELETE FROM issued_tokens", "DELETE FROM revoked_tokens",
+        "UPDATE revoked_tokens SET expires_at = now()", "UPDATE applied_objects SET set_name = 'x'",
+        "INSERT INTO revoked_tokens (jti, expires_at, actor)"
+        " VALUES (gen_random_uuid(), now(), 'x')",
+        "INSERT INTO issued_tokens DEFAULT VALUES", "UPDATE ledger_state SET watermark = now()",
+        "DELETE FROM instances", "SELECT grant_to_roles()", "CREATE TABLE mine ()",
+        "CREATE TEMP TABLE mine ()", "SET ROLE jotd_owner", "SET SESSION AUTHORIZATION jotd_owner",
     ],
     "reader": [
         "INSERT INTO clients (client_id, name) VALUES ('x', 'x')", "UPDATE clients SET name = 'x'",
@@ -167,7 +226,8 @@ FORBIDDEN = {
         "SELECT digest FROM client_secrets", "SELECT * FROM clients FOR SHARE",
         "UPDATE ledger_state SET watermark = now()", "SELECT forget_flushed_batches(1)",
         "SELECT make_issued_tokens_partitions()", "CREATE TEMP TABLE mine ()",
-        "CREATE TABLE mine ()", "SET ROLE jotd_server",
+        "CREATE TABLE mine ()", "SET ROLE jotd_server", "SELECT * FROM idempotency_keys",
+        "DELETE FROM audit_log", "SELECT forget_audit(1, 1)",
     ],
 }
 
@@ -198,6 +258,62 @@ def test_the_reader_asks_what_operators_ask(database, jotd):
         assert cursor.fetchall() == [(client.id,)]
 
 
+def test_the_administrator_runs_the_commands_that_change_something(database, jotd):
+    admin = {"DATABASE_URL": database.admin_url}
+
+    def command(*arguments):
+        return database.cli(*arguments, env=admin).stdout
+
+    command("tier", "set", "gold", "--per-minute", "5")
+    command("tier", "set", "gold", "--per-minute", "6")
+    command("organization", "create", "--id", "acme", "--name", "Acme", "--tier", "gold")
+    command("organization", "update", "acme", "--name", "Acme Inc.")
+    made = json.loads(command(
+        "client", "create", "--name", "billing", "--id", "billing", "--tier", "gold", "--scope",
+        "read", "--audience", "https://api", "--organization", "acme", "--label", "team=a",
+        "--claim", 'plan="gold"', "--introspect", "https://api", "--json"))
+    client = types.SimpleNamespace(id=made["client_id"], secret=made["client_secret"])
+    with jotd(database, batch_rows=1) as s:
+        s.access_token(client)
+        until(lambda: recorded(database))
+        (jti,), = database.execute("SELECT jti::text FROM issued_tokens")
+        assert "billing" in command("token", "show", jti)
+        command("token", "revoke", jti)
+    command("client", "update", "billing", "--scope", "read write", "--label", "team=b")
+    command("client", "rotate", "billing")
+    for secret in json.loads(command("client", "show", "billing", "--json"))["secrets"][1:]:
+        command("client", "revoke-secret", "billing", secret["secret_id"])
+    command("client", "revoke-tokens", "billing")
+    command("client", "disable", "billing")
+    command("client", "enable", "billing")
+    command("client", "list")
+    command("organization", "list")
+    command("organization", "disable", "acme")
+    command("organization", "enable", "acme")
+    command("client", "delete", "billing")
+    command("organization", "delete", "acme")
+    command("tier", "delete", "gold")
+    command("migrate", "--status")
+    # All of it is in the audit log, which the administrator cannot write.
+    assert database.execute("SELECT DISTINCT a.session_user FROM audit_log a WHERE object_id IN"
+                            " ('gold', 'acme', 'billing')") == [("jotd_admin",)]
+    assert {action for action, in database.execute(
+        "SELECT object || ' ' || action FROM audit_log a WHERE a.session_user = 'jotd_admin'")} == {
+            f"{noun} {action}" for noun in ("client", "secret", "organization", "tier")
+            for action in ("create", "update", "delete")}
+
+
+def test_roles_made_before_there_was_an_administrator(databases):
+    """The file is run again, then `jotd migrate`."""
+    with databases.empty() as database:
+        database.execute("REVOKE ALL ON SCHEMA public FROM jotd_admin")
+        database.execute(f"REVOKE ALL ON DATABASE {database.name} FROM jotd_admin")
+        database.cli("migrate")
+        database.make_roles()
+        database.cli("migrate")
+        assert privileges(database, "jotd_admin") == ADMIN
+
+
 def test_a_database_that_belonged_to_one_role(databases, jotd):
     """It is changed over as in the runbook while a server runs; creating the roles again changes
     nothing."""
@@ -214,6 +330,7 @@ def test_a_database_that_belonged_to_one_role(databases, jotd):
                 database.make_roles()
                 database.cli("migrate")
                 assert privileges(database, "jotd_server") == SERVER
+                assert privileges(database, "jotd_admin") == ADMIN
                 assert privileges(database, "jotd_reader") == READER
             s.access_token(database.client())
             until(lambda: len(recorded(database)) == 1)
@@ -302,8 +419,8 @@ def test_a_role_for_the_job_that_prunes(database):
     """Made as in the runbook."""
     database.execute("CREATE ROLE pruner LOGIN IN ROLE jotd_reader;"
                      "GRANT EXECUTE ON FUNCTION issued_tokens_partition_end(regclass),"
-                     " drop_issued_tokens_partition(regclass), forget_flushed_batches(bigint)"
-                     " TO pruner")
+                     " drop_issued_tokens_partition(regclass), forget_flushed_batches(bigint),"
+                     " forget_audit(integer, bigint) TO pruner")
     try:
         database.execute("SELECT make_issued_tokens_partition(now() - interval '3 months')")
         prunes = {"DATABASE_URL": database.url.replace("jotd_server@", "pruner@")}

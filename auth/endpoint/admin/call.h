@@ -1,10 +1,5 @@
-/* One request of the administration: from its head and body to an operation, and from the
- * operation's result to the answer.
- *
- * A route's data is an array of operations, one for each method. The caller's token is verified on
- * the loop; its record is looked up, and the operation runs, on the thread that has the connection
- * (admin.h). A change is one transaction with the answer that Idempotency-Key may ask for again.
- */
+/* One request of the administration, as operations see it. call_handle.h takes it from the router
+ * and answers it. */
 #ifndef AUTH_ENDPOINT_ADMIN_CALL_H
 #define AUTH_ENDPOINT_ADMIN_CALL_H
 
@@ -43,11 +38,11 @@ struct call_operation {
     /* Of the query, NULL-terminated; one that ends with a dot stands for all that begin so. NULL:
      * it takes none. */
     const char *const *parameters;
-    bool takes_body;      /* JSON */
-    bool has_version;     /* changes an object that has one: takes If-Match */
-    bool is_repeatable;   /* takes Idempotency-Key */
-    bool is_list;         /* has pages, and takes `limit` and `after` */
-    bool is_local;        /* needs no PostgreSQL, and runs on the loop without a connection */
+    bool takes_body;    /* JSON */
+    bool has_version;   /* changes an object that has one: takes If-Match */
+    bool is_repeatable; /* takes Idempotency-Key */
+    bool is_list;       /* has pages, and takes `limit` and `after` */
+    bool is_local;      /* needs no PostgreSQL, and runs on the loop without a connection */
     bool (*run)(struct call *call, PGconn *connection, struct store_failure *failure);
 };
 
@@ -74,7 +69,7 @@ struct call {
     char location[4 * CALL_PART_MAX];
     char next[2048]; /* where the next page begins; empty: this is the last one */
 
-    /* Of call.c. */
+    /* Of call_handle.c. */
     struct admin_job job;
     struct call_request *request; /* NULL: it is gone */
     struct uuid jti;
@@ -95,9 +90,6 @@ struct call {
     struct store_failure failure;
 };
 
-/* The handler of all routes of the administration. */
-void call_handle(h2o_req_t *req);
-
 /* For operations. */
 
 /* The value of a parameter; NULL: not given. */
@@ -106,6 +98,9 @@ const char *call_value(const struct call *call, const char *name);
 /* A parameter that is `true` or `false`; NULL: not given. Sets `value`. */
 MUST_USE bool call_boolean(const struct call *call, const char *name, bool *value,
                            const bool **given, struct store_failure *failure);
+
+/* Whether a parameter is NULL or a time, RFC 3339 with a zone. */
+MUST_USE bool call_check_time(const char *value, const char *name, struct store_failure *failure);
 
 /* Answers with a page: takes over `items`. `after` is where the next one begins; NULL: none. */
 void call_answer_page(struct call *call, json_t *items, const char *after);

@@ -96,9 +96,8 @@ static int find_parameter(const char *const *names, struct slice given)
     for (int i = 0; names != NULL && names[i] != NULL; ++i) {
         struct slice name = slice_of(names[i]);
 
-        if (slice_equal(name, given) ||
-            (is_prefix(names[i]) && given.length > name.length &&
-             memcmp(name.bytes, given.bytes, name.length) == 0))
+        if (slice_equal(name, given) || (is_prefix(names[i]) && given.length > name.length &&
+                                         memcmp(name.bytes, given.bytes, name.length) == 0))
             return i;
     }
     return -1;
@@ -142,10 +141,9 @@ static bool take_parameter(struct call *call, struct slice name, const char *val
                         "/admin/openapi.json lists them.",
                         call->operation->is_list ? " beside limit, after and its filters" : "");
     if (is_prefix(names[i]))
-        return take_label(call,
-                          (struct slice){name.bytes + strlen(names[i]),
-                                         name.length - strlen(names[i])},
-                          value, complaint);
+        return take_label(
+            call, (struct slice){name.bytes + strlen(names[i]), name.length - strlen(names[i])},
+            value, complaint);
     call->values[i] = value;
     return true;
 }
@@ -241,11 +239,13 @@ static bool read_conditions(struct call *call, h2o_req_t *req, struct call_compl
     if (is_read)
         return !matches || complain(complaint, 400, "If-Match is for changes.");
     if ((matches || is_new) && !call->operation->has_version)
-        return complain(complaint, 400, "What this changes has no version: leave If-Match and "
-                                        "If-None-Match out.");
+        return complain(complaint, 400,
+                        "What this changes has no version: leave If-Match and "
+                        "If-None-Match out.");
     if (is_new && (matches || strcmp(call->none_match, "*") != 0))
-        return complain(complaint, 400, "A change takes If-None-Match: * alone, to make something "
-                                        "new.");
+        return complain(complaint, 400,
+                        "A change takes If-None-Match: * alone, to make something "
+                        "new.");
     call->guard.versions = matches ? call->versions : NULL;
     call->guard.is_new = is_new;
     call->guard.needs_versions = call->operation->has_version;
@@ -276,8 +276,7 @@ static bool read_json(struct call *call, h2o_req_t *req, struct call_complaint *
 static bool read_body(struct call *call, h2o_req_t *req, struct call_complaint *complaint)
 {
     if (!call->operation->takes_body)
-        return req->entity.len == 0 ||
-               complain(complaint, 400, "This request takes no body.");
+        return req->entity.len == 0 || complain(complaint, 400, "This request takes no body.");
     if (req->entity.len > ADMIN_BODY_MAX)
         return complain(complaint, 413, "The body is too large; 1 MiB is allowed.");
     if (!request_has_type(req, SLICE("application/json")) &&

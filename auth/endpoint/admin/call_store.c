@@ -75,8 +75,8 @@ static bool check_caller(struct call *call, PGconn *connection)
 static PGresult *query_key(struct call *call, PGconn *connection, const char *sql,
                            const char *status, const char *body)
 {
-    const char *values[] = {call->client_id, call->key, (const char *)call->digest, status,
-                            call->location, body};
+    const char *values[] = {call->client_id, call->key,      (const char *)call->digest,
+                            status,          call->location, body};
     const int lengths[] = {0, 0, sizeof(call->digest), 0, 0, 0}, formats[] = {0, 0, 1, 0, 0, 0};
 
     return store_check(connection,
