@@ -28,6 +28,8 @@ class Server:
         self.listen = environment["JOTD_LISTEN"]
         self.url = f"http://{self.listen}"
         self.admin_url = f"http://{environment.get('JOTD_METRICS_LISTEN', self.listen)}"
+        self.issuer = environment.get("JOTD_ISSUER", self.url)
+        self.admin_api = f"http://{environment.get('JOTD_ADMIN_LISTEN')}"
         self.keys_dir = pathlib.Path(environment["JOTD_KEYS_DIR"])
         self.drain_timeout = int(environment.get("JOTD_DRAIN_TIMEOUT", 10))
         self.process = None
@@ -268,14 +270,14 @@ def receive(connection, timeout, answers=None):
 
 @contextlib.contextmanager
 def jotd(database=None, workers=1, keys="ES256", ready=True, sockets=(), environ=None,
-         log_pipe=None, cgroup=None, wrapper=(), program=None, **settings):
+         log_pipe=None, cgroup=None, wrapper=(), program=None, admin=False, **settings):
     """Runs jotd on `database` (a Database or a URL) with its own signing key.
 
     `keys` is the algorithm of the first key; True means ES256, False none. `settings` are variables
     in lower case without JOTD_: `client_cache_ttl=1`; `environ` are other variables, as they are.
     `sockets` are passed to it; `log_pipe` receives its log; `cgroup` is the directory of one to run
     in; `wrapper` is a command that runs it; `program` is another jotd than the one under test. With
-    ready=False it only has to be alive.
+    ready=False it only has to be alive. With admin=True it serves the administration, too.
     """
     with tempfile.TemporaryDirectory(prefix="jotd-test-") as directory:
         environment = {
@@ -286,6 +288,9 @@ def jotd(database=None, workers=1, keys="ES256", ready=True, sockets=(), environ
         }
         if database is not None:
             environment["DATABASE_URL"] = getattr(database, "url", database)
+        if admin:
+            environment["JOTD_ADMIN_LISTEN"] = f"127.0.0.1:{free_port()}"
+            environment["JOTD_ADMIN_DATABASE_URL"] = getattr(database, "admin_url", database)
         for name, value in settings.items():
             name = name.upper()
             prefix = "" if name in ("REDIS_URL", "DATABASE_URL") else "JOTD_"

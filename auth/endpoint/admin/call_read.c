@@ -75,10 +75,11 @@ static bool read_parts(struct call *call, h2o_req_t *req, struct call_complaint 
     for (size_t i = 0; i != ROUTE_PATH_PARTS_MAX; ++i) {
         struct slice part = router_part(req, i);
 
+        if (part.length == 0)
+            continue;
         if (part.length > CALL_PART_MAX || memchr(part.bytes, '\0', part.length) != NULL)
             return complain(complaint, 404, "There is nothing at this path.");
         memcpy(call->parts[i], part.bytes, part.length);
-        call->parts[i][part.length] = '\0';
     }
     return true;
 }
