@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -22,6 +23,7 @@
 #define MAX_WAIT_MS    100
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 2000
+#define NICE           10  /* workers go first */
 #define ABORT_MS       200 /* for aborted connections to close */
 #define SETUP_SQL                                                                                  \
     "SET statement_timeout = '" ADMIN_STATEMENT "'; SET lock_timeout = '" ADMIN_STATEMENT "';"     \
@@ -251,6 +253,7 @@ static void *run_store(void *data)
 {
     struct admin *admin = data;
 
+    (void)setpriority(PRIO_PROCESS, 0, NICE); /* of this thread alone */
     while (!atomic_load(&admin->stopping)) {
         struct admin_job *job = take(admin, admin->connection == NULL ? BACKOFF_MIN_MS : 1000);
 
@@ -322,6 +325,7 @@ static void *run(void *data)
     uint64_t deadline_ms = 0, abort_ms;
     bool busy = false;
 
+    (void)setpriority(PRIO_PROCESS, 0, NICE);
     connections_accept(&admin->loop.connections);
     while (deadline_ms == 0 || !drain(admin, deadline_ms)) {
         busy = pass(admin, busy ? 0 : MAX_WAIT_MS);

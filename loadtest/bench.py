@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 
+import administration
 import introspection
 import scale
 import seed
@@ -300,6 +301,9 @@ def run(given):
         if given.introspection:
             introspection.run(bench, table)
             return
+        if given.administration:
+            administration.run(bench, table, LOAD)
+            return
         costs = compare(bench, rounds=3 if given.quick else given.rounds)
         signs, answer, tokens = costs
         print_costs(bench, signs, answer, tokens)
@@ -310,6 +314,7 @@ def run(given):
         print_steps(bench, signs, answer, tokens)
         print_profile(bench)
         introspection.run(bench, table)
+        administration.run(bench, table, LOAD)
         scale.run(bench, table)
 
 
@@ -338,6 +343,8 @@ def main():
                         help="only compare with another build of jotd, ES256 and HS256")
     parser.add_argument("--introspection", action="store_true",
                         help="only what introspections and revocations cost")
+    parser.add_argument("--administration", action="store_true",
+                        help="only what the administration does to tokens, and how fast it is")
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     stand.begin()
