@@ -4,11 +4,15 @@ import contextlib
 import json
 import os
 import pwd
+import subprocess
 
 import psycopg2
 import pytest
 
+import harness
 from harness import until
+from harness.process import binary, clean_environment
+from harness.services import Databases
 
 ME = f"command:{pwd.getpwuid(os.getuid()).pw_name}"
 
@@ -442,3 +446,60 @@ def test_a_full_audit_log_refuses_changes_and_nothing_else(database, jotd):
                       ).status_code == 200
         until(lambda: database.execute("SELECT count(*) FROM issued_tokens") == [(2,)])
     assert database.execute("SELECT bool_and(enabled) FROM clients") == [(True,)]
+
+
+@pytest.fixture(scope="module")
+def publisher(directory):
+    home = directory / "audit-publisher"
+    home.mkdir()
+    server = harness.PostgreSQL(home)
+    server.options = {"wal_level": "logical"}
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def test_a_replica_of_all_tables_goes_on_by_itself(publisher, postgres, databases):
+    """As for an upgrade: two audit logs meet, none of the replica's changes fails before or after
+    it has taken over, and no change is missing."""
+    with Databases(publisher).migrated() as source, databases.migrated() as target:
+        target.execute("TRUNCATE audit_log, tiers, organizations, clients, client_secrets,"
+                       " schema_migrations, ledger_state, deleted_clients")
+        source.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+        target.execute(f"CREATE SUBSCRIPTION everything CONNECTION '{publisher.url(source.name)}'"
+                       " PUBLICATION everything")
+        try:
+            until(lambda: target.execute("SELECT bool_and(srsubstate = 'r') FROM"
+                                         " pg_subscription_rel") == [(True,)], timeout=60)
+            admin(source, "client", "create", "--id", "billing", "--name", "Billing")
+            for name in ("B", "C", "D"):
+                admin(source, "client", "update", "billing", "--name", name)
+            admin(source, "tier", "set", "pro", "--per-minute", "7")
+            until(lambda: target.execute("SELECT per_minute FROM tiers WHERE name = 'pro'")
+                  == [(7,)], timeout=30)
+            # As the source tells it, and as it was applied here.
+            until(lambda: target.execute(
+                "SELECT a.session_user, count(*) FROM audit_log a WHERE object = 'client' AND"
+                " object_id = 'billing' AND action = 'update' GROUP BY 1 ORDER BY 1")
+                == [("jotd_admin", 3), ("postgres", 3)], timeout=30)
+        finally:
+            target.execute("DROP SUBSCRIPTION everything")
+        before = newest(target)
+        for rate in range(1, 11):
+            admin(target, "tier", "set", "pro", "--per-minute", rate)
+        assert since(target, before) == [(ME, "jotd_admin", "update", "tier", "pro")] * 10
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_user_without_a_name_is_told_by_number(database):
+    try:
+        done = subprocess.run(
+            [binary(), "tier", "set", "pro", "--per-minute", "7"], user=54321, group=54321,
+            env=clean_environment(DATABASE_URL=database.admin_url), text=True,
+            capture_output=True, extra_groups=[], timeout=60, check=False)
+    except PermissionError:
+        pytest.skip("other users cannot reach the program")
+    assert done.returncode == 0, done.stderr
+    assert audit(database)[0]["actor"] == "command:54321"
