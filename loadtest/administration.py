@@ -126,7 +126,7 @@ def operations(http, api):
         "GET client": lambda n: call("GET", f"/clients/many-{n}", 200),
         "GET clients": lambda n: call("GET", f"/clients?after=many-{n}", 200),
         "GET clients by label": lambda n: call("GET", f"/clients?label.number={n}", 200),
-        "GET clients, q": lambda n: call("GET", f"/clients?q=many-{n}", 200),
+        "GET clients, q": lambda n: call("GET", f"/clients?q=client {MANY // 2 + n}", 200),
         "GET clients, unused_since": lambda n: call(
             "GET", "/clients?unused_since=2036-01-01T00:00:00Z", 200),
         "PUT client, new": lambda n: call("PUT", f"/clients/new-{n}-{time.monotonic_ns()}", 201,

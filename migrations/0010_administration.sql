@@ -19,6 +19,20 @@ ALTER TABLE clients ADD CONSTRAINT clients_arrays_check
     CHECK (coalesce(array_ndims(scopes), 1) = 1 AND coalesce(array_ndims(audiences), 1) = 1
            AND coalesce(array_ndims(introspect), 1) = 1) NOT VALID;
 
+-- To find clients by a label, and by a part of their id or name. pg_trgm comes with PostgreSQL, and
+-- the owner of a database may add it; where it is missing, the latter reads all clients.
+CREATE INDEX clients_labels ON clients USING gin (labels jsonb_path_ops);
+
+DO $$
+BEGIN
+    CREATE EXTENSION IF NOT EXISTS pg_trgm;
+    CREATE INDEX clients_text ON clients
+        USING gin (lower(client_id) gin_trgm_ops, lower(name) gin_trgm_ops);
+EXCEPTION WHEN OTHERS THEN
+    RAISE NOTICE 'no index for parts of names: %', SQLERRM;
+END
+$$;
+
 CREATE TABLE audit_log (
     audit_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at           timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -296,8 +310,10 @@ BEGIN
           AND relkind IN ('r', 'p')
         UNION ALL
         SELECT 'FUNCTION ' || oid::regprocedure || ' FROM PUBLIC, ' || roles
-        FROM pg_proc
+        FROM pg_proc p
         WHERE pronamespace = quote_ident(current_schema())::regnamespace AND proowner = owner
+          AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass
+                          AND objid = p.oid AND deptype = 'e')
     LOOP
         EXECUTE 'REVOKE ALL ON ' || item;
     END LOOP;

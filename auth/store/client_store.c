@@ -78,23 +78,55 @@ static PGresult *expect_client(PGresult *clients, const char *client_id,
 
 /* Reading */
 
+/* A part of an id or name, in any case. */
+#define LIKE(text) "'%' || lower(regexp_replace(" text ", '([\\\\%_])', '\\\\\\1', 'g')) || '%'"
+#define HAS_TEXT(text)                                                                             \
+    "(" text                                                                                       \
+    "::text IS NULL OR lower(client_id) LIKE " LIKE(text) " OR lower(name) LIKE " LIKE(text) ")"
+#define HAS_LABELS(labels_text)                                                                    \
+    "(" labels_text "::text IS NULL OR labels @> " labels_text "::jsonb)"
+
 /* Each filter that is not given is NULL. The last use is looked for newest first, by index. */
 #define LIST_SQL                                                                                   \
     "SELECT " COLUMNS " FROM clients"                                                              \
     " WHERE ($1::text IS NULL OR tier = $1)"                                                       \
     " AND ($2::text IS NULL OR organization = $2)"                                                 \
-    " AND ($3::text IS NULL OR position(lower($3) IN lower(client_id)) <> 0"                       \
-    "  OR position(lower($3) IN lower(name)) <> 0)"                                                \
-    " AND ($4::text IS NULL OR $4 = ANY (scopes))"                                                 \
-    " AND ($5::text IS NULL OR labels @> $5::jsonb)"                                               \
-    " AND ($6::text IS NULL OR (clients.created_at < $6::timestamptz"                              \
-    "  AND NOT EXISTS (SELECT FROM issued_tokens t WHERE t.client_id = clients.client_id"          \
-    "   AND t.issued_at >= $6::timestamptz)))"                                                     \
-    " AND ($7::text IS NULL OR (SELECT max(coalesce(s.expires_at, 'infinity'))"                    \
-    "  FROM client_secrets s WHERE s.client_id = clients.client_id"                                \
-    "  AND (s.expires_at IS NULL OR s.expires_at > now())) < $7::timestamptz)"                     \
-    " AND ($8::text IS NULL OR enabled = $8::boolean)"                                             \
-    " AND ($9::text IS NULL OR client_id > $9)"
+    " AND " HAS_TEXT("$3") " AND " HAS_LABELS(                                                     \
+        "$5") " AND ($4::text IS NULL OR $4 = ANY (scopes))"                                       \
+              " AND ($6::text IS NULL OR (clients.created_at < $6::timestamptz"                    \
+              "  AND NOT EXISTS (SELECT FROM issued_tokens t WHERE t.client_id = "                 \
+              "clients.client_id"                                                                  \
+              "   AND t.issued_at >= $6::timestamptz)))"                                           \
+              " AND ($7::text IS NULL OR (SELECT max(coalesce(s.expires_at, 'infinity'))"          \
+              "  FROM client_secrets s WHERE s.client_id = clients.client_id"                      \
+              "  AND (s.expires_at IS NULL OR s.expires_at > now())) < $7::timestamptz)"           \
+              " AND ($8::text IS NULL OR enabled = $8::boolean)"                                   \
+              " AND ($9::text IS NULL OR client_id > $9)"
+
+#define FEW "10000" /* clients, that are sorted in no time */
+
+/* Whether a label or text finds few clients. These are found by its index, and sorted; many are
+ * found in the order of their ids. PostgreSQL cannot tell beforehand, and would read all clients in
+ * that order to find one. */
+static bool finds_few(PGconn *connection, const struct client_filter *filter, bool *few,
+                      struct store_failure *failure)
+{
+    const char *const values[] = {filter->text, filter->labels};
+    PGresult *found;
+
+    *few = false;
+    if (filter->text == NULL && filter->labels == NULL)
+        return true;
+    found = store_query(connection,
+                        "SELECT count(*) <= " FEW " FROM (SELECT FROM clients WHERE " HAS_TEXT(
+                            "$1") " AND " HAS_LABELS("$2") " LIMIT " FEW " + 1) AS found",
+                        2, values, failure);
+    if (found == NULL)
+        return false;
+    *few = *PQgetvalue(found, 0, 0) == 't';
+    PQclear(found);
+    return true;
+}
 
 PGresult *client_store_list(PGconn *connection, const struct client_filter *filter,
                             struct store_failure *failure)
@@ -106,16 +138,19 @@ PGresult *client_store_list(PGconn *connection, const struct client_filter *filt
     const char *const values[] = {
         filter->tier,         filter->organization,   filter->text, filter->scope, filter->labels,
         filter->unused_since, filter->expires_before, enabled,      filter->after, limit};
+    const char *sql = LIST_SQL " ORDER BY clients.created_at DESC, client_id"
+                               " LIMIT nullif($10::bigint, 0)";
+    bool few;
 
     integer_write(filter->limit, limit);
     if (!tier_store_check_exists(connection, filter->tier, failure) ||
-        !organization_store_check_exists(connection, filter->organization, failure))
+        !organization_store_check_exists(connection, filter->organization, failure) ||
+        !finds_few(connection, filter, &few, failure))
         return NULL;
-    return store_query(connection,
-                       filter->by_id ? LIST_SQL " ORDER BY client_id LIMIT nullif($10::bigint, 0)"
-                                     : LIST_SQL " ORDER BY clients.created_at DESC, client_id"
-                                                " LIMIT nullif($10::bigint, 0)",
-                       10, values, failure);
+    if (filter->by_id)
+        sql = few ? LIST_SQL " ORDER BY client_id || '' LIMIT nullif($10::bigint, 0)"
+                  : LIST_SQL " ORDER BY client_id LIMIT nullif($10::bigint, 0)";
+    return store_query(connection, sql, 10, values, failure);
 }
 
 PGresult *client_store_find(PGconn *connection, const char *client_id,

@@ -126,7 +126,8 @@ def privileges(database, role):
     found |= {f"{function} EXECUTE" for function, in database.execute(
         "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace"
         " WHERE nspname !~ '^(pg_|information_schema)' AND has_function_privilege(%s, p.oid,"
-        " 'EXECUTE')", (role,))}
+        " 'EXECUTE') AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass"
+        " AND objid = p.oid AND deptype = 'e')", (role,))}  # those of an extension are everybody's
     return found
 
 
