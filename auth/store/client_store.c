@@ -81,8 +81,8 @@ static PGresult *expect_client(PGresult *clients, const char *client_id,
 /* A part of an id or name, in any case. */
 #define LIKE(text) "'%' || lower(regexp_replace(" text ", '([\\\\%_])', '\\\\\\1', 'g')) || '%'"
 #define HAS_TEXT(text)                                                                             \
-    "(" text                                                                                       \
-    "::text IS NULL OR lower(client_id) LIKE " LIKE(text) " OR lower(name) LIKE " LIKE(text) ")"
+    "(" text "::text IS NULL OR (threes(client_id || ' ' || name) @> threes(" text ")"             \
+    " AND (lower(client_id) LIKE " LIKE(text) " OR lower(name) LIKE " LIKE(text) ")))"
 #define HAS_LABELS(labels_text)                                                                    \
     "(" labels_text "::text IS NULL OR labels @> " labels_text "::jsonb)"
 

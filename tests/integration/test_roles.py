@@ -82,6 +82,7 @@ ADMIN = {
     "uuid_v7_time(uuid) EXECUTE",
     "may_notify(text) EXECUTE",
     "first_version() EXECUTE",
+    "threes(text) EXECUTE",
     "are_tokens(text[],integer) EXECUTE",
     "are_static_claims(jsonb) EXECUTE",
     "are_labels(jsonb) EXECUTE",
@@ -126,8 +127,7 @@ def privileges(database, role):
     found |= {f"{function} EXECUTE" for function, in database.execute(
         "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace"
         " WHERE nspname !~ '^(pg_|information_schema)' AND has_function_privilege(%s, p.oid,"
-        " 'EXECUTE') AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass"
-        " AND objid = p.oid AND deptype = 'e')", (role,))}  # those of an extension are everybody's
+        " 'EXECUTE')", (role,))}
     return found
 
 
