@@ -24,6 +24,7 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 2000
 #define NICE           10  /* workers go first */
+#define IDLE_MS        500 /* for requests that are on the wire when it drains */
 #define ABORT_MS       200 /* for aborted connections to close */
 #define SETUP_SQL                                                                                  \
     "SET statement_timeout = '" ADMIN_STATEMENT "'; SET lock_timeout = '" ADMIN_STATEMENT "';"     \
@@ -313,7 +314,7 @@ static bool drain(struct admin *admin, uint64_t deadline_ms)
 
     if (connections->drain_at_ms == 0) {
         h2o_context_request_shutdown(&admin->loop.h2o);
-        connections_drain(connections, now_ms + (deadline_ms - now_ms) / 2);
+        connections_drain(connections, now_ms + IDLE_MS);
         return false;
     }
     return now_ms >= deadline_ms || http_loop_connections(&admin->loop) == 0;
@@ -374,6 +375,7 @@ bool admin_open(struct admin *admin, struct process *process, struct failure *fa
     if (settings->admin_listen == NULL)
         return true;
     admin->process = process;
+    process->admin_counters = &admin->counters;
     snprintf(admin->audience, sizeof(admin->audience), "%.*s" GUARD_AUDIENCE_PATH,
              (int)issuer.length, issuer.bytes);
     pthread_mutex_init(&admin->mutex, NULL);

@@ -73,6 +73,16 @@ static unsigned listener_of(const struct http *http, const char *name)
     return 0;
 }
 
+/* The listeners of this server; those of others are told by name alone. */
+static unsigned count_own(const struct http *http)
+{
+    unsigned count = 0;
+
+    while (count != http->listener_count && !http->addresses[count].is_elsewhere)
+        ++count;
+    return count;
+}
+
 /* Assigned by name; without names, in the order of the listeners. */
 bool handover_open(struct http *http, struct failure *failure)
 {
@@ -85,9 +95,9 @@ bool handover_open(struct http *http, struct failure *failure)
     for (int i = 0; i < count; ++i)
         named = named || listener_of(http, names[i]) != 0;
     for (int i = 0; i < count; ++i) {
-        unsigned listener = named                                ? listener_of(http, names[i])
-                            : (unsigned)i < http->listener_count ? (unsigned)i
-                                                                 : 0;
+        unsigned listener = named                           ? listener_of(http, names[i])
+                            : (unsigned)i < count_own(http) ? (unsigned)i
+                                                            : 0;
 
         taken = taken && take(&http->addresses[listener], SD_LISTEN_FDS_START + i, failure);
         free(names[i]);

@@ -32,7 +32,7 @@ def test_the_list_of_settings(options):
     assert by_name["JOTD_SPOOL_FULL"]["choices"] == ["refuse", "drop"]
     assert (by_name["JOTD_WORKERS"]["min"], by_name["JOTD_WORKERS"]["word"]) == (1, "auto")
     assert {name for name, option in by_name.items() if option["secret"]} == {
-        "DATABASE_URL", "REDIS_URL"}
+        "DATABASE_URL", "JOTD_ADMIN_DATABASE_URL", "REDIS_URL"}
 
 
 def test_the_page_of_settings(options):

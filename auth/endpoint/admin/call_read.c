@@ -153,13 +153,14 @@ static bool read_query(struct call *call, h2o_req_t *req, struct call_complaint 
 {
     struct slice query = {req->input.path.base + raw_path(req).length,
                           req->input.path.len - raw_path(req).length};
+    static const char *const repeatable[] = {NULL};
     struct form form;
 
     if (query.length < 2)
         return true;
     if ((call->query = strndup(query.bytes + 1, query.length - 1)) == NULL)
         return complain(complaint, 503, "Out of memory; try again.");
-    if (form_parse(call->query, query.length - 1, NULL, &form) != FORM_OK)
+    if (form_parse(call->query, query.length - 1, repeatable, &form) != FORM_OK)
         return complain(complaint, 400,
                         "The query has a parameter twice, more than %d of them, or a broken "
                         "percent escape.",
