@@ -23,7 +23,7 @@ static const struct cli_command command_version = {
 static const struct cli_command jotd = {
     .path = "jotd",
     .help = "jotd issues signed access tokens to machines (OAuth 2.0 client credentials).",
-    .commands = (const struct cli_command *const[]){&serve_command, &command_migrate,
+    .commands = (const struct cli_command *const[]){&serve_command, &command_init, &command_migrate,
                                                     &command_client, &command_organization,
                                                     &command_tier, &command_token, &command_audit,
                                                     &command_key, &command_ledger, &command_config,

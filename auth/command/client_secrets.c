@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "auth/command/administrator.h"
 #include "auth/command/client_json.h"
 #include "auth/command/client_options.h"
 #include "auth/command/commands.h"
@@ -58,6 +59,7 @@ static bool print_made(const struct client_made *made, bool json, struct failure
 struct create_values {
     const char *id;
     struct client_options client;
+    bool admin;
     bool json;
 };
 
@@ -98,6 +100,11 @@ static const struct cli_option create_options[] = {
      .help = "lifetime of its tokens, up to 86400; default: 0, as its tier\n"
              "says, else as the server does"},
     CLIENT_OPTIONS(struct create_values),
+    {.name = "admin",
+     .kind = CLI_FLAG,
+     .offset = AT(admin),
+     .help = "an administrator's: the scopes jotd:read, jotd:write and jotd:admin,\n"
+             "and the audience <JOTD_ISSUER>/admin"},
     {.name = "json", .kind = CLI_FLAG, .offset = AT(json), .help = "print a JSON object"},
     {0},
 };
@@ -122,13 +129,21 @@ static int run_create(const struct cli_command *command, const void *given)
     const struct create_values *values = given;
     struct client_change change = client_options_change(&values->client);
     struct store_failure failure = {.kind = STORE_UNAVAILABLE, .pointer = ""};
+    struct administrator administrator;
 
+    if (values->admin && (change.scope != NULL || change.audience_count != 0))
+        return cli_usage(command, "--admin gives the scope and the audience: leave --scope and "
+                                  "--audience out");
+    if (values->admin && !administrator_prepare(&administrator, &change, &failure.why))
+        return database_fail(command, &failure, NULL);
     if ((values->id != NULL && !client_store_check_id(values->id, &failure)) ||
         !client_change_check(&change, &failure))
         return database_fail(command, &failure, NULL);
-    return create(values, &change, &failure)
-               ? CLI_DONE
-               : database_fail(command, &failure, "choose another --id");
+    if (!create(values, &change, &failure))
+        return database_fail(command, &failure, "choose another --id");
+    if (values->admin && !values->json)
+        administrator_tell(&administrator);
+    return CLI_DONE;
 }
 
 const struct cli_command command_client_create = {

@@ -177,6 +177,18 @@ bool client_store_longest_ttl(PGconn *connection, long long *ttl_s, struct store
     return read;
 }
 
+bool client_store_has_administrator(PGconn *connection, bool *has, struct store_failure *failure)
+{
+    PGresult *found = store_query(connection,
+                                  "SELECT FROM clients WHERE enabled"
+                                  " AND '" GUARD_SCOPE_ADMIN "' = ANY (scopes) LIMIT 1",
+                                  0, NULL, failure);
+
+    *has = found != NULL && PQntuples(found) == 1;
+    PQclear(found);
+    return found != NULL;
+}
+
 /* Changing */
 
 /* The parameters of the statements that set values; NULL is not given. */

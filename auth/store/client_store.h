@@ -104,6 +104,10 @@ MUST_USE bool client_store_invalidate(PGconn *connection, const char *client_id,
 /* Wipes the secret and frees the results; harmless on a zeroed one. */
 void client_store_forget(struct client_made *made);
 
+/* Whether an enabled client may govern: has the scope jotd:admin. */
+MUST_USE bool client_store_has_administrator(PGconn *connection, bool *has,
+                                             struct store_failure *failure);
+
 /* The longest token_ttl of any client or tier, in seconds; 0: none has one. False on failure. */
 MUST_USE bool client_store_longest_ttl(PGconn *connection, long long *ttl_s,
                                        struct store_failure *failure);

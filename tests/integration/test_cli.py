@@ -93,7 +93,7 @@ def test_the_help_lists_the_options(jotd_cli):
     shown = jotd_cli("client", "create", "--help").stdout
     assert re.findall(r"\n  (--[a-z-]+)", shown) == [
         "--name", "--id", "--tier", "--scope", "--audience", "--token-ttl", "--organization",
-        "--label", "--introspect", "--claim", "--json"]
+        "--label", "--introspect", "--claim", "--admin", "--json"]
 
 
 @pytest.mark.parametrize("typed, meant", [
