@@ -31,9 +31,13 @@ void store_point_to(struct store_failure *failure, const char *parent, const cha
                                      *parent != '\0' ? "/" : "", parent);
 
     for (; *name != '\0' && length + 3 < sizeof(failure->pointer); ++name) {
-        if (*name == '~' || *name == '/')
+        char c = *name;
+
+        if (c == '~' || c == '/') {
             failure->pointer[length++] = '~';
-        failure->pointer[length++] = *name == '~' ? '0' : *name == '/' ? '1' : *name;
+            c = c == '~' ? '0' : '1';
+        }
+        failure->pointer[length++] = c;
     }
     failure->pointer[length] = '\0';
 }
