@@ -1,5 +1,6 @@
 #include "auth/admin_routes.h"
 
+#include "auth/endpoint/admin/apply_call.h"
 #include "auth/endpoint/admin/call_handle.h"
 #include "auth/endpoint/admin/clients.h"
 #include "auth/endpoint/admin/local.h"
@@ -81,6 +82,10 @@ static const struct route routes[] = {
      .methods = "POST",
      .handle = call_handle,
      .data = local_invalidate_operations},
+    {.path = "/admin/v1/apply",
+     .methods = "POST",
+     .handle = call_handle,
+     .data = apply_call_operations},
     {.path = "/admin/cache/stats",
      .methods = "GET, HEAD",
      .handle = call_handle,

@@ -26,7 +26,8 @@ static const struct cli_command jotd = {
     .commands = (const struct cli_command *const[]){&serve_command, &command_init, &command_migrate,
                                                     &command_client, &command_organization,
                                                     &command_tier, &command_token, &command_audit,
-                                                    &command_key, &command_ledger, &command_config,
+                                                    &command_apply, &command_export, &command_key,
+                                                    &command_ledger, &command_config,
                                                     &command_healthcheck, &command_version, NULL},
     .notes = "`jotd help COMMAND` does the same. Exit status: 0 done, 1 failed, 2 wrong usage.",
 };

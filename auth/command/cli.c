@@ -232,22 +232,57 @@ static void make_getopt_options(const struct cli_command *command,
     options[count] = (struct option){0};
 }
 
+/* The letters that getopt_long takes. */
+static void make_getopt_letters(const struct cli_command *command, char letters[])
+{
+    size_t length = 0;
+
+    letters[length++] = ':';
+    letters[length++] = 'h';
+    for (const struct cli_option *option = command->options; option != NULL && option->name != NULL;
+         ++option) {
+        if (option->letter == 0)
+            continue;
+        letters[length++] = option->letter;
+        if (option->kind != CLI_FLAG)
+            letters[length++] = ':';
+    }
+    letters[length] = '\0';
+}
+
+/* The option with this letter; NULL when there is none. */
+static const struct cli_option *find_letter(const struct cli_command *command, int letter)
+{
+    for (const struct cli_option *option = command->options; option != NULL && option->name != NULL;
+         ++option) {
+        if (option->letter != 0 && option->letter == letter)
+            return option;
+    }
+    return NULL;
+}
+
 /* False, with the exit status, if the command ends here. */
 static bool read_options(const struct cli_command *command, int argc, char **argv, void *values,
                          int *status)
 {
     struct option options[OPTIONS_MAX + 2];
+    char letters[2 * OPTIONS_MAX + 4];
+    const struct cli_option *lettered;
     int option;
 
     make_getopt_options(command, options);
+    make_getopt_letters(command, letters);
     optind = 1;
     opterr = 0;
-    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, letters, options, NULL)) != -1) {
         const char *typed = argv[optind - 1];
 
         if (option >= FIRST_OPTION) {
             if (read_value(command, command->options + (option - FIRST_OPTION), optarg, values,
                            status))
+                continue;
+        } else if ((lettered = find_letter(command, option)) != NULL) {
+            if (read_value(command, lettered, optarg, values, status))
                 continue;
         } else if (option == 'h') {
             print_help(stdout, command);

@@ -39,6 +39,7 @@ struct cli_list {
 
 struct cli_option {
     const char *name; /* without its dashes; NULL ends the table */
+    char letter;      /* -f for --file; 0: none */
     enum cli_kind kind;
     size_t offset;      /* of its value in the command's struct of values */
     const char *value;  /* its name in the help: SECONDS */

@@ -4,9 +4,9 @@
 
 #include "auth/command/cli.h"
 
-extern const struct cli_command command_audit, command_client, command_config, command_healthcheck,
-    command_init, command_key, command_ledger, command_migrate, command_organization, command_tier,
-    command_token;
+extern const struct cli_command command_apply, command_audit, command_client, command_config,
+    command_export, command_healthcheck, command_init, command_key, command_ledger, command_migrate,
+    command_organization, command_tier, command_token;
 
 /* Subcommands defined outside their group's file. */
 extern const struct cli_command command_client_create, command_client_delete,

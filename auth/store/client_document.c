@@ -104,6 +104,44 @@ bool client_document_check_name(const struct client_document *document,
            store_fail(failure, STORE_INVALID, "/name", "a client needs a name");
 }
 
+/* The text has each value as a string; of a claim, its JSON. */
+static json_t *attributes(const char *text, bool are_json)
+{
+    json_t *object = text != NULL ? json_loads(text, 0, NULL) : json_object(), *value;
+    const char *name;
+
+    json_object_foreach(object, name, value)
+    {
+        if (are_json)
+            json_object_set_new(object, name,
+                                json_loads(json_string_value(value), JSON_DECODE_ANY, NULL));
+    }
+    return object;
+}
+
+json_t *client_document_complete(const struct client_document *document,
+                                 struct store_failure *failure)
+{
+    const struct client_change *change = &document->change;
+    struct client_columns columns;
+    json_t *complete = NULL;
+
+    if (client_change_prepare(change, &columns, failure))
+        complete =
+            json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "name", change->name,
+                      "tier", change->tier, "organization",
+                      *change->organization != '\0' ? change->organization : NULL, "scopes",
+                      document_words(columns.scope), "audiences", document_words(columns.audiences),
+                      "introspect", document_words(columns.introspect), "claims",
+                      attributes(columns.claims, true), "labels", attributes(columns.labels, false),
+                      "token_ttl",
+                      document->token_ttl_s != 0 ? json_integer(document->token_ttl_s)
+                                                 : json_null(),
+                      "enabled", document->is_enabled);
+    client_change_dispose(&columns);
+    return complete;
+}
+
 json_t *client_document_parse(const char *json)
 {
     json_t *parsed = json_loads(json, 0, NULL);

@@ -48,6 +48,11 @@ MUST_USE bool client_document_read(const json_t *json, const char *client_id,
 MUST_USE bool client_document_check_name(const struct client_document *document,
                                          struct store_failure *failure);
 
+/* What the client would have: the members that can be set, in the form that client_document gives
+ * them. NULL, with the failure, when a value breaks a rule; the caller owns it. */
+MUST_USE json_t *client_document_complete(const struct client_document *document,
+                                          struct store_failure *failure);
+
 /* The caller owns it. */
 json_t *client_document(const struct client_values *client);
 

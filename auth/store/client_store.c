@@ -162,6 +162,24 @@ PGresult *client_store_find(PGconn *connection, const char *client_id,
                          client_id, failure);
 }
 
+PGresult *client_store_find_all(PGconn *connection, const json_t *client_ids,
+                                struct store_failure *failure)
+{
+    char *ids = json_dumps(client_ids, JSON_COMPACT);
+    const char *const values[] = {ids};
+    PGresult *found = NULL;
+
+    if (ids == NULL)
+        store_fail(failure, STORE_UNAVAILABLE, "", "out of memory");
+    else
+        found = store_query(connection,
+                            "SELECT " COLUMNS " FROM clients WHERE client_id ="
+                            " ANY (ARRAY(SELECT json_array_elements_text($1::json)))",
+                            1, values, failure);
+    free(ids);
+    return found;
+}
+
 bool client_store_longest_ttl(PGconn *connection, long long *ttl_s, struct store_failure *failure)
 {
     PGresult *result = store_query(connection,
@@ -546,6 +564,21 @@ bool client_store_rotate(PGconn *connection, const struct guard *guard, const ch
            (made->old = secret_store_list(connection, client_id, failure)) != NULL &&
            add_secret(connection, client_id, given, made, failure) &&
            store_commit_own(connection, own, failure);
+}
+
+bool client_store_keep_secret(PGconn *connection, const struct guard *guard, const char *client_id,
+                              const struct secret_digest *digest, bool *is_new,
+                              struct store_failure *failure)
+{
+    PGresult *client = NULL;
+    bool own = false;
+    bool kept = store_begin_own(connection, &own, failure) &&
+                (client = lock_client(connection, guard, client_id, failure)) != NULL &&
+                secret_store_keep(connection, client_id, digest, is_new, failure) &&
+                store_commit_own(connection, own, failure);
+
+    PQclear(client);
+    return kept;
 }
 
 PGresult *client_store_revoke_secret(PGconn *connection, const struct guard *guard,

@@ -61,6 +61,9 @@ MUST_USE PGresult *client_store_list(PGconn *connection, const struct client_fil
 /* These return the client's row (delete: as it last was); NULL on failure. */
 MUST_USE PGresult *client_store_find(PGconn *connection, const char *client_id,
                                      struct store_failure *failure);
+/* Those of these ids, an array of strings, that exist, in any order. */
+MUST_USE PGresult *client_store_find_all(PGconn *connection, const json_t *client_ids,
+                                         struct store_failure *failure);
 MUST_USE PGresult *client_store_update(PGconn *connection, const struct guard *guard,
                                        const char *client_id, const struct client_change *change,
                                        struct store_failure *failure);
@@ -90,6 +93,12 @@ MUST_USE bool client_store_rotate(PGconn *connection, const struct guard *guard,
                                   const char *client_id, long long overlap_s,
                                   const struct client_secret_given *given, struct client_made *made,
                                   struct store_failure *failure);
+
+/* Makes sure that the client has this secret, and that it does not end; `is_new` tells whether it
+ * had not. Fails when it would have more than CLIENT_MAX_SECRETS live ones. */
+MUST_USE bool client_store_keep_secret(PGconn *connection, const struct guard *guard,
+                                       const char *client_id, const struct secret_digest *digest,
+                                       bool *is_new, struct store_failure *failure);
 
 /* Deletes one secret, and returns those that are left; NULL on failure. */
 MUST_USE PGresult *client_store_revoke_secret(PGconn *connection, const struct guard *guard,

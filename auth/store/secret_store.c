@@ -2,6 +2,7 @@
 
 #include <openssl/crypto.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "auth/client/client.h"
@@ -145,6 +146,80 @@ bool secret_store_add(PGconn *connection, const char *client_id, char secret[SEC
         return store_fail(failure, STORE_UNAVAILABLE, "", "the system gives no random bytes");
     secret_digest(slice_of(secret), &digest);
     return secret_store_add_digest(connection, client_id, &digest, secret_id, failure);
+}
+
+static PGresult *query_digest(PGconn *connection, const char *sql, const char *client_id,
+                              const struct secret_digest *digest, struct store_failure *failure)
+{
+    const char *values[] = {client_id, (const char *)digest->bytes};
+    const int lengths[] = {0, SECRET_DIGEST_LENGTH}, formats[] = {0, 1};
+
+    return store_check(connection,
+                       PQexecParams(connection, sql, 2, NULL, values, lengths, formats, 0),
+                       failure);
+}
+
+static bool revive(PGconn *connection, const char *client_id, const struct secret_digest *digest,
+                   struct store_failure *failure)
+{
+    PGresult *revived = query_digest(connection,
+                                     "UPDATE client_secrets SET expires_at = NULL"
+                                     " WHERE client_id = $1 AND digest = $2",
+                                     client_id, digest, failure);
+
+    PQclear(revived);
+    return revived != NULL;
+}
+
+bool secret_store_keep(PGconn *connection, const char *client_id,
+                       const struct secret_digest *digest, bool *is_new,
+                       struct store_failure *failure)
+{
+    char secret_id[SECRET_STORE_ID_SIZE];
+    PGresult *state = query_digest(connection,
+                                   "SELECT coalesce(bool_or(digest = $2 AND live), false),"
+                                   " coalesce(bool_or(digest = $2), false),"
+                                   " count(*) FILTER (WHERE live) FROM (SELECT digest,"
+                                   "  expires_at IS NULL OR expires_at > now() AS live"
+                                   "  FROM client_secrets WHERE client_id = $1) AS secrets",
+                                   client_id, digest, failure);
+    bool is_live, exists;
+    long live;
+
+    if (state == NULL)
+        return false;
+    is_live = *PQgetvalue(state, 0, 0) == 't';
+    exists = *PQgetvalue(state, 0, 1) == 't';
+    live = strtol(PQgetvalue(state, 0, 2), NULL, 10);
+    PQclear(state);
+    *is_new = !is_live;
+    if (is_live)
+        return true;
+    if (live >= CLIENT_MAX_SECRETS)
+        return store_fail(failure, STORE_CONFLICT, "/secrets",
+                          "it has %d live secrets, and no more count: revoke one first",
+                          CLIENT_MAX_SECRETS);
+    return exists ? revive(connection, client_id, digest, failure)
+                  : secret_store_add_digest(connection, client_id, digest, secret_id, failure);
+}
+
+PGresult *secret_store_list_live(PGconn *connection, const json_t *client_ids,
+                                 struct store_failure *failure)
+{
+    char *ids = json_dumps(client_ids, JSON_COMPACT);
+    const char *const values[] = {ids};
+    PGresult *live = NULL;
+
+    if (ids == NULL)
+        store_fail(failure, STORE_UNAVAILABLE, "", "out of memory");
+    else
+        live = store_query(connection,
+                           "SELECT client_id, encode(digest, 'hex') FROM client_secrets"
+                           " WHERE client_id = ANY (ARRAY(SELECT json_array_elements_text("
+                           "  $1::json))) AND (expires_at IS NULL OR expires_at > now())",
+                           1, values, failure);
+    free(ids);
+    return live;
 }
 
 bool secret_store_read_sha256(const char *hex, struct secret_digest *digest,

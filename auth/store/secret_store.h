@@ -57,6 +57,17 @@ MUST_USE bool secret_store_add_digest(PGconn *connection, const char *client_id,
                                       char secret_id[SECRET_STORE_ID_SIZE],
                                       struct store_failure *failure);
 
+/* Makes sure that there is this one, and that it is live; `is_new` tells whether it was not. Fails
+ * when there would be too many. */
+MUST_USE bool secret_store_keep(PGconn *connection, const char *client_id,
+                                const struct secret_digest *digest, bool *is_new,
+                                struct store_failure *failure);
+
+/* The live ones of these clients (an array of ids): their ids, and the SHA-256 as hexadecimal
+ * digits. NULL on failure. */
+MUST_USE PGresult *secret_store_list_live(PGconn *connection, const json_t *client_ids,
+                                          struct store_failure *failure);
+
 /* Reads 64 hexadecimal digits. */
 MUST_USE bool secret_store_read_sha256(const char *hex, struct secret_digest *digest,
                                        struct store_failure *failure);

@@ -212,6 +212,11 @@ bool store_commit(PGconn *connection, struct store_failure *failure)
     return committed;
 }
 
+bool store_begin_reading(PGconn *connection, struct store_failure *failure)
+{
+    return store_execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", failure);
+}
+
 void store_roll_back(PGconn *connection)
 {
     if (PQtransactionStatus(connection) != PQTRANS_IDLE)

@@ -55,6 +55,8 @@ MUST_USE PGconn *store_connect(const char *url, const char *application, bool ch
 MUST_USE bool store_begin(PGconn *connection, const struct store_actor *actor,
                           struct store_failure *failure);
 MUST_USE bool store_commit(PGconn *connection, struct store_failure *failure);
+/* Begins one that reads what is there now, however long it takes. */
+MUST_USE bool store_begin_reading(PGconn *connection, struct store_failure *failure);
 void store_roll_back(PGconn *connection);
 
 /* For the files of this folder only. */

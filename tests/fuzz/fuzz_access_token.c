@@ -57,7 +57,8 @@ static enum access_token_state verify(struct slice text, struct access_token **c
     enum access_token_state state;
 
     REQUIRE(copy != NULL);
-    memcpy(copy, text.bytes, text.length);
+    if (text.length != 0)
+        memcpy(copy, text.bytes, text.length);
     *claims = NULL;
     state = access_token_verify_claims(exact, &view, ISSUER, NOW, &scratch, claims);
     REQUIRE((state == ACCESS_TOKEN_VALID) == (*claims != NULL));

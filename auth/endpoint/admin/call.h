@@ -69,6 +69,8 @@ struct call {
     char location[4 * CALL_PART_MAX];
     char next[2048]; /* where the next page begins; empty: this is the last one */
 
+    bool undo; /* nothing is to be changed after all */
+
     /* Of call_handle.c. */
     struct admin_job job;
     struct call_request *request; /* NULL: it is gone */

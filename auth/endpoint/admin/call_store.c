@@ -179,7 +179,7 @@ static bool change(struct call *call, PGconn *connection)
            begin_key(call, connection, &is_first) &&
            (!is_first || (call->operation->run(call, connection, &call->failure) &&
                           end_key(call, connection))) &&
-           store_commit(connection, &call->failure);
+           (call->undo || store_commit(connection, &call->failure)); /* or it is rolled back */
 }
 
 void call_store_run(struct call *call, PGconn *connection)
